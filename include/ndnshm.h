@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* ndnshm.h: the endpoint of a shared-memory NDN face, for any event loop or none.
+ *
+ * Guarantees: whole packets, in order, each exactly once, over two single-producer/single-consumer
+ * rings in one POSIX shared-memory region; a sleeping consumer is always woken; the death of the peer
+ * shows as end of file on ndnshm_fd(). Speaks the format of ndn-rs byte for byte in both roles.
+ * Does not guarantee: any use from two threads at once (an endpoint belongs to one thread at a time;
+ * different endpoints are independent), nor delivery to a peer that does not read.
+ *
+ * Nothing here blocks, needs a second thread, installs a signal handler or calls exit. Needs libc only.
+ * Every function that can fail returns 0 or a count on success and a negative errno value (-EINVAL ...)
+ * or NDNSHM_EOF on failure; ndnshm_errmsg() says which call failed on what, and why.
+ * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
+#ifndef NDNSHM_H
+#define NDNSHM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define NDNSHM_EXTERN __attribute__((visibility("default")))
+#else
+#define NDNSHM_EXTERN
+#endif
+
+/* The peer is gone and the ring is drained. The value is that of libuv's UV_EOF. */
+#define NDNSHM_EOF (-4095)
+
+/* One end of a face: opaque, made by ndnshm_new(). */
+typedef struct ndnshm_s ndnshm_t;
+
+/* What the engine may choose when it creates a face; an app takes what it finds and reads only uid.
+ * Start from NDNSHM_OPTIONS_INIT, then change members. */
+typedef struct ndnshm_options_s {
+  size_t size;        /* sizeof(ndnshm_options_t) */
+  uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256 */
+  uint32_t slot_size; /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines) */
+  uint32_t mtu;       /* bytes; derive both others as ndn-rs does; excludes them; 0 = not used */
+  unsigned int mode;  /* permissions of region and FIFOs, umask does not cut them; 0 = 0600 */
+  uid_t uid;          /* engine: owner of region and FIFOs; app: the engine's user, to be trusted beside
+                         root and this process's own; (uid_t) -1 = leave, or nobody else */
+  gid_t gid;          /* group of region and FIFOs; (gid_t) -1 = leave */
+} ndnshm_options_t;
+
+#define NDNSHM_OPTIONS_INIT {sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1}
+
+/* Counters since create or connect. */
+typedef struct ndnshm_stats_s {
+  uint64_t rx_packets;       /* packets taken out of the ring */
+  uint64_t rx_bytes;         /* their bytes */
+  uint64_t tx_packets;       /* packets published */
+  uint64_t tx_bytes;         /* their bytes */
+  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO */
+  uint64_t wakeups_received; /* bytes drained from our FIFO */
+  uint64_t parks;            /* times this end went to sleep on an empty ring */
+  uint64_t tx_full;          /* times a packet found the ring full */
+} ndnshm_stats_t;
+
+/* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */
+typedef struct ndnshm_header_s {
+  uint64_t magic;
+  uint32_t capacity, slot_size;
+  uint32_t engine_caps, app_caps, a2e_waiting, e2a_waiting;
+  uint32_t a2e_tail, a2e_head, e2a_tail, e2a_head, a2e_parked, e2a_parked;
+  uint64_t file_size; /* bytes of the region's file */
+} ndnshm_header_t;
+
+/* What an end announces in the reserved bytes of the header (Design 4). */
+enum {
+  NDNSHM_CAP_FENCED = 1, /* its producer fences: no lost wake-up, no recheck needed */
+  NDNSHM_CAP_SPACE = 2   /* its consumer wakes a producer that waits for space */
+};
+
+/* What an end may wait for: the argument of ndnshm_park() and the bits it returns. */
+enum {
+  NDNSHM_PACKETS = 1, /* a packet to receive */
+  NDNSHM_SPACE = 2    /* room to send one */
+};
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+/* Makes an endpoint that is connected to nothing.
+ * ret_ep: receives it; untouched on failure. The caller owes one ndnshm_free().
+ * Errors: -ENOMEM, -EINVAL (ret_ep is NULL). Any thread. */
+NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
+
+/* Engine: creates the region and both FIFOs of a face and becomes its engine (Design 2, 3).
+ * name: [A-Za-z0-9._-]{1,200}, no leading dot; copied. options: NULL = defaults; copied.
+ * A name left by a dead engine of the same owner is cleaned away and taken.
+ * Errors: -EINVAL (name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
+ * name), -EALREADY (ep is in use), -EACCES, -EPERM, -ENOSPC, -EFBIG, -EMFILE, -ENFILE, -ENOMEM, -EIO.
+ * On failure nothing is left behind and ep may be used again. */
+NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
+
+/* App: attaches to the face that an engine created (Design 2, 3).
+ * name: as for ndnshm_create(). options: NULL = defaults; only uid is read. Region and FIFOs must
+ * belong to root, to this process's effective user or to options->uid.
+ * Errors: -EINVAL, -ENAMETOOLONG, -EALREADY, -ENOENT (no such face), -ECONNREFUSED (its engine is
+ * dead), -EACCES, -EPERM (wrong owner or not a FIFO), -EPROTO (header broken or indices impossible),
+ * -EMFILE, -ENFILE, -ENOMEM. On failure nothing is left open and ep may be used again. */
+NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
+
+/* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
+ * region's and the FIFOs' names if they are still ours. The mapping, and so every packet handed out
+ * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. */
+NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
+
+/* Shuts down if need be, unmaps, frees. ep: NULL is allowed. */
+NDNSHM_EXTERN void ndnshm_free(ndnshm_t* ep);
+
+/* The last failure of create, connect or of the ring, as "call object: reason"; "" if there was none.
+ * Valid until the next call on ep. */
+NDNSHM_EXTERN const char* ndnshm_errmsg(const ndnshm_t* ep);
+
+/* The descriptor to poll for reading while the endpoint is open, else -1. Owned by ep: do not read or
+ * close it. When it becomes readable call ndnshm_wake(). */
+NDNSHM_EXTERN int ndnshm_fd(const ndnshm_t* ep);
+
+/* The largest packet in bytes (the slot size), 0 when not open. */
+NDNSHM_EXTERN size_t ndnshm_get_mtu(const ndnshm_t* ep);
+
+/* Slots per ring, 0 when not open. */
+NDNSHM_EXTERN uint32_t ndnshm_get_capacity(const ndnshm_t* ep);
+
+/* The bits NDNSHM_CAP_* that the peer announces at this moment; 0 for ndn-rs or no peer yet. */
+NDNSHM_EXTERN unsigned int ndnshm_peer_caps(const ndnshm_t* ep);
+
+/* Copies the counters to ret_stats. Errors: -EINVAL. */
+NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats);
+
+/* --- Receiving -------------------------------------------------------------------------------- */
+
+/* Copies packets out of the ring, frees their slots, publishes that once (Design 5, 6).
+ * arena, arena_bytes: private memory that the copies go to, at least ndnshm_get_mtu() bytes.
+ * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
+ * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
+ * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -ENOBUFS (arena smaller
+ * than the MTU), -ENOTCONN, -EINVAL. */
+NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[],
+                              unsigned int max);
+
+/* Like ndnshm_recv() without the copy: pkts point at the slots themselves. For trusted peers only: the
+ * peer can change the bytes at any time. The packets are the caller's until ndnshm_release(); a second
+ * peek before that returns -EALREADY. */
+NDNSHM_EXTERN int ndnshm_peek(ndnshm_t* ep, struct iovec pkts[], unsigned int max);
+
+/* Gives the slots of the last ndnshm_peek() back to the producer, published once. */
+NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+/* Gathers nbufs pieces into one packet, publishes it, wakes the peer if it sleeps.
+ * The bytes are copied before the call returns. Returns their number.
+ * Errors: -EAGAIN (ring full, or a reservation is open), -EMSGSIZE (larger than the MTU), -EINVAL (no
+ * byte at all), -EPROTO (the peer's index is impossible), -ENOTCONN. */
+NDNSHM_EXTERN int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs);
+
+/* Sends npkts packets, one per element, as many as find room, published with one store and one fence.
+ * Returns the number taken (at least 1). Errors: as for ndnshm_send(); -EMSGSIZE and -EINVAL if any
+ * packet is too large or empty, and then none was taken. */
+NDNSHM_EXTERN int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts);
+
+/* Lends the next free slot, to encode a packet in place. One reservation at a time.
+ * len: bytes wanted; ret_slot: receives where they go. Nothing is published before ndnshm_commit().
+ * Errors: -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO, -ENOTCONN, -EALREADY (one is open). */
+NDNSHM_EXTERN int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot);
+
+/* Publishes the reserved slot with its first len bytes; len 0 gives the reservation back unsent.
+ * Errors: -EINVAL (no reservation), -EMSGSIZE (more than was reserved; the reservation stays open). */
+NDNSHM_EXTERN int ndnshm_commit(ndnshm_t* ep, size_t len);
+
+/* --- Sleeping --------------------------------------------------------------------------------- */
+
+/* Looks without side effects: which of `what` (NDNSHM_PACKETS | NDNSHM_SPACE) are there now.
+ * Loads ring indices and nothing else: made for spinning. Impossible indices count as ready, so that
+ * the next receive or send reports them. */
+NDNSHM_EXTERN unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what);
+
+/* Announces that this end is about to sleep, fences, looks once more (Design 3).
+ * Returns 0: sleep until ndnshm_fd() is readable, then call ndnshm_wake(); or the bits of `what` that
+ * are ready after all, and then nothing is announced. NDNSHM_SPACE wakes only if ndnshm_peer_caps() has
+ * NDNSHM_CAP_SPACE; otherwise look again later with ndnshm_ready(). A peer without NDNSHM_CAP_FENCED
+ * can fail to wake: look again about 1 ms after parking. */
+NDNSHM_EXTERN unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what);
+
+/* The three steps of ndnshm_park(), for those who put many endpoints to sleep with one fence:
+ * ndnshm_announce() each, ndnshm_fence() once, ndnshm_confirm() each. */
+NDNSHM_EXTERN void ndnshm_announce(ndnshm_t* ep, unsigned int what);
+NDNSHM_EXTERN void ndnshm_fence(void);
+NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
+
+/* Withdraws the announcement without reading the descriptor: the end looks at its ring again. */
+NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
+
+/* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO.
+ * Returns the bytes drained (0 to 4096), or NDNSHM_EOF: the peer is gone; stop polling the descriptor,
+ * take what is left in the ring. Call it on readability only (Design 3). */
+NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
+
+/* --- Looking from outside --------------------------------------------------------------------- */
+
+/* Reads the header of the region `name` once, without attaching. Errors: as the region part of
+ * ndnshm_connect(); a file shorter than a header is -EPROTO. Any thread. */
+NDNSHM_EXTERN int ndnshm_inspect(const char* name, ndnshm_header_t* ret_header);
+
+/* The library's version: major << 16 | minor << 8 | patch, and as text. Any thread. */
+NDNSHM_EXTERN unsigned int ndnshm_version(void);
+NDNSHM_EXTERN const char* ndnshm_version_string(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

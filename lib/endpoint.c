@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: MIT */
+/* endpoint.c: the public ndnshm_* functions: one end of a face, either role.
+ *
+ * Guarantees the order in which things come to life and go (an engine's magic last, an app's
+ * announcement last) and that a failed create or connect leaves nothing. What the rings and the wake-up
+ * guarantee is said in ring.h and wake.h. One thread per endpoint at a time. */
+#include "ndnshm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "version.h"
+#include "wake.h"
+
+/* What this implementation announces: it fences, and its consumer wakes for space. */
+#define OWN_CAPS (NDNSHM__CAPS_TAG | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE)
+
+/* Copies in an arena start where a TLV decoder likes them. */
+#define PACKET_ALIGN_BYTES 8
+
+/* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
+#define SLOTS_PER_RECEIVE 64
+
+struct ndnshm_s {
+  /* the hot part */
+  ndnshm__tx_t tx;
+  ndnshm__rx_t rx;
+  ndnshm__wake_t wake;
+  const uint32_t* peer_caps;
+  uint32_t* own_caps;
+  size_t reserved_bytes;      /* of the open reservation; 0 = none */
+  unsigned int peeked_slots;  /* handed out by peek, not released */
+  bool open;
+  ndnshm_stats_t stats;
+  /* the rest */
+  bool is_engine;
+  ndnshm__region_t region;
+  ndnshm__names_t names;
+  ndnshm__error_t error;
+};
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+int ndnshm_new(ndnshm_t** ret_ep) {
+  ndnshm_t* ep;
+
+  if (ret_ep == NULL) return -EINVAL;
+  ep = calloc(1, sizeof(*ep));
+  if (ep == NULL) return -ENOMEM;
+  ep->region.fd = ep->wake.rx_fd = ep->wake.tx_fd = -1;
+  *ret_ep = ep;
+  return 0;
+}
+
+/* Names, rights and geometry of what is to be created, all checked before anything is touched. */
+typedef struct plan_s {
+  ndnshm__access_t access;
+  ndnshm__geometry_t geometry;
+} plan_t;
+
+static int plan_make(ndnshm_t* ep, const ndnshm_options_t* options, plan_t* ret_plan) {
+  static const ndnshm_options_t defaults = NDNSHM_OPTIONS_INIT;
+
+  if (options == NULL) options = &defaults;
+  if (options->size != sizeof(*options))
+    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)",
+                        options->size, sizeof(*options));
+  if ((options->mode & ~0777u) != 0)
+    return ndnshm__fail(&ep->error, -EINVAL, "options: mode %#o has more than permission bits", options->mode);
+  if (ndnshm__geometry_from_options(options->capacity, options->slot_size, options->mtu,
+                                    &ret_plan->geometry) < 0)
+    return ndnshm__fail(&ep->error, -EINVAL,
+                        "options: impossible geometry, capacity %lu, slot_size %lu, mtu %lu (mtu excludes both)",
+                        (unsigned long) options->capacity, (unsigned long) options->slot_size,
+                        (unsigned long) options->mtu);
+  ret_plan->access.mode = options->mode != 0 ? (mode_t) options->mode : 0600;
+  ret_plan->access.uid = options->uid;
+  ret_plan->access.gid = options->gid;
+  return 0;
+}
+
+/* Binds rings and wake-up to the mapped region. Errors: -EPROTO (indices impossible). */
+static int bind_rings(ndnshm_t* ep) {
+  ndnshm__header_t* h = ep->region.header;
+  const ndnshm__geometry_t* g = &ep->region.geometry;
+  unsigned char* a2e = (unsigned char*) h + g->a2e_offset;
+  unsigned char* e2a = (unsigned char*) h + g->e2a_offset;
+  int err;
+
+  if (ep->is_engine) {
+    err = ndnshm__tx_init(&ep->tx, e2a, &h->e2a_tail.value, &h->e2a_head.value, g);
+    if (err == 0) err = ndnshm__rx_init(&ep->rx, a2e, &h->a2e_tail.value, &h->a2e_head.value, g);
+    ep->wake.own_parked = &h->a2e_parked.value;
+    ep->wake.own_waiting = &h->e2a_waiting;
+    ep->wake.peer_parked = &h->e2a_parked.value;
+    ep->wake.peer_waiting = &h->a2e_waiting;
+    ep->own_caps = &h->engine_caps;
+    ep->peer_caps = &h->app_caps;
+  } else {
+    err = ndnshm__tx_init(&ep->tx, a2e, &h->a2e_tail.value, &h->a2e_head.value, g);
+    if (err == 0) err = ndnshm__rx_init(&ep->rx, e2a, &h->e2a_tail.value, &h->e2a_head.value, g);
+    ep->wake.own_parked = &h->e2a_parked.value;
+    ep->wake.own_waiting = &h->a2e_waiting;
+    ep->wake.peer_parked = &h->a2e_parked.value;
+    ep->wake.peer_waiting = &h->e2a_waiting;
+    ep->own_caps = &h->app_caps;
+    ep->peer_caps = &h->engine_caps;
+  }
+  if (err < 0) return ndnshm__fail(&ep->error, err, "header %s: impossible ring indices", ep->names.shm);
+  return 0;
+}
+
+static int take_region(ndnshm_t* ep, const plan_t* plan) {
+  int stale_fd;
+  int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
+
+  if (err != -EEXIST) return err;
+  err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale_fd, &ep->error);
+  if (err < 0) return err;
+  if (stale_fd >= 0) {
+    if (ndnshm__fifo_has_reader(ep->names.a2e))
+      err = ndnshm__fail(&ep->error, -EADDRINUSE, "open %s: a live engine reads it", ep->names.a2e);
+    else
+      shm_unlink(ep->names.shm);
+    close(stale_fd);
+    if (err < 0) return err;
+  }
+  err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
+  if (err != -EEXIST) return err;
+  return ndnshm__fail(&ep->error, -EADDRINUSE, "shm_open %s: another engine is taking the name", ep->names.shm);
+}
+
+/* Engine: reads a2e only, so that end of file tells of the last app's death; keeps e2a open both ways,
+ * so that it can be opened and written before any app is there. */
+static int make_fifos(ndnshm_t* ep, const plan_t* plan) {
+  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, &plan->access, &ep->wake.rx_fd, &ep->error);
+
+  if (err < 0) return err;
+  return ndnshm__fifo_create(ep->names.e2a, O_RDWR, &plan->access, &ep->wake.tx_fd, &ep->error);
+}
+
+/* The region becomes visible to apps when its magic does: last, when all else is in place. */
+static void publish_header(ndnshm_t* ep) {
+  ep->region.header->engine_caps = OWN_CAPS;
+  ndnshm__store_release_u64(&ep->region.header->magic, NDNSHM__MAGIC);
+}
+
+int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
+  plan_t plan;
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (ep->region.header != NULL)
+    return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if ((err = plan_make(ep, options, &plan)) < 0) return err;
+  if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
+  if ((err = take_region(ep, &plan)) < 0) return err;
+  ep->is_engine = true;
+  err = make_fifos(ep, &plan);
+  if (err == 0) err = bind_rings(ep);
+  if (err < 0) {
+    ndnshm_shutdown(ep);
+    ndnshm__region_unmap(&ep->region);
+    return err;
+  }
+  publish_header(ep);
+  ep->open = true;
+  return 0;
+}
+
+/* App: reads e2a only, and opens a2e last and write-only, which fails where no engine reads it. */
+static int open_fifos(ndnshm_t* ep, uid_t trusted) {
+  int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
+
+  if (err == 0) err = ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
+  if (err < 0) return err;
+  ep->wake.tx_may_signal = true;
+  if (ndnshm__wake_drain(&ep->wake) == -EPIPE)
+    return ndnshm__fail(&ep->error, -ECONNREFUSED, "open %s: no engine writes it (dead?)", ep->names.e2a);
+  return 0;
+}
+
+int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
+  plan_t plan;
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (ep->region.header != NULL)
+    return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if ((err = plan_make(ep, options, &plan)) < 0) return err;
+  if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
+  err = ndnshm__region_attach(&ep->region, ep->names.shm, plan.access.uid, &ep->error);
+  if (err < 0) return err;
+  ep->is_engine = false;
+  err = bind_rings(ep);
+  if (err == 0) err = open_fifos(ep, plan.access.uid);
+  if (err < 0) {
+    ndnshm_shutdown(ep);
+    ndnshm__region_unmap(&ep->region);
+    return err;
+  }
+  ndnshm__wake_withdraw(&ep->wake); /* what an app before us may have left */
+  ndnshm__store_release(ep->own_caps, OWN_CAPS);
+  ep->open = true;
+  return 0;
+}
+
+static void close_fd(int* fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+void ndnshm_shutdown(ndnshm_t* ep) {
+  if (ep == NULL) return;
+  if (ep->open) {
+    ndnshm__wake_withdraw(&ep->wake);
+    if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
+  }
+  if (ep->is_engine) {
+    ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
+    ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
+    ndnshm__region_unlink(&ep->region, ep->names.shm);
+  }
+  close_fd(&ep->wake.rx_fd);
+  close_fd(&ep->wake.tx_fd);
+  ndnshm__region_close(&ep->region);
+  ep->open = false;
+}
+
+void ndnshm_free(ndnshm_t* ep) {
+  if (ep == NULL) return;
+  ndnshm_shutdown(ep);
+  ndnshm__region_unmap(&ep->region);
+  free(ep);
+}
+
+/* --- Asking ----------------------------------------------------------------------------------- */
+
+const char* ndnshm_errmsg(const ndnshm_t* ep) {
+  return ep != NULL ? ep->error.text : "";
+}
+
+int ndnshm_fd(const ndnshm_t* ep) {
+  return ep != NULL ? ep->wake.rx_fd : -1;
+}
+
+size_t ndnshm_get_mtu(const ndnshm_t* ep) {
+  return ep != NULL && ep->open ? ep->rx.slot_size : 0;
+}
+
+uint32_t ndnshm_get_capacity(const ndnshm_t* ep) {
+  return ep != NULL && ep->open ? ep->rx.capacity : 0;
+}
+
+static unsigned int peer_caps(const ndnshm_t* ep) {
+  uint32_t caps = ndnshm__load_relaxed(ep->peer_caps);
+
+  return (caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG ? caps & ~NDNSHM__CAPS_TAG_MASK : 0;
+}
+
+unsigned int ndnshm_peer_caps(const ndnshm_t* ep) {
+  return ep != NULL && ep->open ? peer_caps(ep) : 0;
+}
+
+int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
+  if (ep == NULL || ret_stats == NULL) return -EINVAL;
+  *ret_stats = ep->stats;
+  return 0;
+}
+
+int ndnshm_inspect(const char* name, ndnshm_header_t* ret_header) {
+  ndnshm__names_t names;
+  ndnshm__error_t error;
+  ndnshm__header_t h;
+  uint64_t file_bytes;
+  int err;
+
+  if (ret_header == NULL) return -EINVAL;
+  if ((err = ndnshm__names_init(name, &names, &error)) < 0) return err;
+  if ((err = ndnshm__region_inspect(names.shm, (uid_t) -1, &h, &file_bytes, &error)) < 0) return err;
+  *ret_header = (ndnshm_header_t){
+      h.magic,          h.capacity,       h.slot_size,      h.engine_caps,      h.app_caps,
+      h.a2e_waiting,    h.e2a_waiting,    h.a2e_tail.value, h.a2e_head.value,   h.e2a_tail.value,
+      h.e2a_head.value, h.a2e_parked.value, h.e2a_parked.value, file_bytes,
+  };
+  return 0;
+}
+
+unsigned int ndnshm_version(void) {
+  return VERSION_MAJOR << 16 | VERSION_MINOR << 8 | VERSION_PATCH;
+}
+
+const char* ndnshm_version_string(void) {
+  return VERSION_STRING;
+}
+
+/* --- Receiving -------------------------------------------------------------------------------- */
+
+static int fail_protocol(ndnshm_t* ep, const char* what) {
+  return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
+}
+
+/* Frees n slots, and wakes a producer that said it waits for them (wake.h). */
+static void release_slots(ndnshm_t* ep, unsigned int n) {
+  ndnshm__rx_release(&ep->rx, n);
+  if ((peer_caps(ep) & NDNSHM_CAP_SPACE) == 0) return; /* ndn-rs never waits so: no fence for it */
+  ndnshm__fence();
+  if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
+}
+
+int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max) {
+  unsigned char* to = arena;
+  unsigned char* end = to + arena_bytes;
+  unsigned int npkts = 0;
+  int slots, i;
+
+  if (ep == NULL || arena == NULL || pkts == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (arena_bytes < ep->rx.slot_size) return -ENOBUFS;
+  slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
+  if (slots < 0) return fail_protocol(ep, "tail index");
+  for (i = 0; i < slots; i++) {
+    struct iovec slot;
+
+    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
+    if (slot.iov_len == 0) continue;
+    if (slot.iov_len > (size_t) (end - to)) break;
+    pkts[npkts].iov_base = memcpy(to, slot.iov_base, slot.iov_len);
+    pkts[npkts++].iov_len = slot.iov_len;
+    ep->stats.rx_bytes += slot.iov_len;
+    slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);
+    to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
+  }
+  if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
+  ep->stats.rx_packets += npkts;
+  release_slots(ep, (unsigned int) i);
+  return (int) npkts;
+}
+
+int ndnshm_peek(ndnshm_t* ep, struct iovec pkts[], unsigned int max) {
+  unsigned int npkts = 0;
+  int slots, i;
+
+  if (ep == NULL || pkts == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->peeked_slots != 0) return -EALREADY;
+  slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
+  if (slots < 0) return fail_protocol(ep, "tail index");
+  for (i = 0; i < slots; i++) {
+    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &pkts[npkts]) < 0) break;
+    if (pkts[npkts].iov_len == 0) continue;
+    ep->stats.rx_bytes += pkts[npkts++].iov_len;
+  }
+  if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
+  ep->stats.rx_packets += npkts;
+  ep->peeked_slots = (unsigned int) i;
+  if (npkts == 0) ndnshm_release(ep);
+  return (int) npkts;
+}
+
+void ndnshm_release(ndnshm_t* ep) {
+  unsigned int n;
+
+  if (ep == NULL || ep->peeked_slots == 0) return;
+  n = ep->peeked_slots;
+  ep->peeked_slots = 0;
+  if (ep->open) release_slots(ep, n);
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+/* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). */
+static void publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
+  ndnshm__tx_publish(&ep->tx, n);
+  ep->stats.tx_packets += n;
+  ep->stats.tx_bytes += bytes;
+  ndnshm__fence();
+  if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;
+}
+
+static int sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit, size_t* ret_bytes) {
+  size_t bytes = 0;
+
+  for (unsigned int b = 0; b < nbufs; b++) {
+    if (bufs[b].iov_len > limit - bytes) return -EMSGSIZE;
+    bytes += bufs[b].iov_len;
+  }
+  if (bytes == 0) return -EINVAL;
+  *ret_bytes = bytes;
+  return 0;
+}
+
+/* Free slots for at most `wanted` packets, or why there is none. */
+static int room_for(ndnshm_t* ep, unsigned int wanted) {
+  int room;
+
+  if (ep->reserved_bytes != 0) return -EAGAIN;
+  room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
+  if (room > 0) return room;
+  if (room < 0) return fail_protocol(ep, "head index");
+  ep->stats.tx_full++;
+  return -EAGAIN;
+}
+
+int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) {
+  size_t bytes;
+  int err;
+
+  if (ep == NULL || bufs == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if ((err = sum_pieces(bufs, nbufs, ep->tx.slot_size, &bytes)) < 0) return err;
+  if ((err = room_for(ep, 1)) < 0) return err;
+  ndnshm__tx_write(&ep->tx, 0, bufs, nbufs, bytes);
+  publish_slots(ep, 1, bytes);
+  return (int) bytes;
+}
+
+int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts) {
+  size_t bytes = 0;
+  int room;
+
+  if (ep == NULL || pkts == NULL || npkts == 0) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  for (unsigned int p = 0; p < npkts; p++) {
+    if (pkts[p].iov_len == 0) return -EINVAL;
+    if (pkts[p].iov_len > ep->tx.slot_size) return -EMSGSIZE;
+  }
+  if ((room = room_for(ep, npkts)) < 0) return room;
+  for (unsigned int p = 0; p < (unsigned int) room; p++) {
+    ndnshm__tx_write(&ep->tx, p, &pkts[p], 1, pkts[p].iov_len);
+    bytes += pkts[p].iov_len;
+  }
+  publish_slots(ep, (unsigned int) room, bytes);
+  return room;
+}
+
+int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot) {
+  int err;
+
+  if (ep == NULL || ret_slot == NULL || len == 0) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->reserved_bytes != 0) return -EALREADY;
+  if (len > ep->tx.slot_size) return -EMSGSIZE;
+  if ((err = room_for(ep, 1)) < 0) return err;
+  ep->reserved_bytes = len;
+  ret_slot->iov_base = ndnshm__tx_slot(&ep->tx, 0);
+  ret_slot->iov_len = len;
+  return 0;
+}
+
+int ndnshm_commit(ndnshm_t* ep, size_t len) {
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->reserved_bytes == 0) return -EINVAL;
+  if (len > ep->reserved_bytes) return -EMSGSIZE;
+  ep->reserved_bytes = 0;
+  if (len == 0) return 0;
+  ndnshm__tx_set_length(&ep->tx, 0, len);
+  publish_slots(ep, 1, len);
+  return 0;
+}
+
+/* --- Sleeping --------------------------------------------------------------------------------- */
+
+unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = 0;
+
+  if (ep == NULL || !ep->open) return 0;
+  if ((what & NDNSHM_PACKETS) != 0 && ndnshm__rx_ready(&ep->rx)) ready |= NDNSHM_PACKETS;
+  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx))
+    ready |= NDNSHM_SPACE;
+  return ready;
+}
+
+void ndnshm_announce(ndnshm_t* ep, unsigned int what) {
+  if (ep == NULL || !ep->open) return;
+  if ((what & NDNSHM_PACKETS) != 0) ndnshm__wake_announce_parked(&ep->wake);
+  if ((what & NDNSHM_SPACE) != 0 && (peer_caps(ep) & NDNSHM_CAP_SPACE) != 0)
+    ndnshm__wake_announce_waiting(&ep->wake);
+}
+
+void ndnshm_fence(void) {
+  ndnshm__fence();
+}
+
+unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = ndnshm_ready(ep, what);
+
+  if (ready != 0)
+    ndnshm_unpark(ep);
+  else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
+    ep->stats.parks++;
+  return ready;
+}
+
+unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what) {
+  ndnshm_announce(ep, what);
+  ndnshm_fence();
+  return ndnshm_confirm(ep, what);
+}
+
+void ndnshm_unpark(ndnshm_t* ep) {
+  if (ep != NULL && ep->open) ndnshm__wake_withdraw(&ep->wake);
+}
+
+int ndnshm_wake(ndnshm_t* ep) {
+  int n;
+
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  ndnshm__wake_withdraw(&ep->wake);
+  n = ndnshm__wake_drain(&ep->wake);
+  if (n == -EPIPE) {
+    ndnshm__fail(&ep->error, NDNSHM_EOF, "read %s: end of file, the peer is gone",
+                 ep->is_engine ? ep->names.a2e : ep->names.e2a);
+    return NDNSHM_EOF;
+  }
+  if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
+  return n;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* region.c: creating, attaching and removing the shared-memory region.
+ *
+ * An engine holds flock(LOCK_EX) on its region for life. The kernel drops the lock when the engine
+ * dies, however it dies, so the lock tells a live engine from the remains of a dead one without
+ * touching its FIFOs: a writer that opens and closes one looks exactly like an app that came and died. */
+#include "region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool name_is_clean(const char* name) {
+  static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+  return name[0] != '\0' && name[0] != '.' && name[strspn(name, allowed)] == '\0';
+}
+
+int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
+  if (name == NULL) return ndnshm__fail(error, -EINVAL, "name: is NULL");
+  if (strnlen(name, NDNSHM__NAME_MAX + 1) > NDNSHM__NAME_MAX)
+    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name,
+                        NDNSHM__NAME_MAX);
+  if (!name_is_clean(name))
+    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot",
+                        name);
+  snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
+  snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
+  snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);
+  return 0;
+}
+
+bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
+  return owner == 0 || owner == geteuid() || (trusted != (uid_t) -1 && owner == trusted);
+}
+
+int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
+  if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);
+  if (access->uid == (uid_t) -1 && access->gid == (gid_t) -1) return 0;
+  if (fchown(fd, access->uid, access->gid) != 0) return ndnshm__fail_errno(error, "fchown", path);
+  return 0;
+}
+
+static int lock_new(int fd, const char* shm_name, ndnshm__error_t* error) {
+  struct stat st;
+
+  /* A file system without flock leaves only the FIFO's reader to tell that we live. */
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", shm_name);
+  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
+  if (st.st_nlink == 0)
+    return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: another engine is taking the name", shm_name);
+  return 0;
+}
+
+static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t* error) {
+  int err;
+
+  do
+    err = posix_fallocate(fd, 0, (off_t) bytes);
+  while (err == EINTR);
+  if (err == 0) return 0;
+  errno = err;
+  return ndnshm__fail_errno(error, "posix_fallocate", shm_name);
+}
+
+static int map(int fd, size_t bytes, const char* shm_name, ndnshm__header_t** ret_header,
+               ndnshm__error_t* error) {
+  void* base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+  if (base == MAP_FAILED) return ndnshm__fail_errno(error, "mmap", shm_name);
+  *ret_header = base;
+  return 0;
+}
+
+static int fill(ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
+                ndnshm__error_t* error) {
+  const ndnshm__geometry_t* g = &region->geometry;
+  int err;
+
+  if ((err = lock_new(region->fd, shm_name, error)) < 0) return err;
+  if ((err = allocate(region->fd, g->region_bytes, shm_name, error)) < 0) return err;
+  if ((err = ndnshm__access_apply(region->fd, access, shm_name, error)) < 0) return err;
+  if ((err = map(region->fd, g->region_bytes, shm_name, &region->header, error)) < 0) return err;
+  region->header->capacity = g->capacity;
+  region->header->slot_size = g->slot_size;
+  return 0;
+}
+
+int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
+                          const ndnshm__geometry_t* geometry, const ndnshm__access_t* access,
+                          ndnshm__error_t* error) {
+  ndnshm__region_t region = {.fd = -1, .geometry = *geometry};
+  int err;
+
+  region.fd = shm_open(shm_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (region.fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
+  err = fill(&region, shm_name, access, error);
+  if (err < 0) {
+    ndnshm__region_unlink(&region, shm_name);
+    ndnshm__region_close(&region);
+    return err;
+  }
+  *ret_region = region;
+  return 0;
+}
+
+static int open_existing(const char* shm_name, uid_t trusted, int* ret_fd, uint64_t* ret_file_bytes,
+                         ndnshm__error_t* error) {
+  struct stat st;
+  int fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0);
+  int err = 0;
+
+  if (fd < 0 && (errno == ELOOP || errno == EISDIR))
+    return ndnshm__fail(error, -EPERM, "shm_open %s: not a regular file", shm_name);
+  if (fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
+  if (fstat(fd, &st) != 0)
+    err = ndnshm__fail_errno(error, "fstat", shm_name);
+  else if (!S_ISREG(st.st_mode))
+    err = ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", shm_name);
+  else if (!ndnshm__owner_is_trusted(st.st_uid, trusted))
+    err = ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", shm_name,
+                       (unsigned long) st.st_uid);
+  if (err < 0) {
+    close(fd);
+    return err;
+  }
+  *ret_fd = fd;
+  *ret_file_bytes = (uint64_t) st.st_size;
+  return 0;
+}
+
+static int read_header(int fd, const char* shm_name, ndnshm__header_t* ret_header, ndnshm__error_t* error) {
+  ssize_t n;
+
+  do
+    n = pread(fd, ret_header, sizeof(*ret_header), 0);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return ndnshm__fail_errno(error, "pread", shm_name);
+  if ((size_t) n < sizeof(*ret_header))
+    return ndnshm__fail(error, -EPROTO, "pread %s: %zd bytes are no header of %zu", shm_name, n,
+                        sizeof(*ret_header));
+  return 0;
+}
+
+static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, const char* shm_name,
+                        ndnshm__geometry_t* ret_geometry, ndnshm__error_t* error) {
+  ndnshm__geometry_t g;
+
+  if (header->magic != NDNSHM__MAGIC)
+    return ndnshm__fail(error, -EPROTO, "header %s: magic is %#llx, not %#llx", shm_name,
+                        (unsigned long long) header->magic, (unsigned long long) NDNSHM__MAGIC);
+  if (ndnshm__geometry_from_header(header->capacity, header->slot_size, &g) < 0)
+    return ndnshm__fail(error, -EPROTO, "header %s: impossible geometry, %lu slots of %lu bytes", shm_name,
+                        (unsigned long) header->capacity, (unsigned long) header->slot_size);
+  if (file_bytes != g.region_bytes)
+    return ndnshm__fail(error, -EPROTO, "header %s: file has %llu bytes, %lu slots of %lu bytes need %zu",
+                        shm_name, (unsigned long long) file_bytes, (unsigned long) header->capacity,
+                        (unsigned long) header->slot_size, g.region_bytes);
+  *ret_geometry = g;
+  return 0;
+}
+
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
+                           uint64_t* ret_file_bytes, ndnshm__error_t* error) {
+  int fd;
+  int err = open_existing(shm_name, trusted, &fd, ret_file_bytes, error);
+
+  if (err < 0) return err;
+  err = read_header(fd, shm_name, ret_header, error);
+  close(fd);
+  return err;
+}
+
+int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted,
+                          ndnshm__error_t* error) {
+  ndnshm__region_t region = {.fd = -1};
+  ndnshm__header_t header;
+  uint64_t file_bytes;
+  int err = open_existing(shm_name, trusted, &region.fd, &file_bytes, error);
+
+  if (err < 0) return err;
+  err = read_header(region.fd, shm_name, &header, error);
+  if (err == 0) err = check_header(&header, file_bytes, shm_name, &region.geometry, error);
+  if (err == 0) err = map(region.fd, region.geometry.region_bytes, shm_name, &region.header, error);
+  ndnshm__region_close(&region); /* an app needs the mapping only */
+  if (err == 0) *ret_region = region;
+  return err;
+}
+
+static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
+  return st->st_uid == geteuid() || (access->uid != (uid_t) -1 && st->st_uid == access->uid);
+}
+
+int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, int* ret_fd,
+                              ndnshm__error_t* error) {
+  struct stat st;
+  int err = 0;
+  int fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0);
+
+  if (fd < 0 && errno == ENOENT) {
+    *ret_fd = -1;
+    return 0;
+  }
+  if (fd < 0) {
+    ndnshm__fail_errno(error, "shm_open", shm_name);
+    return -EADDRINUSE;
+  }
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !is_ours(&st, access))
+    err = ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
+  else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    err = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", shm_name);
+  if (err < 0) {
+    close(fd);
+    return err;
+  }
+  *ret_fd = fd;
+  return 0;
+}
+
+void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {
+  struct stat mine, named;
+  int fd;
+
+  if (region->fd < 0 || fstat(region->fd, &mine) != 0 || mine.st_nlink == 0) return;
+  fd = shm_open(shm_name, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) {
+    /* Out of descriptors the name cannot be compared; that our file still has one must do. */
+    if (errno == EMFILE || errno == ENFILE) shm_unlink(shm_name);
+    return;
+  }
+  if (fstat(fd, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino)
+    shm_unlink(shm_name);
+  close(fd);
+}
+
+void ndnshm__region_close(ndnshm__region_t* region) {
+  if (region->fd >= 0) close(region->fd);
+  region->fd = -1;
+}
+
+void ndnshm__region_unmap(ndnshm__region_t* region) {
+  if (region->header != NULL) munmap(region->header, region->geometry.region_bytes);
+  region->header = NULL;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* region.h: the names of a face in the file system, and the shared-memory region behind one of them.
+ *
+ * Guarantees: a region is created exclusively, fully backed by memory before it is mapped (no SIGBUS
+ * from a full /dev/shm), never truncated or taken over while its engine lives; what is attached is a
+ * regular file of a trusted owner whose size is its geometry. Does not know FIFOs or rings.
+ * One thread per region at a time. */
+#ifndef NDNSHM_REGION_H
+#define NDNSHM_REGION_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "error.h"
+#include "layout.h"
+
+#define NDNSHM__NAME_MAX 200
+
+/* The three names of a face. */
+typedef struct ndnshm__names_s {
+  char shm[NDNSHM__NAME_MAX + 16];
+  char a2e[NDNSHM__NAME_MAX + 32];
+  char e2a[NDNSHM__NAME_MAX + 32];
+} ndnshm__names_t;
+
+/* Who may use what an engine creates. */
+typedef struct ndnshm__access_s {
+  mode_t mode;
+  uid_t uid; /* (uid_t) -1 = leave */
+  gid_t gid; /* (gid_t) -1 = leave */
+} ndnshm__access_t;
+
+typedef struct ndnshm__region_s {
+  int fd;                   /* -1 = closed; an engine's carries the lock that says it is alive */
+  ndnshm__header_t* header; /* the mapping; NULL = none */
+  ndnshm__geometry_t geometry;
+} ndnshm__region_t;
+
+/* Derives the names. Errors: -EINVAL (NULL, empty, a character outside [A-Za-z0-9._-], a leading dot),
+ * -ENAMETOOLONG. */
+int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error);
+
+/* True for an owner whose files we use: root, our effective user, or `trusted` unless that is -1. */
+bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted);
+
+/* Gives fd the mode and owner in `access`. Errors: those of fchown and fchmod. */
+int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error);
+
+/* Creates, locks, backs and maps the region; fills the header except for the magic, which the caller
+ * stores when everything else is ready.
+ * Errors: -EEXIST (somebody has the name), -EADDRINUSE (somebody took it meanwhile), others. On failure
+ * nothing is left. */
+int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
+                          const ndnshm__geometry_t* geometry, const ndnshm__access_t* access,
+                          ndnshm__error_t* error);
+
+/* Maps an engine's region. Its header is read once, through the descriptor, and checked.
+ * Errors: -ENOENT, -EACCES, -EPERM, -EPROTO, others. */
+int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted,
+                          ndnshm__error_t* error);
+
+/* Reads the header of a region without mapping it, and its size in bytes. Same errors. */
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
+                           uint64_t* ret_file_bytes, ndnshm__error_t* error);
+
+/* Opens the region of an existing name to find out whether it may be removed: ours, and not locked by
+ * a live engine. On success the lock is held, ret_fd is the caller's (or -1: the name is gone).
+ * Errors: -EADDRINUSE. */
+int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, int* ret_fd,
+                              ndnshm__error_t* error);
+
+/* Removes the name if it still names this region. */
+void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name);
+
+/* Closes the descriptor; the mapping stays. */
+void ndnshm__region_close(ndnshm__region_t* region);
+
+/* Unmaps. */
+void ndnshm__region_unmap(ndnshm__region_t* region);
+
+#endif

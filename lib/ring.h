@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* ring.h: one direction of a face, a single-producer/single-consumer ring of packets.
+ *
+ * Guarantees: each packet arrives once, whole and in order; no value of the peer's leads outside the
+ * ring; every peer value is loaded once, checked, then used. Does not guarantee anything about the
+ * payload's bytes while they lie in the ring (a peer can rewrite them), and wakes nobody: wake.h does.
+ * One thread (and one process) per ring end.
+ *
+ *   slots   | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 |     slot = index % capacity; indices run over all of u32
+ *             .   .   #   #   #   .   .   .       # published, . free
+ *                     ^           ^
+ *                    head        tail             empty: head == tail; full: tail - head >= capacity
+ *
+ *   | field  | written by | read by  | order               | cache line of its own |
+ *   |--------|------------|----------|---------------------|-----------------------|
+ *   | slot   | producer   | consumer | plain, by tail      | no                    |
+ *   | tail   | producer   | consumer | release / acquire   | yes                   |
+ *   | head   | consumer   | producer | release / acquire   | yes                   |
+ *
+ *   producer                                consumer
+ *   (A) head.load(acquire)                  (C) tail.load(acquire)
+ *       write slots                             read slots
+ *   (B) tail.store(release)                 (D) head.store(release)
+ *
+ *   B pairs with C: a consumer that sees the new tail sees the slots below it. Release because the slot
+ *   writes must not pass it, acquire because the slot reads must not run ahead of it.
+ *   D pairs with A: a producer that sees the new head may overwrite the slots below it, for the reads
+ *   of them came before. Own indices are private variables and need no load at all.
+ *
+ * Invariants: 1. 0 <= tail - head <= capacity, for both ends' views, else the peer is broken: -EPROTO.
+ * 2. Only the producer stores tail and slots, only the consumer stores head; neither reads back its own.
+ * 3. A cached peer index is never newer than the truth, so it errs towards full and towards empty.
+ * 4. With a capacity that is no power of two, index % capacity jumps where the index wraps to 0: a
+ *    producer then first waits for the ring to drain, so no two live indices share a slot.
+ * Progress: every operation is wait-free: a bounded number of steps, whatever the peer does. */
+#ifndef NDNSHM_RING_H
+#define NDNSHM_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "layout.h"
+
+/* The only accesses to words that the peer may touch at the same time. */
+static inline uint32_t ndnshm__load_acquire(const uint32_t* word) {
+  return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_acquire);
+}
+
+static inline uint32_t ndnshm__load_relaxed(const uint32_t* word) {
+  return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_relaxed);
+}
+
+static inline void ndnshm__store_release(uint32_t* word, uint32_t value) {
+  atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_release);
+}
+
+static inline void ndnshm__store_relaxed(uint32_t* word, uint32_t value) {
+  atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_relaxed);
+}
+
+/* For the magic: the last word an engine writes, and what makes the others valid. */
+static inline void ndnshm__store_release_u64(uint64_t* word, uint64_t value) {
+  atomic_store_explicit((_Atomic uint64_t*) word, value, memory_order_release);
+}
+
+/* The producer's end. */
+typedef struct ndnshm__tx_s {
+  unsigned char* slots;
+  uint32_t* shared_tail; /* written only */
+  uint32_t* shared_head;
+  size_t stride;
+  uint32_t capacity;
+  uint32_t slot_size;
+  uint32_t tail; /* next index to publish: ours, the truth */
+  uint32_t head; /* the consumer's, as last seen */
+} ndnshm__tx_t;
+
+/* The consumer's end. */
+typedef struct ndnshm__rx_s {
+  const unsigned char* slots;
+  const uint32_t* shared_tail;
+  uint32_t* shared_head; /* written only */
+  size_t stride;
+  uint32_t capacity;
+  uint32_t slot_size;
+  uint32_t head; /* next index to take: ours, the truth */
+  uint32_t tail; /* the producer's, as last seen */
+} ndnshm__rx_t;
+
+/* Bind an end to a region's ring; own indices continue where the region says.
+ * Errors: -EPROTO (the two indices are impossible together). */
+int ndnshm__tx_init(ndnshm__tx_t* tx, unsigned char* slots, uint32_t* shared_tail, uint32_t* shared_head,
+                    const ndnshm__geometry_t* geometry);
+int ndnshm__rx_init(ndnshm__rx_t* rx, const unsigned char* slots, const uint32_t* shared_tail,
+                    uint32_t* shared_head, const ndnshm__geometry_t* geometry);
+
+/* Free slots, at most `wanted`; the peer's head is loaded again only if its cached value shows fewer.
+ * Errors: -EPROTO. */
+int ndnshm__tx_room(ndnshm__tx_t* tx, unsigned int wanted);
+
+/* The payload of the i-th free slot, slot_size bytes; i < room. */
+unsigned char* ndnshm__tx_slot(const ndnshm__tx_t* tx, unsigned int i);
+
+/* Fills the i-th free slot with a packet gathered from nbufs pieces of `bytes` together; or only sets
+ * its length when the payload is there already. */
+void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, const struct iovec bufs[], unsigned int nbufs,
+                      size_t bytes);
+void ndnshm__tx_set_length(const ndnshm__tx_t* tx, unsigned int i, size_t bytes);
+
+/* Hands the first n free slots to the consumer. */
+void ndnshm__tx_publish(ndnshm__tx_t* tx, unsigned int n);
+
+/* A fresh look: true if there is room, or if head is impossible. */
+bool ndnshm__tx_ready(ndnshm__tx_t* tx);
+
+/* Published slots not yet taken, at most `wanted`. Errors: -EPROTO. */
+int ndnshm__rx_available(ndnshm__rx_t* rx, unsigned int wanted);
+
+/* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO. */
+int ndnshm__rx_slot(const ndnshm__rx_t* rx, unsigned int i, struct iovec* ret_packet);
+
+/* Gives the first n published slots back to the producer. */
+void ndnshm__rx_release(ndnshm__rx_t* rx, unsigned int n);
+
+/* A fresh look: true if there is a packet, or if tail is impossible. */
+bool ndnshm__rx_ready(ndnshm__rx_t* rx);
+
+#endif

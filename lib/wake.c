@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* wake.c: the flags and FIFOs of wake.h. Letters in comments are those of the diagram there. */
+#include "wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIFO_FLAGS (O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
+#define DRAIN_BYTES 4096
+
+void ndnshm__fence(void) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan" /* TSan cannot see a fence; the models check it instead */
+#endif
+  atomic_thread_fence(memory_order_seq_cst); /* (E), (F) seq_cst: each pairs with the peer's other */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+}
+
+void ndnshm__wake_announce_parked(ndnshm__wake_t* wake) {
+  ndnshm__store_relaxed(wake->own_parked, 1); /* (G) relaxed: ordered by (F), seen by (H) */
+}
+
+void ndnshm__wake_announce_waiting(ndnshm__wake_t* wake) {
+  ndnshm__store_relaxed(wake->own_waiting, 1); /* (G) relaxed: ordered by (F), seen by (H) */
+}
+
+void ndnshm__wake_withdraw(ndnshm__wake_t* wake) {
+  /* (G) relaxed: a late store costs the peer a byte for nothing, never a wake-up */
+  ndnshm__store_relaxed(wake->own_parked, 0);
+  ndnshm__store_relaxed(wake->own_waiting, 0);
+}
+
+/* --- Waking ----------------------------------------------------------------------------------- */
+
+static bool write_byte(int fd) {
+  static const char byte = 1;
+  ssize_t n;
+
+  do
+    n = write(fd, &byte, 1);
+  while (n < 0 && errno == EINTR);
+  return n == 1; /* EAGAIN: a full FIFO wakes as well; EPIPE: nobody is left to wake */
+}
+
+/* A FIFO knows no MSG_NOSIGNAL. So SIGPIPE is blocked in this thread for the write, and taken off the
+ * queue if the write raised it and none was pending before. */
+static bool write_byte_without_sigpipe(int fd) {
+  static const struct timespec now = {0, 0};
+  sigset_t sigpipe, before, pending;
+  bool was_pending, written;
+  int err;
+
+  sigemptyset(&sigpipe);
+  sigaddset(&sigpipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+  sigpending(&pending);
+  was_pending = sigismember(&pending, SIGPIPE) == 1;
+  errno = 0;
+  written = write_byte(fd);
+  err = errno;
+  if (!written && err == EPIPE && !was_pending)
+    while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return written;
+}
+
+static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
+  if (ndnshm__load_relaxed(flag) == 0) return false; /* (H) relaxed: ordered by (E) */
+  /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
+  if (atomic_exchange_explicit((_Atomic uint32_t*) flag, 0, memory_order_relaxed) == 0) return false;
+  return wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
+}
+
+bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake) {
+  return claim_and_write(wake, wake->peer_parked);
+}
+
+bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
+  return claim_and_write(wake, wake->peer_waiting);
+}
+
+int ndnshm__wake_drain(ndnshm__wake_t* wake) {
+  char bytes[DRAIN_BYTES];
+  ssize_t n;
+
+  do
+    n = read(wake->rx_fd, bytes, sizeof(bytes));
+  while (n < 0 && errno == EINTR);
+  if (n > 0) return (int) n;
+  if (n == 0) return -EPIPE;
+  return errno == EAGAIN ? 0 : -errno;
+}
+
+/* --- FIFOs ------------------------------------------------------------------------------------ */
+
+static int open_retrying(const char* path, int flags) {
+  int fd;
+
+  do
+    fd = open(path, flags | FIFO_FLAGS);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+bool ndnshm__fifo_has_reader(const char* path) {
+  int fd = open_retrying(path, O_WRONLY); /* ENXIO without a reader */
+
+  if (fd < 0) return false;
+  close(fd);
+  return true;
+}
+
+static int make(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  struct stat st;
+
+  if (mkfifo(path, 0600) == 0) return 0;
+  if (errno != EEXIST) return ndnshm__fail_errno(error, "mkfifo", path);
+  if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
+  if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
+    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
+  if (ndnshm__fifo_has_reader(path))
+    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: a live engine reads it", path);
+  if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
+  if (mkfifo(path, 0600) == 0) return 0;
+  return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
+}
+
+static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* error) {
+  struct stat st;
+
+  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", path);
+  if (!S_ISFIFO(st.st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a FIFO", path);
+  if (!ndnshm__owner_is_trusted(st.st_uid, trusted))
+    return ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", path,
+                        (unsigned long) st.st_uid);
+  return 0;
+}
+
+int ndnshm__fifo_create(const char* path, int flags, const ndnshm__access_t* access, int* ret_fd,
+                        ndnshm__error_t* error) {
+  int fd;
+  int err = make(path, access, error);
+
+  if (err < 0) return err;
+  fd = open_retrying(path, flags);
+  if (fd < 0) {
+    err = ndnshm__fail_errno(error, "open", path);
+    unlink(path);
+    return err;
+  }
+  err = check_fifo(fd, path, (uid_t) -1, error);
+  if (err == 0) err = ndnshm__access_apply(fd, access, path, error);
+  if (err < 0) {
+    ndnshm__fifo_unlink(fd, path);
+    close(fd);
+    return err;
+  }
+  *ret_fd = fd;
+  return 0;
+}
+
+int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error) {
+  int fd = open_retrying(path, flags);
+  int err;
+
+  if (fd < 0 && errno == ENXIO)
+    return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
+  if (fd < 0 && errno == ELOOP) return ndnshm__fail(error, -EPERM, "open %s: a symbolic link", path);
+  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
+  err = check_fifo(fd, path, trusted, error);
+  if (err < 0) {
+    close(fd);
+    return err;
+  }
+  *ret_fd = fd;
+  return 0;
+}
+
+void ndnshm__fifo_unlink(int fd, const char* path) {
+  struct stat mine, named;
+
+  if (fd < 0 || fstat(fd, &mine) != 0 || lstat(path, &named) != 0) return;
+  if (named.st_dev == mine.st_dev && named.st_ino == mine.st_ino) unlink(path);
+}
