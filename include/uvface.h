@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* uvface.h: a shared-memory NDN face as a libuv-style handle.
+ *
+ * Guarantees: what ndnshm.h guarantees, delivered by callbacks on a uv_loop_t; the ten rules of
+ * docs/design.rst ("The rules"), among them: a callback never runs inside the call that asked for it,
+ * an accepted request gets exactly one callback, close_cb comes last, every function may be called
+ * from every callback. Does not guarantee: thread safety. As everywhere in libuv, all calls on a face
+ * belong to the thread that runs its loop; faces on different loops are independent.
+ *
+ * Errors are libuv's negative codes. uvface_errmsg() names the call, the object and the reason.
+ * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
+#ifndef UVFACE_H
+#define UVFACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define UVFACE_EXTERN __attribute__((visibility("default")))
+#else
+#define UVFACE_EXTERN
+#endif
+
+typedef struct uvface_s uvface_t;
+typedef struct uvface_send_s uvface_send_t;
+typedef struct uvface_options_s uvface_options_t;
+typedef struct uvface_stats_s uvface_stats_t;
+
+/* npkts > 0: that many packets, at most 64, in order; pkts and the bytes are valid until the callback
+ * returns. They are private copies unless UVFACE_RECV_BORROW was asked for.
+ * npkts < 0: an error, given once, receiving is already stopped: UV_EOF (peer gone, everything it sent
+ * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region pulled away). */
+typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
+
+/* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO or UV_ECANCELED (face closed). */
+typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
+
+/* The face's memory is the caller's again. */
+typedef void (*uvface_close_cb)(uvface_t* face);
+
+/* A face. Caller-allocated; not a uv_handle_t and never to be cast to one. */
+struct uvface_s {
+  /* public */
+  void* data;
+  /* read-only */
+  uv_loop_t* loop;
+  /* private */
+  void* priv_;
+};
+
+/* A send request. Caller-allocated; must stay valid until its callback has run. */
+struct uvface_send_s {
+  /* public */
+  void* data;
+  /* read-only */
+  uvface_t* face;
+  /* private */
+  uvface_send_cb cb_;
+  uvface_send_t* next_;
+  uv_buf_t* bufs_;
+  uv_buf_t bufsml_[4];
+  uint64_t due_ms_;
+  unsigned int nbufs_;
+  unsigned int sent_;
+  int batch_;
+  int status_;
+  void* reserved_[4];
+};
+
+enum {
+  UVFACE_RECV_BORROW = 1,  /* hand out the slots themselves; only for peers that are trusted */
+  UVFACE_SIGBUS_GUARD = 2  /* survive a region that is truncated under us: that face gets UV_EIO */
+};
+
+/* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
+struct uvface_options_s {
+  size_t size;              /* sizeof(uvface_options_t) */
+  uint32_t capacity;        /* engine: slots per ring; rounded up to a power of two; 0 = 256 */
+  uint32_t slot_size;       /* engine: bytes, the largest packet; 0 = 9020 */
+  uint32_t mtu;             /* engine: bytes; derives both others; excludes them; 0 = not used */
+  unsigned int mode;        /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
+  uv_uid_t uid;             /* engine: owner of region and FIFOs; app: the engine's user, to be trusted
+                               beside root and this process's own; -1 = leave, or nobody else */
+  uv_gid_t gid;             /* engine: group of region and FIFOs; -1 = leave */
+  unsigned int flags;       /* UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD */
+  int64_t send_timeout_ms;  /* how long a send may wait for room; 0 = for ever; -1 = the role's
+                               default: app 5000, engine for ever */
+  uint32_t hot_ns;          /* keep the loop turning, not blocking, at most this long after the last
+                               packet; adaptive; 0 = off */
+  uint32_t spin_ns;         /* look at the rings at most this long before the loop would block; all
+                               faces of a loop together never above 10000 a turn; 0 = off */
+  uint32_t recheck_ms;      /* look again this long after parking, if the peer's producer does not
+                               announce its fence; 0 = never */
+};
+
+#define UVFACE_OPTIONS_INIT                                                                  \
+  {                                                                                          \
+    sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1 \
+  }
+
+/* Counters since create or connect, and what the face is made of. */
+struct uvface_stats_s {
+  uint64_t rx_packets;       /* packets delivered to recv_cb */
+  uint64_t rx_bytes;
+  uint64_t tx_packets;       /* packets put into the ring */
+  uint64_t tx_bytes;
+  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO */
+  uint64_t wakeups_received; /* bytes drained from ours */
+  uint64_t parks;            /* times the face went to sleep on an empty ring */
+  uint64_t spin_hits;        /* times the spin before the poll found something */
+  uint64_t tx_full;          /* times a packet found the ring full */
+  uint64_t recheck_hits;     /* times the look after parking found something a peer failed to announce */
+  uint32_t capacity;         /* slots per ring */
+  uint32_t slot_size;        /* bytes */
+  uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
+  uint32_t hot_ns;           /* the adaptive window at this moment */
+  uint64_t reserved[8];
+};
+
+/* Initializes a face on a loop. loop, face: not NULL; both must outlive the close callback.
+ * face->data is left as it is. After success uvface_close() is owed, whatever happens later.
+ * Errors: UV_EINVAL, UV_ENOMEM. Loop thread. (Design 5, rule 7) */
+UVFACE_EXTERN int uvface_init(uv_loop_t* loop, uvface_t* face);
+
+/* Engine: creates the face `name` and waits for an app. name: [A-Za-z0-9._-]{1,200}, no leading dot;
+ * copied. options: NULL = defaults; copied.
+ * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EADDRINUSE (a live engine or another
+ * user has the name), UV_EALREADY (already created or connected), UV_EACCES, UV_EPERM, UV_ENOSPC,
+ * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTSUP. A failed create leaves nothing behind, and may
+ * be tried again on the same face. Loop thread. (Design 2, 3) */
+UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options);
+
+/* App: attaches to the face `name`. Arguments as for uvface_create().
+ * Errors: UV_EINVAL, UV_ENAMETOOLONG, UV_EALREADY, UV_ENOENT (no such face), UV_ECONNREFUSED (its
+ * engine is dead), UV_EACCES, UV_EPERM (wrong owner), UV_EPROTO (header broken), UV_EMFILE, UV_ENOMEM,
+ * UV_ENOTSUP. A failed connect may be tried again. Loop thread. (Design 2, 3) */
+UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
+
+/* Starts delivery to cb; from the next turn of the loop on. cb: NULL = take packets and drop them.
+ * Errors: UV_EINVAL, UV_ENOTCONN, UV_EALREADY (already receiving), the error of a failed face
+ * (UV_EOF, UV_EPROTO, UV_EIO). Loop thread. */
+UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
+
+/* Stops delivery; packets stay in the ring. 0 also if it was stopped before.
+ * Errors: UV_EINVAL, UV_ENOTCONN. Loop thread. */
+UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
+
+/* Sends one packet, gathered from nbufs pieces; waits in the face's queue while the ring is full.
+ * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
+ * until cb. cb: may be NULL. status 0 means "in the ring".
+ * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
+ * (peer gone), UV_ENOMEM, the error of a failed face. Loop thread. (Design 5, rules 1 to 3) */
+UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[],
+                              unsigned int nbufs, uvface_send_cb cb);
+
+/* Sends npkts packets, one per element, with one callback when the last is in the ring; what finds
+ * room together is published together. Otherwise as uvface_send(). */
+UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[],
+                                    unsigned int npkts, uvface_send_cb cb);
+
+/* Sends one packet now or not at all; never overtakes a queued send. Returns its bytes.
+ * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), otherwise as uvface_send(). */
+UVFACE_EXTERN int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs);
+
+/* Sends as many of npkts packets as find room now. Returns the packets taken (at least 1).
+ * Errors: as uvface_try_send(); UV_EINVAL or UV_EMSGSIZE for any packet means none was taken. */
+UVFACE_EXTERN int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], unsigned int npkts);
+
+/* Lends the next free slot, to encode a packet of at most len bytes in place. slot: receives base and
+ * length. One reservation at a time; while it is open other sends wait. Dropped at close.
+ * Errors: UV_EAGAIN, UV_EMSGSIZE, UV_EINVAL, UV_EALREADY (one is open), UV_ENOTCONN, UV_EPIPE, the error
+ * of a failed face. Loop thread. */
+UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
+
+/* Publishes the first len bytes of the reserved slot as a packet; 0 gives it back unsent.
+ * Errors: UV_EINVAL (nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN,
+ * UV_EPIPE, the error of a failed face. Loop thread. */
+UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
+
+/* Closes the face: its names vanish and the peer sees end of file at once; pending sends get
+ * UV_ECANCELED in order; then cb, once, on a later turn. Only then may face and requests be reused.
+ * cb: may be NULL. A second close is ignored. Loop thread. (Design 5, rule 5) */
+UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);
+
+/* Nonzero while the face is receiving or has sends pending. Loop thread. */
+UVFACE_EXTERN int uvface_is_active(const uvface_t* face);
+
+/* Nonzero from uvface_close() on, also after cb. Loop thread. */
+UVFACE_EXTERN int uvface_is_closing(const uvface_t* face);
+
+/* An active face keeps its loop alive unless it is unref'd; as uv_ref(), uv_unref(), uv_has_ref():
+ * idempotent, and allowed at any time between init and close. Loop thread. (Design 5, rule 9) */
+UVFACE_EXTERN void uvface_ref(uvface_t* face);
+UVFACE_EXTERN void uvface_unref(uvface_t* face);
+UVFACE_EXTERN int uvface_has_ref(const uvface_t* face);
+
+/* The largest packet in bytes; 0 before create or connect. Loop thread. */
+UVFACE_EXTERN size_t uvface_get_mtu(const uvface_t* face);
+
+/* Copies the counters. Errors: UV_EINVAL, UV_ENOTCONN. Loop thread. */
+UVFACE_EXTERN int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats);
+
+/* What failed last, as "function: call object: reason"; "" if nothing did. Valid until the next call
+ * on the face. Loop thread. */
+UVFACE_EXTERN const char* uvface_errmsg(const uvface_t* face);
+
+/* The library's version: major << 16 | minor << 8 | patch, and as text. Any thread. */
+UVFACE_EXTERN unsigned int uvface_version(void);
+UVFACE_EXTERN const char* uvface_version_string(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* internal.h: what the files of the adapter share: a face's private half and the context of its loop.
+ *
+ *   loop.c  the context: when rings are looked at, when the loop spins, turns or sleeps
+ *   face.c  life and death of a face, and the one place where a face is served
+ *   send.c  requests: into the ring, into the queue, to their callbacks
+ *   recv.c  packets and the final error: to recv_cb
+ *
+ * Data flows one way: a function of the API changes state and makes the face hot; the context serves
+ * hot faces; only serving calls the user. So no callback ever runs inside a call. Everything here
+ * belongs to the loop's thread, except for the list of contexts, which has a lock. */
+#ifndef UVFACE_INTERNAL_H
+#define UVFACE_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "ndnshm.h"
+#include "uvface.h"
+
+#define UVFACE__PACKETS_PER_TURN 64
+#define UVFACE__BYTES_PER_TURN (256 * 1024)
+
+/* A link of a circular list; an unlinked one points at itself. */
+typedef struct uvface__link_s {
+  struct uvface__link_s* next;
+  struct uvface__link_s* prev;
+} uvface__link_t;
+
+static inline void uvface__list_init(uvface__link_t* link) {
+  link->next = link->prev = link;
+}
+
+static inline bool uvface__list_empty(const uvface__link_t* list) {
+  return list->next == list;
+}
+
+static inline void uvface__list_remove(uvface__link_t* link) {
+  link->prev->next = link->next;
+  link->next->prev = link->prev;
+  uvface__list_init(link);
+}
+
+static inline void uvface__list_append(uvface__link_t* list, uvface__link_t* link) {
+  link->prev = list->prev;
+  link->next = list;
+  list->prev->next = link;
+  list->prev = link;
+}
+
+/* Moves all of `from` to the uninitialized list `to`. */
+static inline void uvface__list_take(uvface__link_t* from, uvface__link_t* to) {
+  uvface__list_init(to);
+  if (uvface__list_empty(from)) return;
+  *to = *from;
+  to->next->prev = to->prev->next = to;
+  uvface__list_init(from);
+}
+
+/* Requests in order, linked through next_. */
+typedef struct uvface__queue_s {
+  uvface_send_t* first;
+  uvface_send_t* last;
+} uvface__queue_t;
+
+/* One per loop that has faces. Its handles keep data == NULL; others may close them (rule 8). */
+typedef struct uvface__loop_s {
+  uv_loop_t* loop;
+  struct uvface__loop_s* next; /* in the list of contexts */
+  unsigned int faces;          /* that hold this context */
+  unsigned int alive;          /* of them, active and ref'd: while there are any, prepare is ref'd */
+  bool closed;                 /* its handles are closing: nothing will be served any more */
+  bool many_cpus;              /* else looking instead of sleeping only keeps the peer from running */
+  uv_prepare_t prepare;        /* serves, spins, parks; always started */
+  uv_idle_t idle;              /* started while a face is hot: the poll then does not block */
+  uv_timer_t timer;            /* rechecks, retries, deadlines of all faces */
+  uint64_t timer_due_ms;       /* loop time; 0 = not started */
+  uvface__link_t hot;          /* faces to serve every turn */
+  uvface__link_t timed;        /* faces with something due */
+  uint64_t turn;               /* counts turns, for budgets */
+  uint64_t now_ns;             /* uv_hrtime() when packets were last found, or the turn began */
+  struct iovec pkts[UVFACE__PACKETS_PER_TURN];
+  unsigned char arena[UVFACE__BYTES_PER_TURN]; /* private copies of one face's packets at a time */
+} uvface__loop_t;
+
+/* The private half of a face. */
+typedef struct uvface__priv_s {
+  uvface_t* face;
+  uvface__loop_t* ctx;
+  ndnshm_t* ep; /* NULL before create or connect */
+  uv_poll_t poll;
+  uv_idle_t closer; /* lives only while closing */
+  bool has_poll;
+  bool is_engine;
+  bool can_send;  /* open, peer alive, no error, not closing */
+  bool receiving;
+  bool peer_gone; /* end of file seen; the ring may still hold packets */
+  bool closing;
+  bool has_ref;
+  bool counted;   /* in ctx->alive */
+  int error;      /* why the face failed; 0 = it did not */
+  uvface_recv_cb recv_cb;
+  uvface_close_cb close_cb;
+  uvface__queue_t queued; /* not yet in the ring */
+  uvface__queue_t done;   /* finished, callback owed */
+  unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
+  /* options */
+  unsigned int flags;
+  uint64_t send_timeout_ms; /* 0 = never */
+  uint32_t window_max_ns;
+  uint32_t spin_ns;
+  uint32_t recheck_ms;
+  /* scheduling */
+  uvface__link_t hot;
+  uvface__link_t timed;
+  uint64_t hot_until_ns;
+  uint64_t last_ns;         /* when packets were last found */
+  uint32_t window_ns;       /* the adaptive window */
+  unsigned int misses;
+  uint64_t turn;            /* the turn that the next two count in */
+  unsigned int turn_packets;
+  size_t turn_bytes;
+  uint64_t recheck_due_ms;  /* loop time; 0 = nothing due */
+  uint64_t retry_due_ms;
+  uint64_t spin_hits;
+  uint64_t recheck_hits;
+  char errmsg[640];
+} uvface__priv_t;
+
+#define UVFACE__CONTAINER(pointer, type, member) ((type*) ((char*) (pointer) - offsetof(type, member)))
+
+/* loop.c */
+/* The context of a loop, made if there is none, held by one more face. Errors: UV_ENOMEM. */
+int uvface__loop_acquire(uv_loop_t* loop, uvface__loop_t** ret_ctx);
+/* Lets go; true if this was the last face: the handles are closing, and the caller frees the context
+ * two rounds later with uvface__loop_free(). */
+bool uvface__loop_release(uvface__loop_t* ctx);
+void uvface__loop_free(uvface__loop_t* ctx);
+/* True once the handles are closing, whoever closes them. */
+bool uvface__loop_is_dead(const uvface__loop_t* ctx);
+/* The face is served in the next prepare phase, which comes without the loop blocking before. */
+void uvface__make_hot(uvface__priv_t* f);
+/* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
+void uvface__at(uvface__priv_t* f, uint64_t due_ms);
+/* Packets were found at ctx->now_ns: adapts the window and keeps the face hot for it. */
+void uvface__found_packets(uvface__priv_t* f);
+/* Keeps the face hot for a full window from now on. */
+void uvface__stay_hot(uvface__priv_t* f);
+
+/* face.c */
+/* Everything that is to be done for a face now; may call the user. */
+void uvface__serve(uvface__priv_t* f);
+/* The face has failed for good: sends fail, the error is delivered once. */
+void uvface__fail(uvface__priv_t* f, int error);
+/* Recounts whether the face keeps its loop alive. */
+void uvface__update_active(uvface__priv_t* f);
+/* 0 if the face is open and has not failed; else the error that a call on it returns. */
+int uvface__check_open(const uvface__priv_t* f);
+/* Writes errmsg and returns code. */
+int uvface__complain(uvface__priv_t* f, int code, const char* format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* send.c */
+/* Moves queued requests into the ring as far as there is room. */
+void uvface__send_flush(uvface__priv_t* f);
+/* Calls the callbacks of the requests that are finished by now. */
+void uvface__send_complete(uvface__priv_t* f);
+/* Finishes all queued requests with a status. */
+void uvface__send_abort(uvface__priv_t* f, int status);
+/* Finishes queued requests whose deadline has passed; the next deadline, 0 = none. */
+uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms);
+
+/* recv.c */
+/* Delivers packets within the budget of the turn, or the error that ends receiving. */
+void uvface__recv_deliver(uvface__priv_t* f);
+/* True if this turn's budget is used up. */
+bool uvface__recv_exhausted(const uvface__priv_t* f);
+
+#endif

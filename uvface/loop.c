@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/* loop.c: the context of a loop: which faces are looked at, and when the loop may sleep.
+ *
+ * Guarantees that the poll blocks only while every face that waits for something is parked (its peer
+ * will write to a FIFO that is polled) or has a timer; that spinning stays within its budget; that an
+ * idle face costs a turn nothing. Never runs, stops or walks the user's loop, never touches loop->data.
+ * All functions belong to the loop's thread; only the list of contexts is shared, behind its lock. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Spinning of all faces together, per turn: what other handles of the loop may have to wait. */
+#define SPIN_PER_TURN_NS 10000
+/* Times the hot faces are served in one prepare phase; bounds what a peer can keep us at by sending
+ * nothing but empty slots. */
+#define PASSES_PER_TURN 64
+/* Looks between two readings of the clock, which costs as much as they do. */
+#define LOOKS_PER_CLOCK 16
+/* A window below this is not worth a turn. */
+#define WINDOW_MIN_NS 1000
+/* Of so many packets that came too late for the window one is followed by a full window all the same,
+ * so that two ends that both sleep between packets find out when they need not. */
+#define MISSES_PER_TRIAL 32
+/* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
+#define RETRY_MS 1
+
+static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
+static uvface__loop_t* contexts;
+
+static void on_prepare(uv_prepare_t* handle);
+static void on_timer(uv_timer_t* handle);
+
+static void on_idle(uv_idle_t* handle) {
+  (void) handle; /* its being started is what keeps the poll from blocking */
+}
+
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* --- The list of contexts --------------------------------------------------------------------- */
+
+static uvface__loop_t* context_new(uv_loop_t* loop) {
+  uvface__loop_t* ctx = malloc(sizeof(*ctx));
+
+  if (ctx == NULL) return NULL;
+  memset(ctx, 0, offsetof(uvface__loop_t, arena)); /* the arena costs memory where it is used only */
+  ctx->loop = loop;
+  /* Not uv_available_parallelism(): a peer may run on a CPU that we are not allowed to use. */
+  ctx->many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+  uvface__list_init(&ctx->hot);
+  uvface__list_init(&ctx->timed);
+  uv_prepare_init(loop, &ctx->prepare);
+  uv_idle_init(loop, &ctx->idle);
+  uv_timer_init(loop, &ctx->timer);
+  ctx->prepare.data = ctx->idle.data = ctx->timer.data = NULL;
+  uv_prepare_start(&ctx->prepare, on_prepare);
+  uv_unref((uv_handle_t*) &ctx->prepare);
+  uv_unref((uv_handle_t*) &ctx->idle);
+  uv_unref((uv_handle_t*) &ctx->timer);
+  return ctx;
+}
+
+bool uvface__loop_is_dead(const uvface__loop_t* ctx) {
+  return ctx->closed || uv_is_closing((const uv_handle_t*) &ctx->prepare) ||
+         uv_is_closing((const uv_handle_t*) &ctx->idle) || uv_is_closing((const uv_handle_t*) &ctx->timer);
+}
+
+int uvface__loop_acquire(uv_loop_t* loop, uvface__loop_t** ret_ctx) {
+  uvface__loop_t* ctx;
+
+  pthread_mutex_lock(&contexts_lock);
+  for (ctx = contexts; ctx != NULL; ctx = ctx->next)
+    if (ctx->loop == loop && !uvface__loop_is_dead(ctx)) break;
+  if (ctx == NULL && (ctx = context_new(loop)) != NULL) {
+    ctx->next = contexts;
+    contexts = ctx;
+  }
+  pthread_mutex_unlock(&contexts_lock);
+  if (ctx == NULL) return UV_ENOMEM;
+  ctx->faces++;
+  *ret_ctx = ctx;
+  return 0;
+}
+
+static void close_unless_closing(uv_handle_t* handle) {
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+bool uvface__loop_release(uvface__loop_t* ctx) {
+  uvface__loop_t** at;
+
+  if (--ctx->faces > 0) return false;
+  pthread_mutex_lock(&contexts_lock);
+  for (at = &contexts; *at != ctx; at = &(*at)->next) continue;
+  *at = ctx->next;
+  pthread_mutex_unlock(&contexts_lock);
+  close_unless_closing((uv_handle_t*) &ctx->prepare);
+  close_unless_closing((uv_handle_t*) &ctx->idle);
+  close_unless_closing((uv_handle_t*) &ctx->timer);
+  ctx->closed = true;
+  return true;
+}
+
+void uvface__loop_free(uvface__loop_t* ctx) {
+  free(ctx);
+}
+
+/* --- Hot faces -------------------------------------------------------------------------------- */
+
+void uvface__make_hot(uvface__priv_t* f) {
+  uvface__loop_t* ctx = f->ctx;
+
+  if (!uvface__list_empty(&f->hot) || uvface__loop_is_dead(ctx)) return;
+  uvface__list_append(&ctx->hot, &f->hot);
+  uv_idle_start(&ctx->idle, on_idle);
+}
+
+void uvface__stay_hot(uvface__priv_t* f) {
+  f->hot_until_ns = uv_hrtime() + f->window_max_ns;
+}
+
+void uvface__found_packets(uvface__priv_t* f) {
+  uint64_t gap_ns = f->ctx->now_ns - f->last_ns;
+
+  f->last_ns = f->ctx->now_ns;
+  if (gap_ns <= f->window_max_ns) {
+    f->window_ns = f->window_max_ns;
+  } else {
+    f->window_ns = f->window_ns / 2 >= WINDOW_MIN_NS ? f->window_ns / 2 : 0;
+    f->misses++;
+  }
+  f->hot_until_ns = f->last_ns + f->window_ns;
+  if (f->window_ns == 0 && f->misses % MISSES_PER_TRIAL == 0) f->hot_until_ns = f->last_ns + f->window_max_ns;
+}
+
+/* What the face waits for. */
+static unsigned int wants(const uvface__priv_t* f) {
+  unsigned int what = 0;
+
+  if (f->receiving) what |= NDNSHM_PACKETS;
+  if (f->queued.first != NULL) what |= NDNSHM_SPACE;
+  return what;
+}
+
+/* True if the face has something to tell the user that no look at a ring will bring about. */
+static bool owes_callback(const uvface__priv_t* f) {
+  return f->done.first != NULL || (f->receiving && (f->error != 0 || f->peer_gone));
+}
+
+static void serve_hot(uvface__loop_t* ctx) {
+  uvface__link_t batch;
+
+  uvface__list_take(&ctx->hot, &batch);
+  while (!uvface__list_empty(&batch)) {
+    uvface__link_t* link = batch.next;
+
+    uvface__list_remove(link);
+    uvface__list_append(&ctx->hot, link);
+    uvface__serve(UVFACE__CONTAINER(link, uvface__priv_t, hot));
+  }
+  uvface__list_take(&ctx->hot, &batch); /* requests that one face's callback made on another */
+  while (!uvface__list_empty(&batch)) {
+    uvface__link_t* link = batch.next;
+
+    uvface__list_remove(link);
+    uvface__list_append(&ctx->hot, link);
+    uvface__send_complete(UVFACE__CONTAINER(link, uvface__priv_t, hot));
+  }
+}
+
+/* How long to spin for the hot faces: 0 if any of them needs a turn of the loop first. */
+static uint64_t spin_until(const uvface__loop_t* ctx, uint64_t now_ns) {
+  uint64_t until_ns = 0;
+
+  for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
+    const uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
+
+    if (owes_callback(f) || uvface__recv_exhausted(f)) return 0;
+    if (now_ns < f->hot_until_ns && now_ns + f->spin_ns > until_ns) until_ns = now_ns + f->spin_ns;
+  }
+  return until_ns;
+}
+
+/* Ring loads and nothing else, until one of the hot faces has what it waits for. */
+static uvface__priv_t* look_at_hot(const uvface__loop_t* ctx) {
+  for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
+    uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
+
+    if (ndnshm_ready(f->ep, wants(f)) != 0) return f;
+  }
+  return NULL;
+}
+
+/* True if something was found before until_ns. */
+static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
+  do {
+    for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+      uvface__priv_t* f = look_at_hot(ctx);
+
+      if (f != NULL) {
+        f->spin_hits++;
+        return true;
+      }
+      cpu_relax();
+    }
+  } while (uv_hrtime() < until_ns);
+  return false;
+}
+
+/* The face sleeps now; what its peer cannot be relied on to announce is looked at by the clock. */
+static void fell_asleep(uvface__priv_t* f, unsigned int what) {
+  unsigned int caps = ndnshm_peer_caps(f->ep);
+  uint64_t now_ms = uv_now(f->ctx->loop);
+
+  if ((what & NDNSHM_PACKETS) != 0 && (caps & NDNSHM_CAP_FENCED) == 0 && f->recheck_ms != 0) {
+    f->recheck_due_ms = now_ms + f->recheck_ms;
+    uvface__at(f, f->recheck_due_ms);
+  }
+  if ((what & NDNSHM_SPACE) != 0 && (caps & NDNSHM_CAP_SPACE) == 0) {
+    f->retry_due_ms = now_ms + RETRY_MS;
+    uvface__at(f, f->retry_due_ms);
+  }
+}
+
+/* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
+static void park_expired(uvface__loop_t* ctx) {
+  uvface__link_t all, parking;
+  uint64_t now_ns = uv_hrtime();
+
+  uvface__list_take(&ctx->hot, &all);
+  uvface__list_init(&parking);
+  while (!uvface__list_empty(&all)) {
+    uvface__priv_t* f = UVFACE__CONTAINER(all.next, uvface__priv_t, hot);
+
+    uvface__list_remove(&f->hot);
+    if (owes_callback(f) || (wants(f) != 0 && now_ns < f->hot_until_ns)) {
+      uvface__list_append(&ctx->hot, &f->hot);
+    } else if (wants(f) != 0) {
+      ndnshm_announce(f->ep, wants(f));
+      uvface__list_append(&parking, &f->hot);
+    }
+  }
+  if (uvface__list_empty(&parking)) return;
+  ndnshm_fence();
+  while (!uvface__list_empty(&parking)) {
+    uvface__priv_t* f = UVFACE__CONTAINER(parking.next, uvface__priv_t, hot);
+
+    uvface__list_remove(&f->hot);
+    if (ndnshm_confirm(f->ep, wants(f)) != 0)
+      uvface__list_append(&ctx->hot, &f->hot);
+    else
+      fell_asleep(f, wants(f));
+  }
+}
+
+static void on_prepare(uv_prepare_t* handle) {
+  uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, prepare);
+  uint64_t end_ns;
+
+  ctx->turn++;
+  if (uvface__list_empty(&ctx->hot)) {
+    uv_idle_stop(&ctx->idle); /* the last hot face was closed */
+    return;
+  }
+  ctx->now_ns = uv_hrtime();
+  end_ns = ctx->now_ns + SPIN_PER_TURN_NS;
+  for (int pass = 0; pass < PASSES_PER_TURN; pass++) {
+    uint64_t until_ns;
+
+    serve_hot(ctx);
+    if (uvface__loop_is_dead(ctx)) return;
+    uv_idle_stop(&ctx->idle);
+    if (uvface__list_empty(&ctx->hot) || uv_backend_timeout(ctx->loop) == 0) break;
+    until_ns = spin_until(ctx, ctx->now_ns);
+    if (until_ns > end_ns) until_ns = end_ns;
+    if (until_ns <= ctx->now_ns || !spin(ctx, until_ns)) break;
+  }
+  park_expired(ctx);
+  if (!uvface__list_empty(&ctx->hot)) uv_idle_start(&ctx->idle, on_idle);
+}
+
+/* --- Faces with something due ----------------------------------------------------------------- */
+
+void uvface__at(uvface__priv_t* f, uint64_t due_ms) {
+  uvface__loop_t* ctx = f->ctx;
+  uint64_t now_ms = uv_now(ctx->loop);
+
+  if (uvface__loop_is_dead(ctx)) return;
+  if (uvface__list_empty(&f->timed)) uvface__list_append(&ctx->timed, &f->timed);
+  if (ctx->timer_due_ms != 0 && ctx->timer_due_ms <= due_ms) return;
+  ctx->timer_due_ms = due_ms;
+  uv_timer_start(&ctx->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+}
+
+/* A parked consumer looks once more, because its peer may have missed the announcement. */
+static void recheck(uvface__priv_t* f) {
+  f->recheck_due_ms = 0;
+  if (!uvface__list_empty(&f->hot) || !f->receiving || ndnshm_ready(f->ep, NDNSHM_PACKETS) == 0) return;
+  f->recheck_hits++;
+  ndnshm_unpark(f->ep);
+  uvface__make_hot(f);
+}
+
+static void retry(uvface__priv_t* f, uint64_t now_ms) {
+  f->retry_due_ms = 0;
+  if (f->queued.first == NULL || !uvface__list_empty(&f->hot)) return;
+  if (ndnshm_ready(f->ep, NDNSHM_SPACE) == 0)
+    f->retry_due_ms = now_ms + RETRY_MS;
+  else
+    uvface__make_hot(f);
+}
+
+static void rearm(uvface__priv_t* f, uint64_t deadline_ms) {
+  if (f->recheck_due_ms != 0) uvface__at(f, f->recheck_due_ms);
+  if (f->retry_due_ms != 0) uvface__at(f, f->retry_due_ms);
+  if (deadline_ms != 0) uvface__at(f, deadline_ms);
+}
+
+static void on_timer(uv_timer_t* handle) {
+  uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, timer);
+  uint64_t now_ms = uv_now(ctx->loop);
+  uvface__link_t due;
+
+  ctx->timer_due_ms = 0;
+  ctx->now_ns = uv_hrtime();
+  uvface__list_take(&ctx->timed, &due);
+  while (!uvface__list_empty(&due)) {
+    uvface__priv_t* f = UVFACE__CONTAINER(due.next, uvface__priv_t, timed);
+
+    uvface__list_remove(&f->timed);
+    if (f->recheck_due_ms != 0 && f->recheck_due_ms <= now_ms) recheck(f);
+    if (f->retry_due_ms != 0 && f->retry_due_ms <= now_ms) retry(f, now_ms);
+    rearm(f, uvface__send_expire(f, now_ms));
+  }
+}
