@@ -118,7 +118,9 @@ bool ndnshm__fifo_has_reader(const char* path) {
   return true;
 }
 
-static int make(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
+/* Only an engine reads a2e, so a reader there is a live engine. e2a tells nothing: its reader may be an app
+ * that has not noticed yet that its engine died. */
+static int make(const char* path, bool engine_reads, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
 
   if (mkfifo(path, 0600) == 0) return 0;
@@ -126,7 +128,7 @@ static int make(const char* path, const ndnshm__access_t* access, ndnshm__error_
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
-  if (ndnshm__fifo_has_reader(path))
+  if (engine_reads && ndnshm__fifo_has_reader(path))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: a live engine reads it", path);
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
   if (mkfifo(path, 0600) == 0) return 0;
@@ -147,7 +149,7 @@ static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* 
 int ndnshm__fifo_create(const char* path, int flags, const ndnshm__access_t* access, int* ret_fd,
                         ndnshm__error_t* error) {
   int fd;
-  int err = make(path, access, error);
+  int err = make(path, flags == O_RDONLY, access, error);
 
   if (err < 0) return err;
   fd = open_retrying(path, flags);

@@ -57,8 +57,8 @@ bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake);
  * left. Errors: other errno values. */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
 
-/* Engine: makes the FIFO `path` and opens it with `flags` (O_RDONLY or O_RDWR). A FIFO of ours without a
- * reader is a dead engine's and is replaced.
+/* Engine: makes the FIFO `path` and opens it with `flags`: O_RDONLY for a2e, O_RDWR for e2a. What a dead
+ * engine of ours left under the name is replaced; an a2e that somebody reads is a live engine's.
  * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
 int ndnshm__fifo_create(const char* path, int flags, const ndnshm__access_t* access, int* ret_fd,
                         ndnshm__error_t* error);
