@@ -61,6 +61,8 @@ static int lock_new(int fd, const char* shm_name, ndnshm__error_t* error) {
 static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t* error) {
   int err;
 
+  /* The size first, at once: an ndn-rs app that maps a shorter file meanwhile would die of SIGBUS. */
+  if (ftruncate(fd, (off_t) bytes) != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
   do
     err = posix_fallocate(fd, 0, (off_t) bytes);
   while (err == EINTR);
@@ -110,10 +112,10 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
   return 0;
 }
 
-static int open_existing(const char* shm_name, uid_t trusted, int* ret_fd, uint64_t* ret_file_bytes,
-                         ndnshm__error_t* error) {
+static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd,
+                         uint64_t* ret_file_bytes, ndnshm__error_t* error) {
   struct stat st;
-  int fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0);
+  int fd = shm_open(shm_name, flags | O_CLOEXEC, 0);
   int err = 0;
 
   if (fd < 0 && (errno == ELOOP || errno == EISDIR))
@@ -169,7 +171,7 @@ static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, con
 int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
                            uint64_t* ret_file_bytes, ndnshm__error_t* error) {
   int fd;
-  int err = open_existing(shm_name, trusted, &fd, ret_file_bytes, error);
+  int err = open_existing(shm_name, O_RDONLY, trusted, &fd, ret_file_bytes, error);
 
   if (err < 0) return err;
   err = read_header(fd, shm_name, ret_header, error);
@@ -182,7 +184,7 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
   ndnshm__region_t region = {.fd = -1};
   ndnshm__header_t header;
   uint64_t file_bytes;
-  int err = open_existing(shm_name, trusted, &region.fd, &file_bytes, error);
+  int err = open_existing(shm_name, O_RDWR, trusted, &region.fd, &file_bytes, error);
 
   if (err < 0) return err;
   err = read_header(region.fd, shm_name, &header, error);
