@@ -132,19 +132,21 @@ UVFACE_EXTERN int uvface_init(uv_loop_t* loop, uvface_t* face);
  * copied. options: NULL = defaults; copied.
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EADDRINUSE (a live engine or another
  * user has the name), UV_EALREADY (already created or connected), UV_EACCES, UV_EPERM, UV_ENOSPC,
- * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTSUP. A failed create leaves nothing behind, and may
+ * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTSUP (a flag this version lacks), UV_ENOTCONN (closing),
+ * UV_ECANCELED (somebody else closed the face's inner handles). A failed create leaves nothing behind, and may
  * be tried again on the same face. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* App: attaches to the face `name`. Arguments as for uvface_create().
  * Errors: UV_EINVAL, UV_ENAMETOOLONG, UV_EALREADY, UV_ENOENT (no such face), UV_ECONNREFUSED (its
  * engine is dead), UV_EACCES, UV_EPERM (wrong owner), UV_EPROTO (header broken), UV_EMFILE, UV_ENOMEM,
- * UV_ENOTSUP. A failed connect may be tried again. Loop thread. (Design 2, 3) */
+ * UV_ENOTSUP, UV_ENOTCONN, UV_ECANCELED as above. UV_EPROTO is also what an engine looks like that is just
+ * being created. A failed connect may be tried again. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* Starts delivery to cb; from the next turn of the loop on. cb: NULL = take packets and drop them.
- * Errors: UV_EINVAL, UV_ENOTCONN, UV_EALREADY (already receiving), the error of a failed face
- * (UV_EOF, UV_EPROTO, UV_EIO). Loop thread. */
+ * Errors: UV_EINVAL, UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
+ * inner handles), the error of a failed face (UV_EOF, UV_EPROTO, UV_EIO). Loop thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
 
 /* Stops delivery; packets stay in the ring. 0 also if it was stopped before.
@@ -155,7 +157,8 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
  * until cb. cb: may be NULL. status 0 means "in the ring".
  * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
- * (peer gone), UV_ENOMEM, the error of a failed face. Loop thread. (Design 5, rules 1 to 3) */
+ * (peer gone), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed
+ * face. Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[],
                               unsigned int nbufs, uvface_send_cb cb);
 

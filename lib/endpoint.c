@@ -26,6 +26,8 @@
 /* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
 #define SLOTS_PER_RECEIVE 64
 
+static const ndnshm_options_t default_options = NDNSHM_OPTIONS_INIT;
+
 struct ndnshm_s {
   /* the hot part */
   ndnshm__tx_t tx;
@@ -57,19 +59,20 @@ int ndnshm_new(ndnshm_t** ret_ep) {
   return 0;
 }
 
-/* Names, rights and geometry of what is to be created, all checked before anything is touched. */
+static int check_options(ndnshm_t* ep, const ndnshm_options_t* options) {
+  if (options->size != sizeof(*options))
+    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)",
+                        options->size, sizeof(*options));
+  return 0;
+}
+
+/* Rights and geometry of what is to be created, checked before anything is touched. */
 typedef struct plan_s {
   ndnshm__access_t access;
   ndnshm__geometry_t geometry;
 } plan_t;
 
 static int plan_make(ndnshm_t* ep, const ndnshm_options_t* options, plan_t* ret_plan) {
-  static const ndnshm_options_t defaults = NDNSHM_OPTIONS_INIT;
-
-  if (options == NULL) options = &defaults;
-  if (options->size != sizeof(*options))
-    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)",
-                        options->size, sizeof(*options));
   if ((options->mode & ~0777u) != 0)
     return ndnshm__fail(&ep->error, -EINVAL, "options: mode %#o has more than permission bits", options->mode);
   if (ndnshm__geometry_from_options(options->capacity, options->slot_size, options->mtu,
@@ -157,6 +160,8 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if (ep == NULL) return -EINVAL;
   if (ep->region.header != NULL)
     return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if (options == NULL) options = &default_options;
+  if ((err = check_options(ep, options)) < 0) return err;
   if ((err = plan_make(ep, options, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   if ((err = take_region(ep, &plan)) < 0) return err;
@@ -186,19 +191,19 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
 }
 
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
-  plan_t plan;
   int err;
 
   if (ep == NULL) return -EINVAL;
   if (ep->region.header != NULL)
     return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
-  if ((err = plan_make(ep, options, &plan)) < 0) return err;
+  if (options == NULL) options = &default_options;
+  if ((err = check_options(ep, options)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  err = ndnshm__region_attach(&ep->region, ep->names.shm, plan.access.uid, &ep->error);
+  err = ndnshm__region_attach(&ep->region, ep->names.shm, options->uid, &ep->error);
   if (err < 0) return err;
   ep->is_engine = false;
   err = bind_rings(ep);
-  if (err == 0) err = open_fifos(ep, plan.access.uid);
+  if (err == 0) err = open_fifos(ep, options->uid);
   if (err < 0) {
     ndnshm_shutdown(ep);
     ndnshm__region_unmap(&ep->region);
