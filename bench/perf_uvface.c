@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* perf_uvface.c: uvface-perf, the measuring program's link over uvface.h: what an application sees that
+ * uses the face as its manual says. Packets go by try_send while there is room, by one queued send when
+ * there is none, so that a full ring is waited for inside the loop and not in a circle of system calls.
+ * Uses nothing but the public header, so it is also an example of a program that saturates a face. */
+#include "perf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <uvface.h>
+
+struct link_s {
+  side_t* side;
+  const perf_options_t* o;
+  uv_loop_t loop;
+  uvface_t face;
+  uvface_send_t req;
+  uv_idle_t idle;
+  uv_timer_t tick;
+  uvface_stats_t stats;
+  bool stopped;
+};
+
+/* libuv promises that a uv_buf_t may be cast to a struct iovec on Unix, so one array serves both. */
+static const uv_buf_t* as_bufs(const struct iovec pkts[]) {
+  return (const uv_buf_t*) pkts;
+}
+
+static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  link_t* l = face->data;
+  if (l->stopped)
+    return;
+  if (npkts > 0)
+    side_on_packets(l->side, (const struct iovec*) pkts, (unsigned int) npkts);
+  else
+    side_on_end(l->side, npkts == UV_EOF ? 0 : (int) npkts);
+}
+
+static void on_sent(uvface_send_t* req, int status) {
+  link_t* l = req->data;
+  if (l->stopped)
+    return;
+  if (status < 0)
+    side_on_end(l->side, status);
+  else
+    side_on_room(l->side);
+}
+
+static void on_idle(uv_idle_t* idle) {
+  link_t* l = idle->data;
+  side_on_idle(l->side);
+}
+
+static void on_tick(uv_timer_t* tick) {
+  link_t* l = tick->data;
+  side_tick(l->side);
+}
+
+static int open_face(link_t* l) {
+  const perf_options_t* o = l->o;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uint64_t start_ns = perf_now_ns();
+  if (o->role == ROLE_ENGINE) {
+    options.capacity = o->capacity;
+    options.slot_size = o->slot_size;
+  }
+  options.flags = o->borrow ? UVFACE_RECV_BORROW : 0;
+  options.send_timeout_ms = 0; /* the stall detector reports instead */
+  if (o->hot_ns >= 0)
+    options.hot_ns = (uint32_t) o->hot_ns;
+  if (o->spin_ns >= 0)
+    options.spin_ns = (uint32_t) o->spin_ns;
+  if (o->role == ROLE_ENGINE)
+    return uvface_create(&l->face, o->name, &options);
+  for (;;) {
+    int rc = uvface_connect(&l->face, o->name, &options);
+    bool not_yet = rc == UV_ENOENT || rc == UV_ECONNREFUSED || rc == UV_EPROTO;
+    if (!not_yet || !perf_keep_waiting(o, start_ns))
+      return rc;
+  }
+}
+
+static int start(link_t* l) {
+  int rc = open_face(l);
+  if (rc == 0)
+    rc = uvface_recv_start(&l->face, on_packets);
+  if (rc < 0)
+    perf_error(l->o, "%s", uvface_errmsg(&l->face));
+  return rc < 0 ? rc : uv_timer_start(&l->tick, on_tick, perf_tick_ms(l->o), perf_tick_ms(l->o));
+}
+
+link_t* link_open(side_t* s, const perf_options_t* o) {
+  link_t* l = calloc(1, sizeof *l);
+  if (l == NULL || uv_loop_init(&l->loop) != 0 || uvface_init(&l->loop, &l->face) != 0) {
+    perf_error(o, "uv_loop_init, uvface_init: out of memory or descriptors");
+    return NULL; /* and the program ends */
+  }
+  l->side = s;
+  l->o = o;
+  l->face.data = l->req.data = l->idle.data = l->tick.data = l;
+  uv_idle_init(&l->loop, &l->idle);
+  uv_timer_init(&l->loop, &l->tick);
+  if (start(l) == 0)
+    return l;
+  link_stop(l);
+  link_free(l);
+  return NULL;
+}
+
+void link_run(link_t* l) {
+  uv_run(&l->loop, UV_RUN_DEFAULT);
+}
+
+int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
+  unsigned int batch = l->o->batch, taken = 0;
+  while (taken < npkts) {
+    const uv_buf_t* bufs = as_bufs(pkts + taken);
+    unsigned int n = npkts - taken < batch ? npkts - taken : batch;
+    int rc = batch == 1 ? uvface_try_send(&l->face, bufs, 1) : uvface_try_send_batch(&l->face, bufs, n);
+    if (rc == UV_EAGAIN)
+      break;
+    if (rc < 0)
+      return rc;
+    taken += batch == 1 ? 1 : (unsigned int) rc;
+  }
+  return (int) taken;
+}
+
+int link_queue(link_t* l, const struct iovec pkts[], unsigned int npkts) {
+  unsigned int n = npkts < l->o->batch ? npkts : l->o->batch;
+  int rc = n == 1 ? uvface_send(&l->req, &l->face, as_bufs(pkts), 1, on_sent)
+                  : uvface_send_batch(&l->req, &l->face, as_bufs(pkts), n, on_sent);
+  return rc < 0 ? rc : (int) n;
+}
+
+void link_idle(link_t* l, bool on) {
+  if (on)
+    uv_idle_start(&l->idle, on_idle);
+  else
+    uv_idle_stop(&l->idle);
+}
+
+void link_pause(link_t* l, bool on) {
+  int rc = on ? uvface_recv_stop(&l->face) : uvface_recv_start(&l->face, on_packets);
+  if (rc < 0)
+    side_on_end(l->side, rc == UV_EOF ? 0 : rc);
+}
+
+void link_stop(link_t* l) {
+  l->stopped = true;
+  uvface_get_stats(&l->face, &l->stats);
+  uvface_close(&l->face, NULL);
+  uv_close((uv_handle_t*) &l->idle, NULL);
+  uv_close((uv_handle_t*) &l->tick, NULL);
+}
+
+const char* link_errmsg(const link_t* l) {
+  return uvface_errmsg(&l->face);
+}
+
+json_t* link_stats(const link_t* l) {
+  const uvface_stats_t* s = &l->stats;
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "wakeups_sent", (json_int_t) s->wakeups_sent,
+                   "wakeups_received", (json_int_t) s->wakeups_received, "parks", (json_int_t) s->parks,
+                   "spin_hits", (json_int_t) s->spin_hits, "recheck_hits", (json_int_t) s->recheck_hits,
+                   "tx_full", (json_int_t) s->tx_full, "capacity", (json_int_t) s->capacity, "slot_size",
+                   (json_int_t) s->slot_size);
+}
+
+/* A loop that cannot be closed has a handle left: a fault of the library or of this file. */
+void link_free(link_t* l) {
+  uv_run(&l->loop, UV_RUN_DEFAULT);
+  if (uv_loop_close(&l->loop) != 0)
+    perf_error(l->o, "uv_loop_close: handles are left open");
+  free(l);
+}
+
+int main(int argc, char** argv) {
+  return perf_main(argc, argv, "uvface-perf");
+}
