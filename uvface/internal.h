@@ -76,6 +76,7 @@ typedef struct uvface__loop_s {
   uint64_t timer_due_ms;       /* loop time; 0 = not started */
   uvface__link_t hot;          /* faces to serve every turn */
   uvface__link_t timed;        /* faces with something due */
+  long preemptions;            /* involuntary context switches of this thread, as last seen */
   uint64_t turn;               /* counts turns, for budgets */
   uint64_t now_ns;             /* uv_hrtime() when packets were last found, or the turn began */
   struct iovec pkts[UVFACE__PACKETS_PER_TURN];
@@ -97,6 +98,7 @@ typedef struct uvface__priv_s {
   bool closing;
   bool has_ref;
   bool counted;   /* in ctx->alive */
+  bool asleep;    /* parked since packets were last found */
   int error;      /* why the face failed; 0 = it did not */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
@@ -115,7 +117,9 @@ typedef struct uvface__priv_s {
   uint64_t hot_until_ns;
   uint64_t last_ns;         /* when packets were last found */
   uint32_t window_ns;       /* the adaptive window */
-  unsigned int misses;
+  unsigned int misses;      /* packets that came after the window */
+  unsigned int penalty;     /* how long the window stayed shut the last time; 0 = it was worth it since */
+  unsigned int skips;       /* packets until it may open again */
   uint64_t turn;            /* the turn that the next two count in */
   unsigned int turn_packets;
   size_t turn_bytes;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -24,6 +25,10 @@
 /* Of so many packets that came too late for the window one is followed by a full window all the same,
  * so that two ends that both sleep between packets find out when they need not. */
 #define MISSES_PER_TRIAL 32
+/* A packet that comes so soon was not waited for in vain, whoever ran meanwhile. */
+#define QUICK_NS 3000
+/* Packets for which the window stays shut after a preemption spoiled it; doubles up to this. */
+#define PENALTY_MAX 4096
 /* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
 #define RETRY_MS 1
 
@@ -127,18 +132,47 @@ void uvface__stay_hot(uvface__priv_t* f) {
   f->hot_until_ns = uv_hrtime() + f->window_max_ns;
 }
 
+/* True if the kernel took the CPU from this thread since the last time this was asked. */
+static bool was_preempted(uvface__loop_t* ctx) {
+#ifdef RUSAGE_THREAD
+  struct rusage usage;
+  long before = ctx->preemptions;
+
+  getrusage(RUSAGE_THREAD, &usage);
+  ctx->preemptions = usage.ru_nivcsw;
+  return usage.ru_nivcsw != before;
+#else
+  (void) ctx;
+  return false;
+#endif
+}
+
+/* The window is worth it where packets come within it while we look. It is not where they come later, nor
+ * where the peer can only run when the kernel takes the CPU away from our looking. */
 void uvface__found_packets(uvface__priv_t* f) {
   uint64_t gap_ns = f->ctx->now_ns - f->last_ns;
+  bool slept = f->asleep;
 
+  f->asleep = false;
   f->last_ns = f->ctx->now_ns;
-  if (gap_ns <= f->window_max_ns) {
+  f->hot_until_ns = f->last_ns; /* unless the window is open */
+  if (gap_ns <= QUICK_NS && !slept) {
     f->window_ns = f->window_max_ns;
-  } else {
+    f->penalty = 0;
+  } else if (f->skips > 0) {
+    f->skips--;
+  } else if (gap_ns > f->window_max_ns) {
     f->window_ns = f->window_ns / 2 >= WINDOW_MIN_NS ? f->window_ns / 2 : 0;
-    f->misses++;
+    if (++f->misses % MISSES_PER_TRIAL == 0) f->hot_until_ns += f->window_max_ns;
+  } else if (!slept && was_preempted(f->ctx)) {
+    f->window_ns = 0;
+    f->penalty = f->penalty == 0 ? 1 : f->penalty < PENALTY_MAX ? f->penalty * 2 : PENALTY_MAX;
+    f->skips = f->penalty;
+  } else {
+    f->window_ns = f->window_max_ns;
+    was_preempted(f->ctx); /* from now on */
   }
-  f->hot_until_ns = f->last_ns + f->window_ns;
-  if (f->window_ns == 0 && f->misses % MISSES_PER_TRIAL == 0) f->hot_until_ns = f->last_ns + f->window_max_ns;
+  if (f->window_ns != 0) f->hot_until_ns = f->last_ns + f->window_ns;
 }
 
 /* What the face waits for. */
@@ -220,6 +254,7 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   unsigned int caps = ndnshm_peer_caps(f->ep);
   uint64_t now_ms = uv_now(f->ctx->loop);
 
+  f->asleep = true;
   if ((what & NDNSHM_PACKETS) != 0 && (caps & NDNSHM_CAP_FENCED) == 0 && f->recheck_ms != 0) {
     f->recheck_due_ms = now_ms + f->recheck_ms;
     uvface__at(f, f->recheck_due_ms);
