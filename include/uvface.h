@@ -157,8 +157,8 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
  * until cb. cb: may be NULL. status 0 means "in the ring".
  * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
- * (peer gone), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed
- * face. Loop thread. (Design 5, rules 1 to 3) */
+ * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOMEM, UV_ECANCELED (somebody
+ * else closed the inner handles), the error of a failed face. Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[],
                               unsigned int nbufs, uvface_send_cb cb);
 

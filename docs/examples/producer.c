@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/* producer.c: serves one file as segments of Data, app of one shared-memory face. Shows how an app answers
+ * in place: each packet is encoded and signed in the ring's own slot (uvface_reserve, uvface_commit), and
+ * only if there is none free in a buffer that waits (uvface_send). Segment N is PREFIX/v=TIME/seg=N, TIME
+ * being the file's; PREFIX or PREFIX/v=TIME with CanBePrefix gets segment 0. Does not do: a file that
+ * changes while it is served, or reads that must not block the loop (pread from the page cache does not
+ * for long; a disk that might needs uv_fs_read). */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "ndn.h"
+
+enum {
+  NAME_MAX_BYTES = 512,
+  FRESHNESS_MS = 10000,
+  QUEUE_MAX = 512, /* packets that wait behind a full ring; past that the consumer asks again */
+  READ_AHEAD = 16  /* segments per read */
+};
+
+typedef struct packet_s packet_t;
+struct packet_s {
+  uvface_send_t req;
+  packet_t* next;
+  char bytes[NDN_PACKET_MAX];
+};
+
+typedef struct producer_s {
+  uv_loop_t loop;
+  uvface_t face;
+  uv_signal_t signals[2];
+  connector_t connector;
+  const char* face_name;
+  const char* path;
+  uint64_t connect_timeout_ms, segment_bytes;
+  uint8_t name[NAME_MAX_BYTES]; /* the prefix, the version, and room for a segment */
+  ndn_name_t prefix, versioned;
+  uint8_t final_block[16];
+  size_t final_block_bytes;
+  int fd;
+  uint64_t file_bytes, last_segment;
+  uint8_t* block; /* READ_AHEAD segments of the file */
+  uint64_t block_index, block_bytes;
+  packet_t* free_packets;
+  unsigned int queued;
+  uint64_t interests, sent, waited, dropped, unknown;
+  int exit_code;
+} producer_t;
+
+static void producer_stop(producer_t* producer) {
+  if (uvface_is_closing(&producer->face))
+    return;
+  connector_stop(&producer->connector);
+  uvface_close(&producer->face, NULL);
+  uv_close((uv_handle_t*) &producer->signals[0], NULL);
+  uv_close((uv_handle_t*) &producer->signals[1], NULL);
+}
+
+static void producer_fail(producer_t* producer, const char* what, const char* why) {
+  fprintf(stderr, "ndn-producer: %s: %s\n", what, why);
+  producer->exit_code = 1;
+  producer_stop(producer);
+}
+
+/* --- The file --------------------------------------------------------------------------------- */
+
+/* Reads until the buffer is full or the file is at its end. */
+static ssize_t read_fully(int fd, uint8_t* buf, size_t len, uint64_t offset) {
+  size_t done = 0;
+  while (done < len) {
+    ssize_t got = pread(fd, buf + done, len - done, (off_t) (offset + done));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return -errno;
+    if (got == 0)
+      break;
+    done += (size_t) got;
+  }
+  return (ssize_t) done;
+}
+
+/* The content of a segment, valid until the next call; false if the file has become shorter. */
+static bool read_segment(producer_t* producer, uint64_t segment, ndn_bytes_t* ret_content) {
+  uint64_t index = segment / READ_AHEAD;
+  if (index != producer->block_index) {
+    uint64_t size = READ_AHEAD * producer->segment_bytes;
+    ssize_t got = read_fully(producer->fd, producer->block, size, index * size);
+    producer->block_index = got < 0 ? UINT64_MAX : index;
+    producer->block_bytes = got < 0 ? 0 : (uint64_t) got;
+  }
+  uint64_t left = producer->file_bytes - segment * producer->segment_bytes;
+  uint64_t want = left < producer->segment_bytes ? left : producer->segment_bytes;
+  uint64_t at = segment % READ_AHEAD * producer->segment_bytes;
+  *ret_content = (ndn_bytes_t){producer->block + at, want};
+  return producer->block_index == index && at + want <= producer->block_bytes;
+}
+
+static int hash_file(producer_t* producer, uint8_t digest[NDN_DIGEST_BYTES]) {
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  uint64_t size = READ_AHEAD * producer->segment_bytes;
+  uint64_t at = 0;
+  ssize_t got = 0;
+  bool good = context != NULL && EVP_DigestInit_ex2(context, EVP_sha256(), NULL) == 1;
+  while (good && (got = read_fully(producer->fd, producer->block, size, at)) > 0) {
+    good = EVP_DigestUpdate(context, producer->block, (size_t) got) == 1;
+    at += (uint64_t) got;
+  }
+  good = good && EVP_DigestFinal_ex(context, digest, NULL) == 1;
+  EVP_MD_CTX_free(context);
+  return got < 0 ? (int) got : good ? 0 : -EIO;
+}
+
+/* --- Answering -------------------------------------------------------------------------------- */
+
+/* Which segment an Interest asks for. */
+static bool find_segment(const producer_t* producer, const ndn_interest_t* interest, uint64_t* ret_segment) {
+  ndn_name_t name = interest->name;
+  bool whole = ndn_name_equal(name, producer->prefix) || ndn_name_equal(name, producer->versioned);
+  *ret_segment = 0;
+  if (whole)
+    return interest->can_be_prefix;
+  if (!ndn_name_has_prefix(name, producer->versioned))
+    return false;
+  ndn_bytes_t rest = {name.base + producer->versioned.len, name.len - producer->versioned.len};
+  return ndn_component_number(rest, NDN_SEGMENT, ret_segment) && *ret_segment <= producer->last_segment;
+}
+
+static void on_sent(uvface_send_t* req, int status) {
+  packet_t* packet = req->data;
+  producer_t* producer = req->face->data;
+  packet->next = producer->free_packets;
+  producer->free_packets = packet;
+  producer->queued--;
+  producer->sent += status == 0;
+}
+
+/* No slot is free: the packet waits in a buffer of ours. */
+static void answer_later(producer_t* producer, const ndn_data_t* data) {
+  packet_t* packet = producer->free_packets;
+  if (packet != NULL)
+    producer->free_packets = packet->next;
+  else if (producer->queued < QUEUE_MAX)
+    packet = malloc(sizeof *packet);
+  if (packet == NULL) {
+    producer->dropped++;
+    return;
+  }
+  ssize_t size = ndn_data_encode((uint8_t*) packet->bytes, sizeof packet->bytes, data);
+  uv_buf_t buf = uv_buf_init(packet->bytes, (unsigned int) size);
+  packet->req.data = packet;
+  producer->queued++;
+  producer->waited++;
+  if (uvface_send(&packet->req, &producer->face, &buf, 1, on_sent) < 0)
+    on_sent(&packet->req, UV_ECANCELED);
+}
+
+/* Encodes and signs where the packet will be read. */
+static void answer(producer_t* producer, uint64_t segment) {
+  ssize_t name_len = ndn_name_append_number(producer->name, producer->versioned.len, sizeof producer->name,
+                                            NDN_SEGMENT, segment);
+  ndn_data_t data = {.name = {producer->name, (size_t) name_len},
+                     .freshness_ms = FRESHNESS_MS,
+                     .final_block = {producer->final_block, producer->final_block_bytes}};
+  if (!read_segment(producer, segment, &data.content)) {
+    producer_fail(producer, producer->path, "cannot be read any more, or has become shorter");
+    return;
+  }
+  uv_buf_t slot;
+  int err = uvface_reserve(&producer->face, data.content.len + ndn_data_overhead(data.name.len), &slot);
+  if (err == UV_EAGAIN) {
+    answer_later(producer, &data);
+  } else if (err == UV_EPIPE) {
+    producer->dropped++; /* on_recv() is about to hear the same */
+  } else if (err == 0) {
+    ssize_t size = ndn_data_encode((uint8_t*) slot.base, slot.len, &data);
+    producer->sent += uvface_commit(&producer->face, size < 0 ? 0 : (size_t) size) == 0;
+  } else {
+    producer_fail(producer, producer->face_name, uvface_errmsg(&producer->face));
+  }
+}
+
+static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  producer_t* producer = face->data;
+  if (npkts < 0) {
+    producer_fail(producer, producer->face_name,
+                  npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
+    return;
+  }
+  for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) {
+    ndn_packet_t packet;
+    uint64_t segment;
+    if (ndn_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 ||
+        packet.kind != NDN_INTEREST || !find_segment(producer, &packet.interest, &segment)) {
+      producer->unknown++;
+      continue;
+    }
+    producer->interests++;
+    answer(producer, segment);
+  }
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+static void on_connected(connector_t* connector, int status) {
+  producer_t* producer = connector->data;
+  if (status < 0) {
+    producer_fail(producer, producer->face_name, uvface_errmsg(&producer->face));
+    fputs("ndn-producer: is a forwarder running with --face of that name?\n", stderr);
+    return;
+  }
+  size_t packet_bytes = producer->segment_bytes + ndn_data_overhead(producer->versioned.len + 10);
+  if (packet_bytes > uvface_get_mtu(&producer->face) || packet_bytes > NDN_PACKET_MAX) {
+    producer_fail(producer, producer->face_name, "--segment-bytes and --prefix are too long for its packets");
+    return;
+  }
+  uvface_recv_start(&producer->face, on_recv);
+  puts("ndn-producer: connected");
+  fflush(stdout);
+}
+
+static void on_signal(uv_signal_t* handle, int signum) {
+  (void) signum;
+  producer_stop(handle->data);
+}
+
+/* Opens and hashes the file, and gives it its names. */
+static int open_file(producer_t* producer) {
+  struct stat file;
+  producer->fd = open(producer->path, O_RDONLY | O_CLOEXEC);
+  if (producer->fd < 0 || fstat(producer->fd, &file) < 0)
+    return -errno;
+  if (!S_ISREG(file.st_mode))
+    return -EINVAL;
+  producer->block = malloc(READ_AHEAD * producer->segment_bytes);
+  if (producer->block == NULL)
+    return -ENOMEM;
+  producer->block_index = UINT64_MAX;
+  producer->file_bytes = (uint64_t) file.st_size;
+  producer->last_segment = file.st_size == 0 ? 0 : (producer->file_bytes - 1) / producer->segment_bytes;
+  uint64_t version = (uint64_t) file.st_mtim.tv_sec * 1000000 + (uint64_t) file.st_mtim.tv_nsec / 1000;
+  ssize_t len = ndn_name_append_number(producer->name, producer->prefix.len, sizeof producer->name - 16,
+                                       NDN_VERSION, version);
+  if (len < 0)
+    return (int) len;
+  producer->versioned = (ndn_name_t){producer->name, (size_t) len};
+  producer->final_block_bytes = (size_t) ndn_name_append_number(
+    producer->final_block, 0, sizeof producer->final_block, NDN_SEGMENT, producer->last_segment);
+  return 0;
+}
+
+static int announce_file(producer_t* producer) {
+  uint8_t digest[NDN_DIGEST_BYTES];
+  char hex[2 * NDN_DIGEST_BYTES + 1], uri[NAME_MAX_BYTES];
+  int err = hash_file(producer, digest);
+  if (err < 0)
+    return err;
+  printf("ndn-producer: %s: %llu bytes, %llu segments, sha256 %s\n",
+         ndn_name_to_uri(producer->versioned, uri, sizeof uri), (unsigned long long) producer->file_bytes,
+         (unsigned long long) producer->last_segment + 1, to_hex(digest, sizeof digest, hex));
+  fflush(stdout);
+  return 0;
+}
+
+static int producer_init(producer_t* producer) {
+  static const int signals[] = {SIGINT, SIGTERM};
+  int err = uv_loop_init(&producer->loop);
+  err = err < 0 ? err : uvface_init(&producer->loop, &producer->face);
+  producer->face.data = producer;
+  for (int i = 0; i < 2 && err == 0; i++) {
+    err = uv_signal_init(&producer->loop, &producer->signals[i]);
+    producer->signals[i].data = producer;
+    err = err < 0 ? err : uv_signal_start(&producer->signals[i], on_signal, signals[i]);
+  }
+  producer->connector = (connector_t){.data = producer, .face = &producer->face, .name = producer->face_name};
+  return err < 0 ? err : connector_start(&producer->connector, producer->connect_timeout_ms, on_connected);
+}
+
+static void print_counters(const producer_t* producer) {
+  printf("ndn-producer: %llu interests, %llu data sent, %llu of them waited for room, %llu dropped, "
+         "%llu packets not for us; %.3f s CPU\n", (unsigned long long) producer->interests,
+         (unsigned long long) producer->sent, (unsigned long long) producer->waited,
+         (unsigned long long) producer->dropped, (unsigned long long) producer->unknown, cpu_seconds());
+}
+
+static int producer_run(producer_t* producer) {
+  int err = open_file(producer);
+  err = err < 0 ? err : announce_file(producer);
+  if (err < 0) {
+    fprintf(stderr, "ndn-producer: %s: %s\n", producer->path, strerror(-err));
+    return 1;
+  }
+  err = producer_init(producer);
+  if (err < 0) {
+    fprintf(stderr, "ndn-producer: cannot start: %s\n", uv_strerror(err));
+    return 1;
+  }
+  uv_run(&producer->loop, UV_RUN_DEFAULT);
+  print_counters(producer);
+  for (packet_t* packet; (packet = producer->free_packets) != NULL; free(packet))
+    producer->free_packets = packet->next;
+  free(producer->block);
+  close(producer->fd);
+  return uv_loop_close(&producer->loop) < 0 ? 1 : producer->exit_code;
+}
+
+static bool parse_options(producer_t* producer, int argc, char** argv) {
+  static const struct option options[] = {{"face", required_argument, NULL, 'f'},
+                                          {"prefix", required_argument, NULL, 'p'},
+                                          {"file", required_argument, NULL, 'i'},
+                                          {"segment-bytes", required_argument, NULL, 's'},
+                                          {"connect-timeout-ms", required_argument, NULL, 'c'},
+                                          {NULL, 0, NULL, 0}};
+  int option;
+  bool good = true;
+  while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    if (option == 'f')
+      producer->face_name = optarg;
+    else if (option == 'i')
+      producer->path = optarg;
+    else if (option == 'p')
+      good = ndn_name_from_uri(optarg, producer->name, NAME_MAX_BYTES - 32, &producer->prefix) == 0;
+    else if (option == 's')
+      good = parse_number(optarg, 1, NDN_PACKET_MAX - 128, &producer->segment_bytes);
+    else
+      good = option == 'c' && parse_number(optarg, 0, UINT32_MAX, &producer->connect_timeout_ms);
+  }
+  return good && optind == argc && producer->face_name != NULL && producer->path != NULL &&
+         producer->prefix.base != NULL;
+}
+
+int main(int argc, char** argv) {
+  static producer_t producer = {.segment_bytes = 8000, .connect_timeout_ms = 5000, .fd = -1};
+  if (!parse_options(&producer, argc, argv)) {
+    fputs("usage: ndn-producer --face NAME --prefix /demo/file --file PATH [--segment-bytes 8000]\n"
+          "                    [--connect-timeout-ms 5000]\n", stderr);
+    return 2;
+  }
+  return producer_run(&producer);
+}

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT */
+/* tables.c: FIB, PIT and content store on one kind of hash table. Guarantees what tables.h says: no packet
+ * costs a scan. PIT entries are pooled, so that in steady state an Interest allocates nothing; they end by
+ * a timing wheel, whose lists hold what expires within the same few milliseconds. */
+#include "tables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  POOLED_NAME_BYTES = 128, /* a PIT entry with a longer name is allocated for itself */
+  LIFETIME_MAX_MS = 60000,
+  BUCKETS_MIN = 256
+};
+
+/* --- Hash table ------------------------------------------------------------------------------- */
+
+static int table_init(table_t* table) {
+  *table = (table_t){calloc(BUCKETS_MIN, sizeof(node_t*)), BUCKETS_MIN - 1, 0};
+  return table->buckets != NULL ? 0 : -ENOMEM;
+}
+
+/* Doubles the buckets. Without memory for that the table stays as it is: slower, not wrong. */
+static void table_grow(table_t* table) {
+  size_t mask = table->mask * 2 + 1;
+  node_t** buckets = calloc(mask + 1, sizeof(node_t*));
+  if (buckets == NULL)
+    return;
+  for (size_t i = 0; i <= table->mask; i++) {
+    for (node_t *node = table->buckets[i], *next; node != NULL; node = next) {
+      next = node->next;
+      node->next = buckets[node->hash & mask];
+      buckets[node->hash & mask] = node;
+    }
+  }
+  free(table->buckets);
+  table->buckets = buckets;
+  table->mask = mask;
+}
+
+static void table_add(table_t* table, node_t* node) {
+  if (table->count++ > table->mask)
+    table_grow(table);
+  node_t** bucket = &table->buckets[node->hash & table->mask];
+  node->next = *bucket;
+  *bucket = node;
+}
+
+static void table_remove(table_t* table, node_t* node) {
+  node_t** link = &table->buckets[node->hash & table->mask];
+  while (*link != node)
+    link = &(*link)->next;
+  *link = node->next;
+  table->count--;
+}
+
+static node_t* node_match(node_t* node, uint64_t hash, ndn_name_t name) {
+  while (node != NULL && (node->hash != hash || !ndn_name_equal(node->name, name)))
+    node = node->next;
+  return node;
+}
+
+static node_t* table_find(const table_t* table, uint64_t hash, ndn_name_t name) {
+  return node_match(table->buckets[hash & table->mask], hash, name);
+}
+
+/* Takes any entry out, NULL when the table is empty: for taking tables apart. */
+static void* table_pop(table_t* table, size_t* bucket) {
+  while (*bucket <= table->mask && table->buckets[*bucket] == NULL)
+    ++*bucket;
+  if (*bucket > table->mask)
+    return NULL;
+  node_t* node = table->buckets[*bucket];
+  table->buckets[*bucket] = node->next;
+  return node->entry;
+}
+
+/* --- FIB -------------------------------------------------------------------------------------- */
+
+typedef struct route_s {
+  node_t node;
+  unsigned int face;
+} route_t;
+
+int fib_init(fib_t* fib, uint64_t seed) {
+  fib->seed = seed;
+  fib->depth = 0;
+  return table_init(&fib->table);
+}
+
+void fib_free(fib_t* fib) {
+  size_t bucket = 0;
+  void* route;
+  while ((route = table_pop(&fib->table, &bucket)) != NULL)
+    free(route);
+  free(fib->table.buckets);
+}
+
+static size_t count_components(ndn_name_t name) {
+  ndn_tlv_t component;
+  size_t count = 0;
+  while (ndn_tlv_next(&name, &component) > 0)
+    count++;
+  return count;
+}
+
+int fib_add(fib_t* fib, ndn_name_t prefix, unsigned int face) {
+  uint64_t hash = ndn_name_hash(fib->seed, prefix);
+  size_t depth = count_components(prefix);
+  if (depth > FIB_DEPTH_MAX)
+    return -EINVAL;
+  if (table_find(&fib->table, hash, prefix) != NULL)
+    return -EEXIST;
+  route_t* route = malloc(sizeof *route);
+  if (route == NULL)
+    return -ENOMEM;
+  *route = (route_t){{NULL, hash, prefix, route}, face};
+  table_add(&fib->table, &route->node);
+  fib->depth = depth > fib->depth ? depth : fib->depth;
+  return 0;
+}
+
+int fib_find(const fib_t* fib, ndn_name_t name) {
+  uint64_t hashes[FIB_DEPTH_MAX + 1] = {fib->seed};
+  size_t sizes[FIB_DEPTH_MAX + 1] = {0};
+  size_t depth = 0;
+  ndn_bytes_t rest = name;
+  ndn_tlv_t component;
+  while (depth < fib->depth && ndn_tlv_next(&rest, &component) > 0) {
+    hashes[depth + 1] = ndn_component_hash(hashes[depth], component.whole);
+    sizes[depth + 1] = sizes[depth] + component.whole.len;
+    depth++;
+  }
+  for (size_t at = depth + 1; at-- > 0;) {
+    node_t* node = table_find(&fib->table, hashes[at], (ndn_name_t){name.base, sizes[at]});
+    if (node != NULL)
+      return (int) ((route_t*) node->entry)->face;
+  }
+  return -1;
+}
+
+/* --- PIT -------------------------------------------------------------------------------------- */
+
+/* A face that waits. */
+struct pit_in_s {
+  pit_in_t* next;
+  uint64_t expires_ms;
+  uint32_t nonce;
+  unsigned int face;
+};
+
+struct pit_entry_s {
+  node_t node;
+  pit_entry_t* next; /* in the wheel or among the free */
+  pit_entry_t** link;
+  pit_in_t* ins;
+  uint64_t expires_ms;
+  unsigned int to;
+  bool can_be_prefix, must_be_fresh;
+  bool pooled;
+  uint8_t name[]; /* POOLED_NAME_BYTES, or as many as it takes */
+};
+
+int pit_init(pit_t* pit, uint64_t seed, size_t max_entries, uint64_t now_ms) {
+  *pit = (pit_t){.seed = seed, .max_entries = max_entries, .tick = now_ms / WHEEL_TICK_MS};
+  return table_init(&pit->table);
+}
+
+static pit_entry_t* entry_new(pit_t* pit, const ndn_interest_t* interest) {
+  bool pooled = interest->name.len <= POOLED_NAME_BYTES;
+  pit_entry_t* entry = pooled ? pit->free_entries : NULL;
+  if (entry != NULL)
+    pit->free_entries = entry->next;
+  else
+    entry = malloc(sizeof *entry + (pooled ? POOLED_NAME_BYTES : interest->name.len));
+  if (entry == NULL)
+    return NULL;
+  memcpy(entry->name, interest->name.base, interest->name.len);
+  entry->pooled = pooled;
+  entry->ins = NULL;
+  entry->can_be_prefix = interest->can_be_prefix;
+  entry->must_be_fresh = interest->must_be_fresh;
+  return entry;
+}
+
+static void entry_free(pit_t* pit, pit_entry_t* entry) {
+  if (!entry->pooled) {
+    free(entry);
+    return;
+  }
+  entry->next = pit->free_entries;
+  pit->free_entries = entry;
+}
+
+static bool in_add(pit_t* pit, pit_entry_t* entry, unsigned int face, uint32_t nonce, uint64_t expires_ms) {
+  pit_in_t* in = pit->free_ins;
+  if (in != NULL)
+    pit->free_ins = in->next;
+  else
+    in = malloc(sizeof *in);
+  if (in == NULL)
+    return false;
+  *in = (pit_in_t){entry->ins, expires_ms, nonce, face};
+  entry->ins = in;
+  return true;
+}
+
+static void in_free(pit_t* pit, pit_in_t* in) {
+  in->next = pit->free_ins;
+  pit->free_ins = in;
+}
+
+/* Files an entry under the tick at which it is over, or under the last one if that is further away. */
+static void wheel_add(pit_t* pit, pit_entry_t* entry) {
+  uint64_t tick = entry->expires_ms / WHEEL_TICK_MS + 1;
+  uint64_t last = pit->tick + WHEEL_SLOTS - 1;
+  tick = tick <= pit->tick ? pit->tick + 1 : tick > last ? last : tick;
+  entry->link = &pit->wheel[tick % WHEEL_SLOTS];
+  entry->next = *entry->link;
+  if (entry->next != NULL)
+    entry->next->link = &entry->next;
+  *entry->link = entry;
+}
+
+static void wheel_remove(pit_entry_t* entry) {
+  *entry->link = entry->next;
+  if (entry->next != NULL)
+    entry->next->link = entry->link;
+}
+
+static void entry_end(pit_t* pit, pit_entry_t* entry) {
+  wheel_remove(entry);
+  table_remove(&pit->table, &entry->node);
+  pit->can_be_prefix -= entry->can_be_prefix;
+  while (entry->ins != NULL) {
+    pit_in_t* in = entry->ins;
+    entry->ins = in->next;
+    in_free(pit, in);
+  }
+  entry_free(pit, entry);
+}
+
+void pit_free(pit_t* pit) {
+  for (size_t slot = 0; slot < WHEEL_SLOTS; slot++)
+    while (pit->wheel[slot] != NULL)
+      entry_end(pit, pit->wheel[slot]);
+  for (pit_entry_t* entry; (entry = pit->free_entries) != NULL; free(entry))
+    pit->free_entries = entry->next;
+  for (pit_in_t* in; (in = pit->free_ins) != NULL; free(in))
+    pit->free_ins = in->next;
+  free(pit->table.buckets);
+}
+
+static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndn_interest_t* interest) {
+  node_t* node = table_find(&pit->table, hash, interest->name);
+  for (; node != NULL; node = node_match(node->next, hash, interest->name)) {
+    pit_entry_t* entry = node->entry;
+    if (entry->can_be_prefix == interest->can_be_prefix && entry->must_be_fresh == interest->must_be_fresh)
+      return entry;
+  }
+  return NULL;
+}
+
+static pit_result_t pit_add_new(pit_t* pit, const ndn_interest_t* interest, uint64_t hash, unsigned int from,
+                                unsigned int to, uint64_t expires_ms) {
+  if (pit->table.count >= pit->max_entries)
+    return PIT_FULL;
+  pit_entry_t* entry = entry_new(pit, interest);
+  if (entry == NULL)
+    return PIT_FULL;
+  if (!in_add(pit, entry, from, interest->nonce, expires_ms)) {
+    entry_free(pit, entry);
+    return PIT_FULL;
+  }
+  entry->node = (node_t){NULL, hash, {entry->name, interest->name.len}, entry};
+  entry->to = to;
+  entry->expires_ms = expires_ms;
+  table_add(&pit->table, &entry->node);
+  wheel_add(pit, entry);
+  pit->can_be_prefix += entry->can_be_prefix;
+  return PIT_FORWARD;
+}
+
+pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to,
+                     uint64_t now_ms) {
+  uint64_t hash = ndn_name_hash(pit->seed, interest->name);
+  uint64_t lifetime_ms = interest->lifetime_ms < LIFETIME_MAX_MS ? interest->lifetime_ms : LIFETIME_MAX_MS;
+  uint64_t expires_ms = now_ms + lifetime_ms;
+  pit_entry_t* entry = pit_find(pit, hash, interest);
+  if (entry == NULL)
+    return pit_add_new(pit, interest, hash, from, to, expires_ms);
+  pit_in_t* own = NULL;
+  for (pit_in_t* in = entry->ins; in != NULL; in = in->next) {
+    if (interest->has_nonce && in->nonce == interest->nonce)
+      return PIT_LOOP;
+    own = in->face == from ? in : own;
+  }
+  if (own == NULL && !in_add(pit, entry, from, interest->nonce, expires_ms))
+    return PIT_FULL;
+  if (own != NULL) {
+    own->nonce = interest->nonce;
+    own->expires_ms = expires_ms;
+  }
+  entry->expires_ms = expires_ms > entry->expires_ms ? expires_ms : entry->expires_ms;
+  return own != NULL ? PIT_FORWARD : PIT_AGGREGATE;
+}
+
+static uint64_t entry_faces(const pit_entry_t* entry, uint64_t now_ms) {
+  uint64_t faces = 0;
+  for (const pit_in_t* in = entry->ins; in != NULL; in = in->next)
+    if (in->expires_ms > now_ms)
+      faces |= (uint64_t) 1 << in->face;
+  return faces;
+}
+
+/* Ends the entries of exactly this name that Data satisfies, whose name it is or begins with it. */
+static void satisfy_name(pit_t* pit, uint64_t hash, ndn_name_t name, bool whole, unsigned int from,
+                         uint64_t now_ms, pit_match_t* match) {
+  node_t* next = table_find(&pit->table, hash, name);
+  while (next != NULL) {
+    pit_entry_t* entry = next->entry;
+    next = node_match(next->next, hash, name);
+    if ((!whole && !entry->can_be_prefix) || entry->to != from)
+      continue;
+    match->faces |= entry_faces(entry, now_ms);
+    match->prefix_size = name.len < match->prefix_size ? name.len : match->prefix_size;
+    entry_end(pit, entry);
+  }
+}
+
+pit_match_t pit_satisfy(pit_t* pit, ndn_name_t name, unsigned int from, uint64_t now_ms) {
+  pit_match_t match = {0, name.len};
+  uint64_t hash = pit->seed;
+  ndn_bytes_t rest = name;
+  ndn_tlv_t component;
+  while (ndn_tlv_next(&rest, &component) > 0) {
+    bool whole = rest.len == 0;
+    hash = ndn_component_hash(hash, component.whole);
+    if (whole || pit->can_be_prefix > 0)
+      satisfy_name(pit, hash, (ndn_name_t){name.base, name.len - rest.len}, whole, from, now_ms, &match);
+  }
+  return match;
+}
+
+void pit_sweep(pit_t* pit, uint64_t now_ms) {
+  uint64_t tick = now_ms / WHEEL_TICK_MS;
+  if (tick > pit->tick + WHEEL_SLOTS)
+    pit->tick = tick - WHEEL_SLOTS; /* once round looks at everything */
+  while (pit->tick < tick) {
+    pit_entry_t** slot = &pit->wheel[++pit->tick % WHEEL_SLOTS];
+    while (*slot != NULL) {
+      pit_entry_t* entry = *slot;
+      if (entry->expires_ms <= now_ms) {
+        entry_end(pit, entry);
+        pit->expired++;
+      } else { /* renewed since it was filed; never comes back to this slot */
+        wheel_remove(entry);
+        wheel_add(pit, entry);
+      }
+    }
+  }
+}
+
+void pit_forget_face(pit_t* pit, unsigned int face) {
+  for (size_t i = 0; i <= pit->table.mask; i++) {
+    for (node_t* node = pit->table.buckets[i]; node != NULL; node = node->next) {
+      pit_entry_t* entry = node->entry;
+      for (pit_in_t** link = &entry->ins; *link != NULL;) {
+        pit_in_t* in = *link;
+        if (in->face != face) {
+          link = &in->next;
+          continue;
+        }
+        *link = in->next;
+        in_free(pit, in);
+      }
+    }
+  }
+}
+
+/* --- Content store ---------------------------------------------------------------------------- */
+
+struct cs_entry_s {
+  node_t exact, prefix; /* entry is NULL while a node is not in the table */
+  cs_entry_t *newer, *older;
+  uint64_t fresh_until_ms;
+  size_t size;
+  uint8_t wire[];
+};
+
+int cs_init(cs_t* cs, uint64_t seed, size_t max_bytes) {
+  *cs = (cs_t){.seed = seed, .max_bytes = max_bytes};
+  return table_init(&cs->table);
+}
+
+static void lru_add(cs_t* cs, cs_entry_t* entry) {
+  entry->newer = NULL;
+  entry->older = cs->newest;
+  *(cs->newest != NULL ? &cs->newest->newer : &cs->oldest) = entry;
+  cs->newest = entry;
+}
+
+static void lru_remove(cs_t* cs, cs_entry_t* entry) {
+  *(entry->newer != NULL ? &entry->newer->older : &cs->newest) = entry->older;
+  *(entry->older != NULL ? &entry->older->newer : &cs->oldest) = entry->newer;
+}
+
+static void cs_unlist(cs_t* cs, node_t* node) {
+  if (node->entry != NULL)
+    table_remove(&cs->table, node);
+  node->entry = NULL;
+}
+
+static void cs_drop(cs_t* cs, cs_entry_t* entry) {
+  lru_remove(cs, entry);
+  cs_unlist(cs, &entry->exact);
+  cs_unlist(cs, &entry->prefix);
+  cs->bytes -= sizeof *entry + entry->size;
+  free(entry);
+}
+
+void cs_trim(cs_t* cs) {
+  while (cs->bytes > cs->max_bytes)
+    cs_drop(cs, cs->oldest);
+}
+
+void cs_free(cs_t* cs) {
+  cs->max_bytes = 0;
+  cs_trim(cs);
+  free(cs->table.buckets);
+}
+
+static void cs_touch(cs_t* cs, cs_entry_t* entry) {
+  lru_remove(cs, entry);
+  lru_add(cs, entry);
+}
+
+/* The entry that is found under this name: by its own name, or by the prefix it was asked for with. */
+static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndn_name_t name, bool exact) {
+  node_t* node = table_find(&cs->table, hash, name);
+  for (; node != NULL; node = node_match(node->next, hash, name)) {
+    cs_entry_t* entry = node->entry;
+    if (node == (exact ? &entry->exact : &entry->prefix))
+      return entry;
+  }
+  return NULL;
+}
+
+static cs_entry_t* cs_new(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, uint64_t hash) {
+  cs_entry_t* entry = malloc(sizeof *entry + wire.len);
+  if (entry == NULL)
+    return NULL;
+  memcpy(entry->wire, wire.base, wire.len);
+  entry->size = wire.len;
+  ndn_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
+  entry->exact = (node_t){NULL, hash, name, entry};
+  entry->prefix.entry = NULL;
+  table_add(&cs->table, &entry->exact);
+  lru_add(cs, entry);
+  cs->bytes += sizeof *entry + entry->size;
+  return entry;
+}
+
+/* Lists the entry under a prefix of its name, where it takes the place of an older one. */
+static void cs_list_prefix(cs_t* cs, cs_entry_t* entry, size_t prefix_size) {
+  ndn_name_t prefix = {entry->exact.name.base, prefix_size};
+  uint64_t hash = ndn_name_hash(cs->seed, prefix);
+  cs_entry_t* old = cs_lookup(cs, hash, prefix, false);
+  if (old != NULL)
+    cs_unlist(cs, &old->prefix);
+  cs_unlist(cs, &entry->prefix);
+  entry->prefix = (node_t){NULL, hash, prefix, entry};
+  table_add(&cs->table, &entry->prefix);
+}
+
+void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms) {
+  if (sizeof(cs_entry_t) + wire.len > cs->max_bytes)
+    return;
+  uint64_t hash = ndn_name_hash(cs->seed, data->name);
+  cs_entry_t* entry = cs_lookup(cs, hash, data->name, true);
+  if (entry != NULL && entry->size == wire.len && memcmp(entry->wire, wire.base, wire.len) == 0) {
+    cs_touch(cs, entry);
+  } else {
+    /* The bytes of the old one stay until its turn comes: somebody may hold them until cs_trim(). */
+    if (entry != NULL) {
+      cs_unlist(cs, &entry->exact);
+      cs_unlist(cs, &entry->prefix);
+    }
+    entry = cs_new(cs, wire, data, hash);
+  }
+  if (entry == NULL)
+    return;
+  entry->fresh_until_ms = data->freshness_ms < UINT64_MAX - now_ms ? now_ms + data->freshness_ms : UINT64_MAX;
+  if (prefix_size < data->name.len)
+    cs_list_prefix(cs, entry, prefix_size);
+}
+
+ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms) {
+  uint64_t hash = ndn_name_hash(cs->seed, interest->name);
+  for (int exact = 1; exact >= (interest->can_be_prefix ? 0 : 1); exact--) {
+    cs_entry_t* entry = cs_lookup(cs, hash, interest->name, exact);
+    if (entry != NULL && (entry->fresh_until_ms > now_ms || !interest->must_be_fresh)) {
+      cs_touch(cs, entry);
+      return (ndn_bytes_t){entry->wire, entry->size};
+    }
+  }
+  return (ndn_bytes_t){NULL, 0};
+}
