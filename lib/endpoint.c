@@ -178,16 +178,21 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   return 0;
 }
 
-/* App: reads e2a only, and opens a2e last and write-only, which fails where no engine reads it. */
+/* App: reads e2a only. Whether the engine lives is known from e2a's writer and the region's name, before
+ * a2e is opened, last: a writer of a2e that goes away again would be an app's death to the engine. While an
+ * engine takes over a dead one's name it replaces region, a2e and e2a in this order; so behind a new e2a
+ * a region that still has its name is the new one. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
 
-  if (err == 0) err = ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
   if (err < 0) return err;
-  ep->wake.tx_may_signal = true;
   if (ndnshm__wake_drain(&ep->wake) == -EPIPE)
-    return ndnshm__fail(&ep->error, -ECONNREFUSED, "open %s: no engine writes it (dead?)", ep->names.e2a);
-  return 0;
+    return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
+  if (!ndnshm__region_has_name(&ep->region))
+    return ndnshm__fail(&ep->error, -ECONNREFUSED, "fstat %s: its engine is dead, another one is taking the name",
+                        ep->names.shm);
+  ep->wake.tx_may_signal = true;
+  return ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
 }
 
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
@@ -209,7 +214,8 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
     ndnshm__region_unmap(&ep->region);
     return err;
   }
-  ndnshm__wake_withdraw(&ep->wake); /* what an app before us may have left */
+  ndnshm__region_close(&ep->region); /* an app needs the mapping only */
+  ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
   ndnshm__store_release(ep->own_caps, OWN_CAPS);
   ep->open = true;
   return 0;

@@ -190,9 +190,18 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
   err = read_header(region.fd, shm_name, &header, error);
   if (err == 0) err = check_header(&header, file_bytes, shm_name, &region.geometry, error);
   if (err == 0) err = map(region.fd, region.geometry.region_bytes, shm_name, &region.header, error);
-  ndnshm__region_close(&region); /* an app needs the mapping only */
-  if (err == 0) *ret_region = region;
-  return err;
+  if (err < 0) {
+    ndnshm__region_close(&region);
+    return err;
+  }
+  *ret_region = region;
+  return 0;
+}
+
+bool ndnshm__region_has_name(const ndnshm__region_t* region) {
+  struct stat st;
+
+  return fstat(region->fd, &st) == 0 && st.st_nlink > 0;
 }
 
 static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {

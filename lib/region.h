@@ -59,6 +59,9 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
 int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted,
                           ndnshm__error_t* error);
 
+/* False once the name was removed: the region is a dead engine's. */
+bool ndnshm__region_has_name(const ndnshm__region_t* region);
+
 /* Reads the header of a region without mapping it, and its size in bytes. Same errors. */
 int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
                            uint64_t* ret_file_bytes, ndnshm__error_t* error);
