@@ -252,17 +252,16 @@ static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
 /* The face sleeps now; what its peer cannot be relied on to announce is looked at by the clock. */
 static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   unsigned int caps = ndnshm_peer_caps(f->ep);
-  uint64_t now_ms = uv_now(f->ctx->loop);
+  bool may_lose_wakeup = (what & NDNSHM_PACKETS) != 0 && (caps & NDNSHM_CAP_FENCED) == 0 && f->recheck_ms != 0;
+  bool is_not_woken = (what & NDNSHM_SPACE) != 0 && (caps & NDNSHM_CAP_SPACE) == 0;
+  uint64_t now_ms;
 
   f->asleep = true;
-  if ((what & NDNSHM_PACKETS) != 0 && (caps & NDNSHM_CAP_FENCED) == 0 && f->recheck_ms != 0) {
-    f->recheck_due_ms = now_ms + f->recheck_ms;
-    uvface__at(f, f->recheck_due_ms);
-  }
-  if ((what & NDNSHM_SPACE) != 0 && (caps & NDNSHM_CAP_SPACE) == 0) {
-    f->retry_due_ms = now_ms + RETRY_MS;
-    uvface__at(f, f->retry_due_ms);
-  }
+  if (!may_lose_wakeup && !is_not_woken) return;
+  /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
+  now_ms = uv_hrtime() / 1000000 + 1;
+  if (may_lose_wakeup) uvface__at(f, f->recheck_due_ms = now_ms + f->recheck_ms);
+  if (is_not_woken) uvface__at(f, f->retry_due_ms = now_ms + RETRY_MS);
 }
 
 /* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
