@@ -74,7 +74,7 @@ static bool receive(link_t* l) {
       side_on_end(l->side, 0);
     return false;
   }
-  int n = l->o->borrow ? ndnshm_peek(l->ep, pkts, PERF_MAX_RECV)
+  int n = l->o->borrow ? ndnshm_peek(l->ep, SIZE_MAX, pkts, PERF_MAX_RECV)
                        : ndnshm_recv(l->ep, l->arena, l->arena_bytes, pkts, PERF_MAX_RECV);
   if (n < 0)
     side_on_end(l->side, n);

@@ -141,14 +141,15 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
  * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -ENOBUFS (arena smaller
- * than the MTU), -ENOTCONN, -EINVAL. */
+ * than the MTU), -ENOTCONN, -EINVAL, -EALREADY (packets are peeked at). */
 NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[],
                               unsigned int max);
 
 /* Like ndnshm_recv() without the copy: pkts point at the slots themselves. For trusted peers only: the
- * peer can change the bytes at any time. The packets are the caller's until ndnshm_release(); a second
- * peek before that returns -EALREADY. */
-NDNSHM_EXTERN int ndnshm_peek(ndnshm_t* ep, struct iovec pkts[], unsigned int max);
+ * peer can change the bytes at any time. max_bytes: no more than this together, but always one packet.
+ * The packets are the caller's until ndnshm_release(); before that another peek or receive returns
+ * -EALREADY. */
+NDNSHM_EXTERN int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned int max);
 
 /* Gives the slots of the last ndnshm_peek() back to the producer, published once. */
 NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
@@ -184,14 +185,15 @@ NDNSHM_EXTERN unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what);
 
 /* Announces that this end is about to sleep, fences, looks once more (Design 3).
  * Returns 0: sleep until ndnshm_fd() is readable, then call ndnshm_wake(); or the bits of `what` that
- * are ready after all, and then nothing is announced. NDNSHM_SPACE wakes only if ndnshm_peer_caps() has
- * NDNSHM_CAP_SPACE; otherwise look again later with ndnshm_ready(). A peer without NDNSHM_CAP_FENCED
- * can fail to wake: look again about 1 ms after parking. */
+ * are ready after all, and then nothing is announced. NDNSHM_SPACE wakes only if ndnshm_peer_caps() had
+ * NDNSHM_CAP_SPACE before this call; otherwise look again later with ndnshm_ready(). A peer without
+ * NDNSHM_CAP_FENCED can fail to wake: look again about 1 ms after parking. */
 NDNSHM_EXTERN unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what);
 
 /* The three steps of ndnshm_park(), for those who put many endpoints to sleep with one fence:
- * ndnshm_announce() each, ndnshm_fence() once, ndnshm_confirm() each. */
-NDNSHM_EXTERN void ndnshm_announce(ndnshm_t* ep, unsigned int what);
+ * ndnshm_announce() each, ndnshm_fence() once, ndnshm_confirm() each. ndnshm_announce() returns the bits
+ * that the peer will wake for. */
+NDNSHM_EXTERN unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what);
 NDNSHM_EXTERN void ndnshm_fence(void);
 NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
 

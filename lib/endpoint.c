@@ -118,20 +118,21 @@ static int bind_rings(ndnshm_t* ep) {
   return 0;
 }
 
-static int take_region(ndnshm_t* ep, const plan_t* plan) {
-  int stale_fd;
+/* Takes the name, from a dead engine if need be. ret_is_free: no live engine can have the FIFOs. */
+static int take_region(ndnshm_t* ep, const plan_t* plan, bool* ret_is_free) {
+  ndnshm__stale_t stale;
   int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
 
+  *ret_is_free = false;
   if (err != -EEXIST) return err;
-  err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale_fd, &ep->error);
+  err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
   if (err < 0) return err;
-  if (stale_fd >= 0) {
-    if (ndnshm__fifo_has_reader(ep->names.a2e))
-      err = ndnshm__fail(&ep->error, -EADDRINUSE, "open %s: a live engine reads it", ep->names.a2e);
-    else
-      shm_unlink(ep->names.shm);
-    close(stale_fd);
+  if (stale.fd >= 0) {
+    err = stale.is_dead ? 0 : ndnshm__fifo_check_unread(ep->names.a2e, &ep->error);
+    if (err == 0) shm_unlink(ep->names.shm);
+    close(stale.fd);
     if (err < 0) return err;
+    *ret_is_free = stale.is_dead;
   }
   err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
   if (err != -EEXIST) return err;
@@ -140,11 +141,12 @@ static int take_region(ndnshm_t* ep, const plan_t* plan) {
 
 /* Engine: reads a2e only, so that end of file tells of the last app's death; keeps e2a open both ways,
  * so that it can be opened and written before any app is there. */
-static int make_fifos(ndnshm_t* ep, const plan_t* plan) {
-  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, &plan->access, &ep->wake.rx_fd, &ep->error);
+static int make_fifos(ndnshm_t* ep, const plan_t* plan, bool is_free) {
+  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, !is_free, &plan->access, &ep->wake.rx_fd, &ep->error);
 
   if (err < 0) return err;
-  return ndnshm__fifo_create(ep->names.e2a, O_RDWR, &plan->access, &ep->wake.tx_fd, &ep->error);
+  /* A reader of e2a is no engine but an app that has not noticed yet that its engine died. */
+  return ndnshm__fifo_create(ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
 }
 
 /* The region becomes visible to apps when its magic does: last, when all else is in place. */
@@ -155,6 +157,7 @@ static void publish_header(ndnshm_t* ep) {
 
 int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
   plan_t plan;
+  bool is_free;
   int err;
 
   if (ep == NULL) return -EINVAL;
@@ -164,9 +167,9 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = check_options(ep, options)) < 0) return err;
   if ((err = plan_make(ep, options, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  if ((err = take_region(ep, &plan)) < 0) return err;
+  if ((err = take_region(ep, &plan, &is_free)) < 0) return err;
   ep->is_engine = true;
-  err = make_fifos(ep, &plan);
+  err = make_fifos(ep, &plan, is_free);
   if (err == 0) err = bind_rings(ep);
   if (err < 0) {
     ndnshm_shutdown(ep);
@@ -316,10 +319,10 @@ static int fail_protocol(ndnshm_t* ep, const char* what) {
   return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
 }
 
-/* Frees n slots, and wakes a producer that said it waits for them (wake.h). */
+/* Frees n slots, and wakes a producer that said it waits for them (wake.h). Whatever app_caps says: an app
+ * may attach to a full ring just now. */
 static void release_slots(ndnshm_t* ep, unsigned int n) {
   ndnshm__rx_release(&ep->rx, n);
-  if ((peer_caps(ep) & NDNSHM_CAP_SPACE) == 0) return; /* ndn-rs never waits so: no fence for it */
   ndnshm__fence();
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
@@ -332,6 +335,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
 
   if (ep == NULL || arena == NULL || pkts == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
+  if (ep->peeked_slots != 0) return -EALREADY;
   if (arena_bytes < ep->rx.slot_size) return -ENOBUFS;
   slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
   if (slots < 0) return fail_protocol(ep, "tail index");
@@ -353,8 +357,9 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
   return (int) npkts;
 }
 
-int ndnshm_peek(ndnshm_t* ep, struct iovec pkts[], unsigned int max) {
+int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned int max) {
   unsigned int npkts = 0;
+  size_t bytes = 0;
   int slots, i;
 
   if (ep == NULL || pkts == NULL) return -EINVAL;
@@ -363,12 +368,21 @@ int ndnshm_peek(ndnshm_t* ep, struct iovec pkts[], unsigned int max) {
   slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
   if (slots < 0) return fail_protocol(ep, "tail index");
   for (i = 0; i < slots; i++) {
-    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &pkts[npkts]) < 0) break;
-    if (pkts[npkts].iov_len == 0) continue;
-    ep->stats.rx_bytes += pkts[npkts++].iov_len;
+    struct iovec slot;
+
+    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
+    if (slot.iov_len == 0) continue;
+    if (npkts > 0 && slot.iov_len > max_bytes - bytes) break;
+    pkts[npkts++] = slot;
+    bytes += slot.iov_len;
+    if (bytes >= max_bytes) {
+      i++;
+      break;
+    }
   }
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
+  ep->stats.rx_bytes += bytes;
   ep->peeked_slots = (unsigned int) i;
   if (npkts == 0) ndnshm_release(ep);
   return (int) npkts;
@@ -488,11 +502,12 @@ unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
   return ready;
 }
 
-void ndnshm_announce(ndnshm_t* ep, unsigned int what) {
-  if (ep == NULL || !ep->open) return;
+unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what) {
+  if (ep == NULL || !ep->open) return 0;
+  if ((peer_caps(ep) & NDNSHM_CAP_SPACE) == 0) what &= ~(unsigned int) NDNSHM_SPACE;
   if ((what & NDNSHM_PACKETS) != 0) ndnshm__wake_announce_parked(&ep->wake);
-  if ((what & NDNSHM_SPACE) != 0 && (peer_caps(ep) & NDNSHM_CAP_SPACE) != 0)
-    ndnshm__wake_announce_waiting(&ep->wake);
+  if ((what & NDNSHM_SPACE) != 0) ndnshm__wake_announce_waiting(&ep->wake);
+  return what;
 }
 
 void ndnshm_fence(void) {

@@ -46,6 +46,7 @@ int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* pat
   return 0;
 }
 
+/* Who holds the lock may unlink the name, nobody else: on failure here another engine does, or has. */
 static int lock_new(int fd, const char* shm_name, ndnshm__error_t* error) {
   struct stat st;
 
@@ -85,7 +86,6 @@ static int fill(ndnshm__region_t* region, const char* shm_name, const ndnshm__ac
   const ndnshm__geometry_t* g = &region->geometry;
   int err;
 
-  if ((err = lock_new(region->fd, shm_name, error)) < 0) return err;
   if ((err = allocate(region->fd, g->region_bytes, shm_name, error)) < 0) return err;
   if ((err = ndnshm__access_apply(region->fd, access, shm_name, error)) < 0) return err;
   if ((err = map(region->fd, g->region_bytes, shm_name, &region->header, error)) < 0) return err;
@@ -102,9 +102,12 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
 
   region.fd = shm_open(shm_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (region.fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
-  err = fill(&region, shm_name, access, error);
+  err = lock_new(region.fd, shm_name, error);
+  if (err == 0) {
+    err = fill(&region, shm_name, access, error);
+    if (err < 0) ndnshm__region_unlink(&region, shm_name);
+  }
   if (err < 0) {
-    ndnshm__region_unlink(&region, shm_name);
     ndnshm__region_close(&region);
     return err;
   }
@@ -118,7 +121,7 @@ static int open_existing(const char* shm_name, int flags, uid_t trusted, int* re
   int fd = shm_open(shm_name, flags | O_CLOEXEC, 0);
   int err = 0;
 
-  if (fd < 0 && (errno == ELOOP || errno == EISDIR))
+  if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == EINVAL)) /* glibc: EINVAL for a directory */
     return ndnshm__fail(error, -EPERM, "shm_open %s: not a regular file", shm_name);
   if (fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
   if (fstat(fd, &st) != 0)
@@ -208,46 +211,74 @@ static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
   return st->st_uid == geteuid() || (access->uid != (uid_t) -1 && st->st_uid == access->uid);
 }
 
-int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, int* ret_fd,
-                              ndnshm__error_t* error) {
-  struct stat st;
-  int err = 0;
-  int fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0);
+/* True if the header says that an engine of this implementation made the region: one that held the lock. */
+static bool made_by_lock_holder(int fd) {
+  ndnshm__header_t header;
+  ndnshm__error_t ignored;
 
-  if (fd < 0 && errno == ENOENT) {
-    *ret_fd = -1;
-    return 0;
-  }
-  if (fd < 0) {
-    ndnshm__fail_errno(error, "shm_open", shm_name);
-    return -EADDRINUSE;
-  }
+  if (read_header(fd, "", &header, &ignored) < 0) return false;
+  return (header.engine_caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG;
+}
+
+static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* access, bool* ret_is_dead,
+                      ndnshm__error_t* error) {
+  struct stat st;
+  bool locked;
+
   if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !is_ours(&st, access))
-    err = ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
-  else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    err = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", shm_name);
-  if (err < 0) {
-    close(fd);
-    return err;
-  }
-  *ret_fd = fd;
+    return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
+  locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  if (!locked && errno == EWOULDBLOCK)
+    return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", shm_name);
+  *ret_is_dead = locked && made_by_lock_holder(fd);
   return 0;
 }
 
-void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {
-  struct stat mine, named;
-  int fd;
+int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
+                              ndnshm__error_t* error) {
+  ndnshm__stale_t stale = {.fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0)};
+  struct stat st;
+  int err;
 
-  if (region->fd < 0 || fstat(region->fd, &mine) != 0 || mine.st_nlink == 0) return;
-  fd = shm_open(shm_name, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) {
-    /* Out of descriptors the name cannot be compared; that our file still has one must do. */
-    if (errno == EMFILE || errno == ENFILE) shm_unlink(shm_name);
-    return;
+  if (stale.fd < 0 && errno != ENOENT) {
+    ndnshm__fail_errno(error, "shm_open", shm_name);
+    return -EADDRINUSE;
   }
-  if (fstat(fd, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino)
-    shm_unlink(shm_name);
-  close(fd);
+  if (stale.fd >= 0) {
+    err = lock_stale(stale.fd, shm_name, access, &stale.is_dead, error);
+    if (err < 0) {
+      close(stale.fd);
+      return err;
+    }
+    if (fstat(stale.fd, &st) != 0 || st.st_nlink == 0) { /* another engine was quicker: the name is its */
+      close(stale.fd);
+      stale.fd = -1;
+    }
+  }
+  *ret_stale = stale;
+  return 0;
+}
+
+static bool is_named(const ndnshm__region_t* region, const char* shm_name) {
+  struct stat mine;
+
+  if (region->fd < 0 || fstat(region->fd, &mine) != 0 || mine.st_nlink == 0) return false;
+#ifdef __linux__
+  {
+    char path[sizeof("/dev/shm") + NDNSHM__NAME_MAX + 16]; /* where glibc and musl keep them */
+    struct stat named;
+
+    snprintf(path, sizeof(path), "/dev/shm%s", shm_name);
+    return lstat(path, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino;
+  }
+#else
+  (void) shm_name;
+  return true;
+#endif
+}
+
+void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {
+  if (is_named(region, shm_name)) shm_unlink(shm_name);
 }
 
 void ndnshm__region_close(ndnshm__region_t* region) {

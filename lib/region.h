@@ -66,10 +66,15 @@ bool ndnshm__region_has_name(const ndnshm__region_t* region);
 int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
                            uint64_t* ret_file_bytes, ndnshm__error_t* error);
 
+/* The region of an existing name that may be removed. */
+typedef struct ndnshm__stale_s {
+  int fd;       /* holds the lock; the caller's to close; -1 = the name is free, or another engine's now */
+  bool is_dead; /* its engine held the lock while it lived: no further proof is needed */
+} ndnshm__stale_t;
+
 /* Opens the region of an existing name to find out whether it may be removed: ours, and not locked by
- * a live engine. On success the lock is held, ret_fd is the caller's (or -1: the name is gone).
- * Errors: -EADDRINUSE. */
-int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, int* ret_fd,
+ * a live engine. Errors: -EADDRINUSE. */
+int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error);
 
 /* Removes the name if it still names this region. */

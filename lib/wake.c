@@ -110,26 +110,25 @@ static int open_retrying(const char* path, int flags) {
   return fd;
 }
 
-bool ndnshm__fifo_has_reader(const char* path) {
-  int fd = open_retrying(path, O_WRONLY); /* ENXIO without a reader */
+int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
+  int fd = open_retrying(path, O_WRONLY);
 
-  if (fd < 0) return false;
+  if (fd < 0 && (errno == ENXIO || errno == ENOENT)) return 0;
+  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
   close(fd);
-  return true;
+  return ndnshm__fail(error, -EADDRINUSE, "open %s: a live engine reads it", path);
 }
 
-/* Only an engine reads a2e, so a reader there is a live engine. e2a tells nothing: its reader may be an app
- * that has not noticed yet that its engine died. */
-static int make(const char* path, bool engine_reads, const ndnshm__access_t* access, ndnshm__error_t* error) {
+static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
+  int err;
 
   if (mkfifo(path, 0600) == 0) return 0;
   if (errno != EEXIST) return ndnshm__fail_errno(error, "mkfifo", path);
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
-  if (engine_reads && ndnshm__fifo_has_reader(path))
-    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: a live engine reads it", path);
+  if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
   if (mkfifo(path, 0600) == 0) return 0;
   return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
@@ -146,10 +145,10 @@ static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* 
   return 0;
 }
 
-int ndnshm__fifo_create(const char* path, int flags, const ndnshm__access_t* access, int* ret_fd,
-                        ndnshm__error_t* error) {
+int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access,
+                        int* ret_fd, ndnshm__error_t* error) {
   int fd;
-  int err = make(path, flags == O_RDONLY, access, error);
+  int err = make(path, reader_lives, access, error);
 
   if (err < 0) return err;
   fd = open_retrying(path, flags);

@@ -57,19 +57,20 @@ bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake);
  * left. Errors: other errno values. */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
 
-/* Engine: makes the FIFO `path` and opens it with `flags`: O_RDONLY for a2e, O_RDWR for e2a. What a dead
- * engine of ours left under the name is replaced; an a2e that somebody reads is a live engine's.
+/* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is
+ * replaced, unless reader_lives says that somebody who reads it must be taken for a live engine.
  * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
-int ndnshm__fifo_create(const char* path, int flags, const ndnshm__access_t* access, int* ret_fd,
-                        ndnshm__error_t* error);
+int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access,
+                        int* ret_fd, ndnshm__error_t* error);
 
 /* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
  * Errors: -ECONNREFUSED (no engine reads it), -EPERM (no FIFO, or of an owner we do not trust), -ENOENT,
  * -EACCES, others. */
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
 
-/* True if some process has the FIFO `path` open for reading: an engine lives. */
-bool ndnshm__fifo_has_reader(const char* path);
+/* Fails unless nobody has the FIFO `path` open for reading, or there is none.
+ * Errors: -EADDRINUSE (an engine reads it), others (it cannot be told). */
+int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
 
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */
 void ndnshm__fifo_unlink(int fd, const char* path);
