@@ -101,7 +101,7 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
   ndnshm_stats_t core;
 
   if (f == NULL || stats == NULL) return UV_EINVAL;
-  if (f->ep == NULL) return UV_ENOTCONN;
+  if (f->closing || f->ep == NULL) return UV_ENOTCONN;
   ndnshm_get_stats(f->ep, &core);
   *stats = (uvface_stats_t){
       .rx_packets = core.rx_packets,
@@ -117,7 +117,7 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .capacity = ndnshm_get_capacity(f->ep),
       .slot_size = (uint32_t) ndnshm_get_mtu(f->ep),
       .peer_caps = ndnshm_peer_caps(f->ep),
-      .hot_ns = f->window_ns,
+      .hot_ns = f->packets.ns,
   };
   return 0;
 }
@@ -182,7 +182,7 @@ static void take_options(uvface__priv_t* f, const uvface_options_t* options) {
   f->recheck_ms = options->recheck_ms;
   f->window_max_ns = f->ctx->many_cpus ? window_ns : 0;
   f->spin_ns = f->ctx->many_cpus ? options->spin_ns : 0;
-  f->window_ns = f->window_max_ns;
+  f->packets.ns = f->space.ns = f->window_max_ns;
   if (options->send_timeout_ms >= 0)
     f->send_timeout_ms = (uint64_t) options->send_timeout_ms;
   else

@@ -83,6 +83,16 @@ typedef struct uvface__loop_s {
   unsigned char arena[UVFACE__BYTES_PER_TURN]; /* private copies of one face's packets at a time */
 } uvface__loop_t;
 
+/* How long it pays to look for something before sleeping: between 0 and the face's window_max_ns. */
+typedef struct uvface__window_s {
+  uint64_t since_ns;    /* when it was found last, or is waited for since */
+  uint32_t ns;          /* the window now */
+  bool slept;           /* the face slept since */
+  unsigned int misses;  /* times that it came after the window */
+  unsigned int penalty; /* how long the window stayed shut the last time; 0 = it was worth it since */
+  unsigned int skips;   /* finds until it may open again */
+} uvface__window_t;
+
 /* The private half of a face. */
 typedef struct uvface__priv_s {
   uvface_t* face;
@@ -98,12 +108,12 @@ typedef struct uvface__priv_s {
   bool closing;
   bool has_ref;
   bool counted;   /* in ctx->alive */
-  bool asleep;    /* parked since packets were last found */
   int error;      /* why the face failed; 0 = it did not */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
   uvface__queue_t queued; /* not yet in the ring */
   uvface__queue_t done;   /* finished, callback owed */
+  uint64_t pushed;        /* packets of requests put into the ring */
   unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
   /* options */
   unsigned int flags;
@@ -115,11 +125,9 @@ typedef struct uvface__priv_s {
   uvface__link_t hot;
   uvface__link_t timed;
   uint64_t hot_until_ns;
-  uint64_t last_ns;         /* when packets were last found */
-  uint32_t window_ns;       /* the adaptive window */
-  unsigned int misses;      /* packets that came after the window */
-  unsigned int penalty;     /* how long the window stayed shut the last time; 0 = it was worth it since */
-  unsigned int skips;       /* packets until it may open again */
+  uvface__window_t packets; /* for the next packet */
+  uvface__window_t space;   /* for room in a full ring */
+  unsigned int announced;   /* what the peer will wake for */
   uint64_t turn;            /* the turn that the next two count in */
   unsigned int turn_packets;
   size_t turn_bytes;
@@ -145,10 +153,10 @@ bool uvface__loop_is_dead(const uvface__loop_t* ctx);
 void uvface__make_hot(uvface__priv_t* f);
 /* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
 void uvface__at(uvface__priv_t* f, uint64_t due_ms);
-/* Packets were found at ctx->now_ns: adapts the window and keeps the face hot for it. */
-void uvface__found_packets(uvface__priv_t* f);
-/* Keeps the face hot for a full window from now on. */
-void uvface__stay_hot(uvface__priv_t* f);
+/* What the window is for was found: adapts it, and keeps the face hot for the next. */
+void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns);
+/* It is waited for from now on: keeps the face hot for the window. */
+void uvface__window_open(uvface__priv_t* f, uvface__window_t* w);
 
 /* face.c */
 /* Everything that is to be done for a face now; may call the user. */

@@ -50,6 +50,21 @@ static inline void cpu_relax(void) {
 #endif
 }
 
+/* True if the kernel took the CPU from this thread since the last time this was asked. */
+static bool was_preempted(uvface__loop_t* ctx) {
+#ifdef RUSAGE_THREAD
+  struct rusage usage;
+  long before = ctx->preemptions;
+
+  getrusage(RUSAGE_THREAD, &usage);
+  ctx->preemptions = usage.ru_nivcsw;
+  return usage.ru_nivcsw != before;
+#else
+  (void) ctx;
+  return false;
+#endif
+}
+
 /* --- The list of contexts --------------------------------------------------------------------- */
 
 static uvface__loop_t* context_new(uv_loop_t* loop) {
@@ -65,6 +80,7 @@ static uvface__loop_t* context_new(uv_loop_t* loop) {
   uv_prepare_init(loop, &ctx->prepare);
   uv_idle_init(loop, &ctx->idle);
   uv_timer_init(loop, &ctx->timer);
+  was_preempted(ctx); /* from now on */
   ctx->prepare.data = ctx->idle.data = ctx->timer.data = NULL;
   uv_prepare_start(&ctx->prepare, on_prepare);
   uv_unref((uv_handle_t*) &ctx->prepare);
@@ -128,51 +144,39 @@ void uvface__make_hot(uvface__priv_t* f) {
   uv_idle_start(&ctx->idle, on_idle);
 }
 
-void uvface__stay_hot(uvface__priv_t* f) {
-  f->hot_until_ns = uv_hrtime() + f->window_max_ns;
-}
+/* The window is worth it where what is waited for comes within it while we look. It is not where it comes
+ * later, nor where the peer can only run when the kernel takes the CPU away from our looking. */
+void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns) {
+  uint64_t max_ns = f->window_max_ns, gap_ns = now_ns - w->since_ns, open_ns;
+  bool slept = w->slept;
 
-/* True if the kernel took the CPU from this thread since the last time this was asked. */
-static bool was_preempted(uvface__loop_t* ctx) {
-#ifdef RUSAGE_THREAD
-  struct rusage usage;
-  long before = ctx->preemptions;
-
-  getrusage(RUSAGE_THREAD, &usage);
-  ctx->preemptions = usage.ru_nivcsw;
-  return usage.ru_nivcsw != before;
-#else
-  (void) ctx;
-  return false;
-#endif
-}
-
-/* The window is worth it where packets come within it while we look. It is not where they come later, nor
- * where the peer can only run when the kernel takes the CPU away from our looking. */
-void uvface__found_packets(uvface__priv_t* f) {
-  uint64_t gap_ns = f->ctx->now_ns - f->last_ns;
-  bool slept = f->asleep;
-
-  f->asleep = false;
-  f->last_ns = f->ctx->now_ns;
-  f->hot_until_ns = f->last_ns; /* unless the window is open */
+  w->since_ns = now_ns;
+  w->slept = false;
+  open_ns = 0;
   if (gap_ns <= QUICK_NS && !slept) {
-    f->window_ns = f->window_max_ns;
-    f->penalty = 0;
-  } else if (f->skips > 0) {
-    f->skips--;
-  } else if (gap_ns > f->window_max_ns) {
-    f->window_ns = f->window_ns / 2 >= WINDOW_MIN_NS ? f->window_ns / 2 : 0;
-    if (++f->misses % MISSES_PER_TRIAL == 0) f->hot_until_ns += f->window_max_ns;
+    w->ns = f->window_max_ns;
+    w->penalty = w->skips = 0;
+  } else if (w->skips > 0) {
+    w->skips--;
+  } else if (gap_ns > max_ns) {
+    w->ns = w->ns / 2 >= WINDOW_MIN_NS ? w->ns / 2 : 0;
+    if (++w->misses % MISSES_PER_TRIAL == 0) open_ns = max_ns;
   } else if (!slept && was_preempted(f->ctx)) {
-    f->window_ns = 0;
-    f->penalty = f->penalty == 0 ? 1 : f->penalty < PENALTY_MAX ? f->penalty * 2 : PENALTY_MAX;
-    f->skips = f->penalty;
+    w->ns = 0;
+    w->penalty = w->penalty == 0 ? 1 : w->penalty < PENALTY_MAX ? w->penalty * 2 : PENALTY_MAX;
+    w->skips = w->penalty;
   } else {
-    f->window_ns = f->window_max_ns;
+    w->ns = f->window_max_ns;
     was_preempted(f->ctx); /* from now on */
   }
-  if (f->window_ns != 0) f->hot_until_ns = f->last_ns + f->window_ns;
+  if (open_ns < w->ns) open_ns = w->ns;
+  if (f->hot_until_ns < now_ns + open_ns) f->hot_until_ns = now_ns + open_ns;
+}
+
+void uvface__window_open(uvface__priv_t* f, uvface__window_t* w) {
+  w->since_ns = uv_hrtime();
+  w->slept = false;
+  if (f->hot_until_ns < w->since_ns + w->ns) f->hot_until_ns = w->since_ns + w->ns;
 }
 
 /* What the face waits for. */
@@ -223,40 +227,32 @@ static uint64_t spin_until(const uvface__loop_t* ctx, uint64_t now_ns) {
   return until_ns;
 }
 
-/* Ring loads and nothing else, until one of the hot faces has what it waits for. */
-static uvface__priv_t* look_at_hot(const uvface__loop_t* ctx) {
-  for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
-    uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
-
-    if (ndnshm_ready(f->ep, wants(f)) != 0) return f;
-  }
-  return NULL;
-}
-
-/* True if something was found before until_ns. */
+/* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false. */
 static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
-  do {
-    for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
-      uvface__priv_t* f = look_at_hot(ctx);
+  unsigned int looks = 0;
 
-      if (f != NULL) {
+  for (;;) {
+    for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
+      uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
+
+      if (ndnshm_ready(f->ep, wants(f)) != 0) {
         f->spin_hits++;
         return true;
       }
-      cpu_relax();
+      if (++looks % LOOKS_PER_CLOCK == 0 && uv_hrtime() >= until_ns) return false;
     }
-  } while (uv_hrtime() < until_ns);
-  return false;
+    cpu_relax();
+  }
 }
 
-/* The face sleeps now; what its peer cannot be relied on to announce is looked at by the clock. */
+/* The face sleeps now; what its peer does not announce, or may fail to, is looked at by the clock. */
 static void fell_asleep(uvface__priv_t* f, unsigned int what) {
-  unsigned int caps = ndnshm_peer_caps(f->ep);
-  bool may_lose_wakeup = (what & NDNSHM_PACKETS) != 0 && (caps & NDNSHM_CAP_FENCED) == 0 && f->recheck_ms != 0;
-  bool is_not_woken = (what & NDNSHM_SPACE) != 0 && (caps & NDNSHM_CAP_SPACE) == 0;
+  bool may_lose_wakeup = (what & NDNSHM_PACKETS) != 0 && f->recheck_ms != 0 &&
+                         (ndnshm_peer_caps(f->ep) & NDNSHM_CAP_FENCED) == 0;
+  bool is_not_woken = (what & ~f->announced & NDNSHM_SPACE) != 0;
   uint64_t now_ms;
 
-  f->asleep = true;
+  f->packets.slept = f->space.slept = true;
   if (!may_lose_wakeup && !is_not_woken) return;
   /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
   now_ms = uv_hrtime() / 1000000 + 1;
@@ -278,7 +274,7 @@ static void park_expired(uvface__loop_t* ctx) {
     if (owes_callback(f) || (wants(f) != 0 && now_ns < f->hot_until_ns)) {
       uvface__list_append(&ctx->hot, &f->hot);
     } else if (wants(f) != 0) {
-      ndnshm_announce(f->ep, wants(f));
+      f->announced = ndnshm_announce(f->ep, wants(f));
       uvface__list_append(&parking, &f->hot);
     }
   }
@@ -372,6 +368,7 @@ static void on_timer(uv_timer_t* handle) {
     uvface__list_remove(&f->timed);
     if (f->recheck_due_ms != 0 && f->recheck_due_ms <= now_ms) recheck(f);
     if (f->retry_due_ms != 0 && f->retry_due_ms <= now_ms) retry(f, now_ms);
+    uvface__send_flush(f); /* what finds room after all has not timed out */
     rearm(f, uvface__send_expire(f, now_ms));
   }
 }

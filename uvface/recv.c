@@ -16,8 +16,7 @@ int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
   if (f->receiving) return uvface__complain(f, UV_EALREADY, "uvface_recv_start: the face is receiving already");
   f->receiving = true;
   f->recv_cb = cb;
-  f->last_ns = uv_hrtime();
-  uvface__stay_hot(f);
+  uvface__window_open(f, &f->packets);
   uvface__make_hot(f);
   uvface__update_active(f);
   return 0;
@@ -42,10 +41,12 @@ bool uvface__recv_exhausted(const uvface__priv_t* f) {
 
 /* Up to `max` packets into the context's vector. Copies or, if borrowed, slots owed a release. */
 static int take_packets(uvface__priv_t* f, unsigned int max) {
-  if ((f->flags & UVFACE_RECV_BORROW) != 0) return ndnshm_peek(f->ep, f->ctx->pkts, max);
-  if (f->own_arena != NULL)
-    return ndnshm_recv(f->ep, f->own_arena, ndnshm_get_mtu(f->ep), f->ctx->pkts, max);
-  return ndnshm_recv(f->ep, f->ctx->arena, sizeof(f->ctx->arena), f->ctx->pkts, max);
+  size_t mtu = ndnshm_get_mtu(f->ep);
+  size_t bytes = UVFACE__BYTES_PER_TURN - f->turn_bytes;
+
+  if ((f->flags & UVFACE_RECV_BORROW) != 0) return ndnshm_peek(f->ep, bytes, f->ctx->pkts, max);
+  if (f->own_arena != NULL) return ndnshm_recv(f->ep, f->own_arena, mtu, f->ctx->pkts, max);
+  return ndnshm_recv(f->ep, f->ctx->arena, bytes > mtu ? bytes : mtu, f->ctx->pkts, max);
 }
 
 static void charge(uvface__priv_t* f, int npkts) {
@@ -77,7 +78,7 @@ void uvface__recv_deliver(uvface__priv_t* f) {
   } else if (npkts > 0) {
     f->ctx->now_ns = uv_hrtime();
     charge(f, npkts);
-    uvface__found_packets(f);
+    uvface__window_hit(f, &f->packets, f->ctx->now_ns);
     if (f->recv_cb != NULL) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);
     ndnshm_release(f->ep);
   }

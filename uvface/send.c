@@ -152,12 +152,14 @@ static int push(uvface__priv_t* f, uvface_send_t* req) {
 
   if (!req->batch_) {
     n = ndnshm_send(f->ep, as_iovec(req->bufs_), req->nbufs_);
+    if (n > 0) f->pushed++;
     return n > 0 ? 0 : n;
   }
   while (req->sent_ < req->nbufs_) {
     n = ndnshm_send_batch(f->ep, as_iovec(req->bufs_) + req->sent_, req->nbufs_ - req->sent_);
     if (n < 0) return n;
     req->sent_ += (unsigned int) n;
+    f->pushed += (unsigned int) n;
   }
   return 0;
 }
@@ -166,7 +168,7 @@ static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, cons
                    unsigned int nbufs) {
   if (copy_bufs(req, bufs, nbufs) < 0)
     return uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", call, nbufs);
-  if (f->queued.first == NULL) uvface__stay_hot(f);
+  if (f->queued.first == NULL) uvface__window_open(f, &f->space);
   if (f->send_timeout_ms != 0) {
     req->due_ms_ = uv_now(f->ctx->loop) + f->send_timeout_ms;
     uvface__at(f, req->due_ms_);
@@ -214,13 +216,12 @@ int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[],
 }
 
 void uvface__send_flush(uvface__priv_t* f) {
+  uint64_t pushed_before = f->pushed;
   int err = 0;
 
   if (f->queued.first == NULL) return;
-  while (f->queued.first != NULL && (err = push(f, f->queued.first)) == 0) {
-    finish(f, queue_pop(&f->queued), 0);
-    uvface__stay_hot(f);
-  }
+  while (f->queued.first != NULL && (err = push(f, f->queued.first)) == 0) finish(f, queue_pop(&f->queued), 0);
+  if (f->pushed != pushed_before) uvface__window_hit(f, &f->space, uv_hrtime());
   if (err < 0 && err != UV_EAGAIN) uvface__fail(f, err);
 }
 
