@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* harness.c: see harness.h. Linux: reads /proc and /dev/shm. */
+#include "harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef HARNESS_UV
+#include <uv.h>
+#endif
+
+#define BUFFERS 4
+
+static int fds_before;
+
+unsigned int harness_slow(void) {
+  const char* slow = getenv("UVFACE_SLOW");
+
+  return slow != NULL ? (unsigned int) strtoul(slow, NULL, 10) : 1;
+}
+
+static const char* buffer_printf(const char* format, const char* a) {
+  static char buffers[BUFFERS][320];
+  static unsigned int next;
+  char* buffer = buffers[next++ % BUFFERS];
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+  snprintf(buffer, sizeof(buffers[0]), format, a);
+#pragma GCC diagnostic pop
+  return buffer;
+}
+
+const char* harness_name(const char* tag) {
+  char prefixed[64];
+
+  snprintf(prefixed, sizeof(prefixed), "t-%ld-%s", (long) getpid(), "%s");
+  return buffer_printf(prefixed, tag);
+}
+
+const char* harness_shm_path(const char* name) {
+  return buffer_printf("/dev/shm/ndn-shm-%s", name);
+}
+
+const char* harness_a2e_path(const char* name) {
+  return buffer_printf("/tmp/.ndn-%s.a2e.pipe", name);
+}
+
+const char* harness_e2a_path(const char* name) {
+  return buffer_printf("/tmp/.ndn-%s.e2a.pipe", name);
+}
+
+uint64_t harness_now_ns(void) {
+  struct timespec t;
+
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
+}
+
+int harness_count_fds(void) {
+  DIR* dir = opendir("/proc/self/fd");
+  int n = -1; /* the directory's own */
+
+  if (dir == NULL) return -1;
+  for (struct dirent* e = readdir(dir); e != NULL; e = readdir(dir)) n += e->d_name[0] != '.';
+  closedir(dir);
+  return n;
+}
+
+static bool read_proc(pid_t pid, const char* file, char* text, size_t text_bytes) {
+  char path[64];
+  ssize_t n;
+  int fd;
+
+  snprintf(path, sizeof(path), "/proc/%ld/%s", (long) pid, file);
+  fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  n = read(fd, text, text_bytes - 1);
+  close(fd);
+  if (n <= 0) return false;
+  text[n] = '\0';
+  return true;
+}
+
+uint64_t harness_cpu_ms(pid_t pid) {
+  char text[512];
+  unsigned long user, system;
+  const char* after;
+
+  if (!read_proc(pid, "stat", text, sizeof(text)) || (after = strrchr(text, ')')) == NULL) return 0;
+  if (sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) return 0;
+  return (uint64_t) (user + system) * 1000u / (uint64_t) sysconf(_SC_CLK_TCK);
+}
+
+pid_t harness_fork(int (*body)(void* arg), void* arg) {
+  pid_t pid;
+
+  fflush(stdout);
+  pid = fork();
+  ck_assert_msg(pid >= 0, "fork: %s", strerror(errno));
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    _exit(body(arg));
+  }
+  return pid;
+}
+
+pid_t harness_spawn(const char* const argv[], int* ret_stdout_fd) {
+  int ends[2];
+  pid_t pid;
+
+  ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+  fflush(stdout);
+  pid = fork();
+  ck_assert_msg(pid >= 0, "fork: %s", strerror(errno));
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(ends[1], STDOUT_FILENO);
+    execv(argv[0], (char* const*) (uintptr_t) argv);
+    _exit(127);
+  }
+  close(ends[1]);
+  *ret_stdout_fd = ends[0];
+  return pid;
+}
+
+bool harness_read_line(int fd, char* line, size_t line_bytes, int timeout_ms) {
+  uint64_t end_ns = harness_now_ns() + (uint64_t) timeout_ms * 1000000u;
+  size_t n = 0;
+
+  while (n + 1 < line_bytes && harness_now_ns() < end_ns) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    if (poll(&p, 1, 10) <= 0) continue;
+    if (read(fd, line + n, 1) != 1) return false;
+    if (line[n] == '\n') {
+      line[n] = '\0';
+      return true;
+    }
+    n++;
+  }
+  return false;
+}
+
+int harness_wait(pid_t pid, int timeout_ms) {
+  uint64_t end_ns = harness_now_ns() + (uint64_t) timeout_ms * 1000000u;
+  static const struct timespec tick = {0, 200000};
+  int status;
+
+  while (harness_now_ns() < end_ns) {
+    pid_t got = waitpid(pid, &status, WNOHANG);
+
+    if (got == pid) return status;
+    if (got < 0 && errno != EINTR) return -1;
+    nanosleep(&tick, NULL); /* a poll interval, not a guess */
+  }
+  harness_kill(pid);
+  return -1;
+}
+
+void harness_kill(pid_t pid) {
+  int status;
+
+  kill(pid, SIGKILL);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+}
+
+bool harness_wait_state(pid_t pid, char state, int timeout_ms) {
+  uint64_t end_ns = harness_now_ns() + (uint64_t) timeout_ms * 1000000u;
+  static const struct timespec tick = {0, 200000};
+  char text[512];
+
+  while (harness_now_ns() < end_ns) {
+    const char* after;
+
+    if (read_proc(pid, "stat", text, sizeof(text)) && (after = strrchr(text, ')')) != NULL && after[2] == state)
+      return true;
+    nanosleep(&tick, NULL);
+  }
+  return false;
+}
+
+/* --- The proof that nothing is left ----------------------------------------------------------- */
+
+static int count_names(const char* directory, const char* prefix) {
+  DIR* dir = opendir(directory);
+  int n = 0;
+
+  if (dir == NULL) return 0;
+  for (struct dirent* e = readdir(dir); e != NULL; e = readdir(dir))
+    n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+  closedir(dir);
+  return n;
+}
+
+static void before_test(void) {
+#ifdef HARNESS_UV
+  uv_loop_t loop; /* libuv's own descriptors, made once a process */
+
+  uv_loop_init(&loop);
+  uv_loop_close(&loop);
+#endif
+  fds_before = harness_count_fds();
+}
+
+static void after_test(void) {
+  char prefix[64];
+
+  ck_assert_msg(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, "a child process is left");
+  ck_assert_int_eq(harness_count_fds(), fds_before);
+  snprintf(prefix, sizeof(prefix), "ndn-shm-t-%ld-", (long) getpid());
+  ck_assert_int_eq(count_names("/dev/shm", prefix), 0);
+  snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
+  ck_assert_int_eq(count_names("/tmp", prefix), 0);
+}
+
+TCase* harness_tcase(Suite* suite, const char* name) {
+  TCase* tcase = tcase_create(name);
+
+  tcase_set_timeout(tcase, HARNESS_TIMEOUT_S * harness_slow());
+  tcase_add_checked_fixture(tcase, before_test, after_test);
+  suite_add_tcase(suite, tcase);
+  return tcase;
+}
+
+int harness_main(Suite* suite) {
+  SRunner* runner = srunner_create(suite);
+  int failed;
+
+  srunner_set_tap(runner, "-");
+  srunner_run_all(runner, CK_SILENT);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}

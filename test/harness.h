@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* harness.h: what every test binary shares: TAP, deadlines, child processes, and the proof that a test
+ * left nothing behind.
+ *
+ * Check runs each test in a process of its own. A checked fixture around it records the open
+ * descriptors before, and asserts after it: the same descriptors, no child, no region in /dev/shm and no
+ * FIFO in /tmp that carries a name from harness_name(). Waiting has deadlines and never sleeps blindly. */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HARNESS_TIMEOUT_S 60
+
+/* Seconds for slow places: multiplies deadlines under sanitizers and valgrind (env UVFACE_SLOW=n). */
+unsigned int harness_slow(void);
+
+/* A face name of this test process: "t-PID-tag"; valid until the fourth next call. */
+const char* harness_name(const char* tag);
+
+/* "/dev/shm/ndn-shm-NAME", "/tmp/.ndn-NAME.a2e.pipe", "/tmp/.ndn-NAME.e2a.pipe"; as above. */
+const char* harness_shm_path(const char* name);
+const char* harness_a2e_path(const char* name);
+const char* harness_e2a_path(const char* name);
+
+/* Monotonic nanoseconds. */
+uint64_t harness_now_ns(void);
+
+/* Open descriptors of this process. */
+int harness_count_fds(void);
+
+/* CPU time of a process in milliseconds, from /proc. */
+uint64_t harness_cpu_ms(pid_t pid);
+
+/* Forks: the child runs body(arg) and exits with what it returns; it dies with its parent. */
+pid_t harness_fork(int (*body)(void* arg), void* arg);
+
+/* Starts a program with its standard output on a pipe; argv ends with NULL. */
+pid_t harness_spawn(const char* const argv[], int* ret_stdout_fd);
+
+/* Reads a line (without its newline) from fd; false at end of file or after timeout_ms. */
+bool harness_read_line(int fd, char* line, size_t line_bytes, int timeout_ms);
+
+/* Waits for a child to end by itself; its wait status, or -1 after timeout_ms (the child is killed). */
+int harness_wait(pid_t pid, int timeout_ms);
+
+/* kill -9, and reaps. */
+void harness_kill(pid_t pid);
+
+/* Waits until the process is stopped, or asleep, as /proc tells: 'T', 'S'. False after timeout_ms. */
+bool harness_wait_state(pid_t pid, char state, int timeout_ms);
+
+/* A test case with the leak-proof fixture around each test, added to the suite. */
+TCase* harness_tcase(Suite* suite, const char* name);
+
+/* Runs the suite, TAP on standard output; the process's exit status. */
+int harness_main(Suite* suite);
+
+#endif

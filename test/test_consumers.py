@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Builds and runs test/consumer as other projects would, and prints TAP: against an installed copy (by hand,
+shared, static), against a build directory that was never installed, and as a Meson subproject. Checks what
+was installed on the way: sonames, exported symbols, pkg-config files. Works on a build of its own in a
+temporary directory, so neither the options nor the sanitizers of the build that runs it matter.
+
+Usage: test_consumers.py SOURCE_ROOT MESON CC...
+"""
+
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from tap import Tap
+
+LIBRARIES = ("ndnshm", "uvface")
+OFF = ["-Dtests=false", "-Dtools=false", "-Dexamples=false", "-Dbench=false", "-Ddocs=disabled"]
+
+
+class Workshop:
+    """A temporary directory and the tools; every run's output is kept for the next failure to show."""
+
+    def __init__(self, tap, root, meson, cc, directory):
+        self.tap, self.root, self.meson, self.cc = tap, root, meson, cc
+        self.directory = directory
+        self.prefix = directory / "prefix"
+        self.env = dict(os.environ, CC=shlex.join(cc))
+        for inherited in ("DESTDIR", "LD_LIBRARY_PATH"):
+            self.env.pop(inherited, None)
+        self.said = ""
+
+    def run(self, *command, pkg_config="", libraries=""):
+        env = dict(self.env)
+        if pkg_config:
+            env["PKG_CONFIG_PATH"] = f"{pkg_config}:{env.get('PKG_CONFIG_PATH', '')}"
+        if libraries:
+            env["LD_LIBRARY_PATH"] = str(libraries)
+        done = subprocess.run(
+            [str(word) for word in command], cwd=self.directory, env=env, timeout=120, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        self.said = f"$ {shlex.join(map(str, command))}\n{done.stdout}"
+        return done.returncode == 0
+
+    def output(self, *command, **more):
+        return self.said.split("\n", 1)[1] if self.run(*command, **more) else ""
+
+    def build(self, source, build, *options, pkg_config=""):
+        return self.run(self.meson, "setup", build, source, *options, pkg_config=pkg_config) and self.run(
+            self.meson, "compile", "-C", build
+        )
+
+    def consumer_works(self, name, program, version, libraries=""):
+        good = self.run(program, libraries=libraries) and self.said.endswith(
+            f"ndnshm {version} uvface {version}\n"
+        )
+        return self.tap.check(good, f"{name}: the consumer runs", self.said)
+
+    def needed(self, program):
+        """The shared libraries that a program or library asks for."""
+        return re.findall(r"\(NEEDED\).*\[(.*)\]", self.output("readelf", "-d", program))
+
+
+def declared_functions(header):
+    return set(re.findall(r"^\w+_EXTERN [^;]*?\b(\w+)\(", header.read_text(), re.MULTILINE))
+
+
+def check_installed_files(shop, version):
+    for name in LIBRARIES:
+        library = shop.prefix / "lib" / f"lib{name}.so"
+        soname = re.findall(r"\(SONAME\).*\[(.*)\]", shop.output("readelf", "-d", library))
+        shop.tap.check(soname == [f"lib{name}.so.0"], f"lib{name} has the soname lib{name}.so.0", soname)
+        symbols = shop.output("nm", "-D", "--defined-only", "-P", library).splitlines()
+        exported = {line.split("@")[0].split()[0] for line in symbols if line.split()[1] != "A"}
+        wanted = declared_functions(shop.prefix / "include" / f"{name}.h")
+        differ = "\n".join(sorted(exported ^ wanted))
+        shop.tap.check(wanted and not differ, f"lib{name} exports what {name}.h declares, no more", differ)
+    pkg_config = shop.prefix / "lib" / "pkgconfig"
+    for name in LIBRARIES:
+        said = shop.output("pkg-config", "--modversion", name, pkg_config=pkg_config).strip()
+        shop.tap.check(said == version, f"{name}.pc has the project's version", said)
+    said = shop.output("pkg-config", "--print-requires", "uvface", pkg_config=pkg_config)
+    shop.tap.check("libuv >= 1.44\n" in said, "uvface.pc requires libuv >= 1.44", said)
+    said = shop.output("pkg-config", "--print-requires", "ndnshm", pkg_config=pkg_config)
+    shop.tap.check("uv" not in said, "ndnshm.pc requires no libuv", said)
+
+
+def check_by_hand(shop, version):
+    pkg_config = shop.prefix / "lib" / "pkgconfig"
+    flags = shlex.split(shop.output("pkg-config", "--cflags", "--libs", *LIBRARIES, pkg_config=pkg_config))
+    source, program = shop.root / "test" / "consumer" / "consumer.c", shop.directory / "by-hand"
+    built = shop.run(*shop.cc, "-std=c11", "-D_GNU_SOURCE", source, "-o", program, *flags)
+    if shop.tap.check(flags and built, "installed, by hand: the consumer builds", shop.said):
+        shop.consumer_works("installed, by hand", program, version, libraries=shop.prefix / "lib")
+
+
+def check_with_meson(shop, name, pkg_config, version, is_static):
+    source, build = shop.root / "test" / "consumer", shop.directory / name.replace(", ", "-")
+    option = f"-Dprefer_static={'true' if is_static else 'false'}"
+    built = shop.build(source, build, option, pkg_config=pkg_config)
+    if not shop.tap.check(built, f"{name}: the consumer builds", shop.said):
+        return
+    shop.consumer_works(name, build / "consumer", version)
+    ours = [so for so in shop.needed(build / "consumer") if so.startswith(("libuvface", "libndnshm"))]
+    wanted = [] if is_static else ["libndnshm.so.0", "libuvface.so.0"]
+    what = "both of our libraries" if wanted else "neither of our libraries"
+    shop.tap.check(sorted(ours) == wanted, f"{name}: it asks for {what}", ours)
+
+
+def check_subproject(shop, version):
+    source, build = shop.directory / "embedder", shop.directory / "subproject"
+    shutil.copytree(shop.root / "test" / "consumer", source)
+    (source / "subprojects").mkdir()
+    (source / "subprojects" / "uvface").symlink_to(shop.root)
+    built = shop.build(source, build, "--wrap-mode=forcefallback")
+    if shop.tap.check(built, "subproject: the consumer builds", shop.said):
+        shop.consumer_works("subproject", build / "consumer", version)
+
+
+def main():
+    root, meson, cc = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3:]
+    tap = Tap()
+    version = re.search(r"version: '([^']*)'", (root / "meson.build").read_text()).group(1)
+    with tempfile.TemporaryDirectory() as directory:
+        shop = Workshop(tap, root, meson, cc, pathlib.Path(directory))
+        build = shop.directory / "build"
+        options = [*OFF, "-Dbuildtype=debug", f"--prefix={shop.prefix}", "--libdir=lib"]
+        good = shop.build(root, build, *options) and shop.run(meson, "install", "-C", build)
+        if tap.check(good, "the libraries build and install", shop.said):
+            check_installed_files(shop, version)
+            check_by_hand(shop, version)
+            installed, uninstalled = shop.prefix / "lib" / "pkgconfig", build / "meson-uninstalled"
+            check_with_meson(shop, "installed, shared", installed, version, False)
+            check_with_meson(shop, "installed, static", installed, version, True)
+            check_with_meson(shop, "uninstalled, shared", uninstalled, version, False)
+        check_subproject(shop, version)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

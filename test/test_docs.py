@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Checks that the documentation and the code say the same, and prints TAP: every public prototype, type,
+member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is,
+and the C blocks of README.md are the marked regions of the smallest examples. Does not judge the prose.
+
+Usage: test_docs.py SOURCE_ROOT
+"""
+
+import pathlib
+import re
+import sys
+import textwrap
+
+from tap import Tap
+
+HEADERS = ("ndnshm.h", "uvface.h")
+# What README.md quotes: file under docs/examples, marker.
+QUOTED = (("engine-min.c", "engine"), ("app-min.c", "app"))
+
+PROTOTYPE = re.compile(r"^(?:NDNSHM|UVFACE)_EXTERN\s([^;]*);", re.MULTILINE)
+CALLBACK = re.compile(r"^typedef\s+([^;{]*\(\*[^;]*);", re.MULTILINE)
+TYPE = re.compile(r"^typedef\s+struct\s+\w+\s+(\w+);|^\}\s*(\w+);", re.MULTILINE)
+STRUCT = re.compile(r"^(?:typedef\s+)?struct\s+(\w+)_s\s*\{(.*?)^\}", re.MULTILINE | re.DOTALL)
+ENUM = re.compile(r"\benum\s*\{(.*?)\}", re.DOTALL)
+MACRO = re.compile(r"^#define +((?:NDNSHM|UVFACE)_\w+) +\S", re.MULTILINE)
+DIRECTIVE = re.compile(
+    r"^\.\. c:(function|type|struct|member|enumerator|macro):: *(.*(?:\n +\S.*)*)", re.MULTILINE
+)
+OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|NDNSHM|UVFACE)_\w+")
+
+
+def normal(text):
+    """One way to write a declaration: single blanks, none beside punctuation."""
+    text = re.sub(r"\s+", " ", text.replace("\\\n", " ")).strip()
+    return re.sub(r" ?([*(),\[\]]) ?", r"\1", text)
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+def members_of(struct, body):
+    """Public members as "type struct_t.name"; the names of private ones end in _."""
+    members = set()
+    for declaration in body.split(";"):
+        names = normal(declaration).split(",")
+        match = re.fullmatch(r"(.*[ *])(\w+)((?:\[\w+\])*)", names[0])
+        if match is None:
+            continue
+        kind, first, array = match.groups()
+        for name in [first, *names[1:]]:
+            if not name.endswith("_"):
+                members.add(normal(f"{kind} {struct}_t.{name}{array}"))
+    return members
+
+
+def declared(root):
+    """What include/ declares: kind -> set of normalised declarations."""
+    found = {kind: set() for kind in ("function", "type", "member", "enumerator", "macro")}
+    for header in HEADERS:
+        text = without_comments((root / "include" / header).read_text())
+        found["function"] |= {normal(match) for match in PROTOTYPE.findall(text)}
+        found["type"] |= {normal(match) for match in CALLBACK.findall(text)}
+        found["type"] |= {a or b for a, b in TYPE.findall(text)}
+        for struct, body in STRUCT.findall(text):
+            found["member"] |= members_of(struct, body)
+        for body in ENUM.findall(text):
+            found["enumerator"] |= set(re.findall(r"\b[A-Z]\w+", body))
+        found["macro"] |= set(MACRO.findall(text)) - {"NDNSHM_EXTERN", "UVFACE_EXTERN"}
+    return found
+
+
+def signatures(argument):
+    """The signatures of one directive: one a line, a line that ends in a backslash goes on."""
+    text = re.sub(r"\n +:.*", "", argument).replace("\\\n", " ")
+    return [normal(line) for line in text.splitlines() if line.strip()]
+
+
+def documented(root):
+    """What docs/ documents of ours, in the same shape."""
+    found = {kind: set() for kind in ("function", "type", "member", "enumerator", "macro")}
+    for page in sorted((root / "docs").glob("*.rst")):
+        for kind, argument in DIRECTIVE.findall(page.read_text()):
+            kind = "type" if kind == "struct" else kind
+            found[kind] |= {line for line in signatures(argument) if OUR_NAME.search(line)}
+    return found
+
+
+def check_reference(tap, root):
+    have, want = documented(root), declared(root)
+    for kind in want:
+        tap.check(len(want[kind]) > 0, f"include/ declares something of the kind {kind}")
+        missing = sorted(want[kind] - have[kind])
+        tap.check(not missing, f"every {kind} of include/ is documented as declared", "\n".join(missing))
+        unknown = sorted(have[kind] - want[kind])
+        tap.check(not unknown, f"every {kind} documented is declared in include/", "\n".join(unknown))
+
+
+def region_of(path, marker):
+    """The lines between the markers, or None."""
+    start, end = re.escape(f"/* [{marker}] */"), re.escape(f"/* [{marker} end] */")
+    match = re.search(rf"^[^\n]*{start}[^\n]*\n(.*?)^[^\n]*{end}", path.read_text(), re.MULTILINE | re.DOTALL)
+    return textwrap.dedent(match.group(1)).strip("\n") if match else None
+
+
+def check_readme(tap, root):
+    readme = root / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    blocks = [textwrap.dedent(block).strip("\n") for block in re.findall(r"```c\n(.*?)```", text, re.DOTALL)]
+    regions = {}
+    for name, marker in QUOTED:
+        path = root / "docs" / "examples" / name
+        regions[name] = region_of(path, marker) if path.exists() else None
+        tap.check(regions[name] is not None, f"docs/examples/{name} has the region [{marker}]")
+        quoted = regions[name] is not None and regions[name] in blocks
+        tap.check(quoted, f"README.md quotes that region of {name} as it is", regions[name])
+    strangers = [block for block in blocks if block not in regions.values()]
+    tap.check(not strangers, "README.md shows no C that is not in an example", "\n---\n".join(strangers))
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    tap = Tap()
+    check_reference(tap, root)
+    check_readme(tap, root)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Smoke test of the measuring programs, in TAP: every mode in both roles with every byte checked, what
+the exit codes promise, and with a path of the ndn-rs peer as second argument all sides against the
+original. Says nothing about speed. Leaves no names and no processes behind, and checks that too.
+
+    test_perf.py BENCH_BUILD_DIR [RUST_PEER]"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from tap import Tap
+
+BENCH = sys.argv[1]
+RUST = sys.argv[2] if len(sys.argv) > 2 and sys.argv[2] else None
+SLOW = float(os.environ.get('UVFACE_SLOW', '1'))
+DEADLINE_S = 30 * SLOW
+HEADER_BYTES, MAGIC, A2E_HEAD, E2A_HEAD = 448, 0, 128, 256
+
+processes = []
+names = []
+
+
+def new_name():
+    names.append(f'test-perf-{os.getpid()}-{len(names)}')
+    return names[-1]
+
+
+def start(*argv):
+    process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    processes.append(process)
+    return process
+
+
+def finish(process, want=0):
+    """Waits for the exit code `want`; returns (stdout, stderr)."""
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == want, f'exit {process.returncode}, not {want}: {err.strip()} {out.strip()}'
+    return out, err
+
+
+def ours(*argv, program='uvface-perf'):
+    return start(os.path.join(BENCH, program), *argv)
+
+
+def paths_of(name):
+    return (f'/dev/shm/ndn-shm-{name}', f'/tmp/.ndn-{name}.a2e.pipe', f'/tmp/.ndn-{name}.e2a.pipe',
+            f'/tmp/.{name}.sock')
+
+
+def check_verified(side, count):
+    verify = side['verify']
+    assert verify == {'checked': count, 'missing': 0, 'repeated': 0, 'torn': 0, 'bad_length': 0}, verify
+
+
+def run_mode(program, mode, server_role, *options):
+    # On a busy machine a poller that shares its CPU waits a time slice for each reply.
+    count = 300 if program == 'ring-perf' else 200 if mode == 'paced' else 3000
+    out, _ = finish(ours(mode, '--name', new_name(), '--count', count, '--server-role', server_role,
+                         '--verify', '--json', *options, program=program))
+    run = json.loads(out)
+    assert run['program'] == program and run['mode'] == mode and run['exit'] == 0, run
+    assert run['client']['stalls'] == run['server']['stalls'] == 0, run
+    if mode == 'throughput':
+        check_verified(run['server'], count)
+    elif mode == 'fetch':
+        check_verified(run['client'], count)
+    else:
+        rtt = run['rtt_ns']
+        assert rtt['samples'] == count, rtt
+        assert 0 < rtt['p50'] <= rtt['p90'] <= rtt['p99'] <= rtt['p99.9'] <= rtt['max'], rtt
+        check_verified(run['client'], run['client']['verify']['checked'])
+        assert run['client']['verify']['checked'] > count
+    assert run['server']['role'] == server_role and run['client']['role'] != server_role
+
+
+def mode_tests(program):
+    for mode in ('throughput', 'rtt', 'paced', 'fetch'):
+        for server_role in ('engine', 'app'):
+            yield f'{program} {mode}, server is {server_role}', \
+                lambda m=mode, r=server_role: run_mode(program, m, r)
+
+
+def test_batches():
+    for mode in ('throughput', 'fetch'):
+        run_mode('uvface-perf', mode, 'engine', '--batch', '32', '--borrow', '--no-spin')
+        run_mode('uvface-perf', mode, 'app', '--batch', '48', '--capacity', '16', '--window', '100')
+
+
+def test_echo_under_pressure():
+    """Far more packets under way than either ring holds: echo has to keep what finds no room."""
+    for program in ('uvface-perf', 'pipe-perf'):
+        name = new_name()
+        echo = ours('rtt', '--side', 'echo', '--role', 'engine', '--name', name, '--capacity', '16',
+                    '--borrow', program=program)
+        fetch = ours('fetch', '--side', 'fetch', '--role', 'app', '--name', name, '--count', '20000',
+                     '--size', '1000', '--reply', '1000', '--window', '5000', '--verify', '--json',
+                     program=program)
+        out, _ = finish(fetch)
+        check_verified(json.loads(out), 20000)
+        finish(echo)
+
+
+def test_by_time_and_as_text():
+    out, _ = finish(ours('rtt', '--name', new_name(), '--secs', '0.1'))
+    for word in ('uvface-perf rtt', 'p99.9', 'parks', 'spin_hits', 'CPU'):
+        assert word in out, out
+
+
+def test_stall():
+    out, err = finish(ours('rtt', '--side', 'ping', '--role', 'engine', '--name', new_name(), '--count', '10',
+                           '--timeout-ms', '50', '--json'), 3)
+    assert err.count('STALL') == 3 and json.loads(out)['stalls'] == 3, (out, err)
+
+
+def test_verify_finds_a_fault():
+    name = new_name()
+    both = ['throughput', '--name', name, '--count', '20', '--verify']
+    sink = ours(*both, '--side', 'sink', '--role', 'engine')
+    source = ours(*both, '--side', 'source', '--role', 'app', '--size', '65')
+    _, err = finish(sink, 4)
+    finish(source)
+    assert 'wrong length: got 65, expected 64' in err, err
+
+
+def test_usage():
+    for argv in (['fly'], [], ['rtt', '--count', 'x'], ['rtt', '--side', 'ping'], ['rtt', '--size', '7'],
+                 ['rtt', '--side', 'sink', '--role', 'app', '--name', 'n']):
+        _, err = finish(ours(*argv), 2)
+        assert err, argv
+    out, _ = finish(ours('--help'))
+    assert '--server-role' in out
+
+
+def test_no_engine():
+    name = new_name()
+    _, err = finish(ours('rtt', '--side', 'ping', '--role', 'app', '--name', name, '--timeout-ms', '50'), 1)
+    assert name in err and 'No such file' in err, err
+
+
+def wait_for_header(name, offset, process):
+    """Until the 32-bit number at that offset of the region's header is no longer 0."""
+    region = paths_of(name)[0]
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with open(region, 'rb') as file:
+                if any(file.read(HEADER_BYTES)[offset:offset + 4]):
+                    return
+        except FileNotFoundError:
+            pass
+    raise AssertionError(f'{region}: nothing moved')
+
+
+def test_cannot_start():
+    for option, words in (('--capacity=2000M', 'echo: uvface_create'), ('--cpu=1000,0', 'sched_setaffinity')):
+        began = time.monotonic()
+        _, err = finish(ours('rtt', '--name', new_name(), option), 1)
+        assert words in err, err
+        assert time.monotonic() - began < 5 * SLOW, 'one process waited for the other, which had ended'
+
+
+def test_too_large():
+    for server_role in ('engine', 'app'):
+        rtt = ours('rtt', '--name', new_name(), '--slot-size', '64', '--server-role', server_role)
+        _, err = finish(rtt, 1)
+        assert 'uvface_try_send' in err, err
+
+
+def test_peer_killed():
+    name = new_name()
+    ping = ours('rtt', '--side', 'ping', '--role', 'engine', '--name', name, '--secs', '60')
+    echo = ours('rtt', '--side', 'echo', '--role', 'app', '--name', name)
+    wait_for_header(name, E2A_HEAD, ping)
+    echo.kill()
+    _, err = finish(ping, 1)
+    assert 'peer left' in err or 'peer is gone' in err, err
+
+
+def test_sigterm():
+    name = new_name()
+    run = ours('throughput', '--name', name, '--secs', '60')
+    wait_for_header(name, A2E_HEAD, run)
+    run.terminate()
+    _, err = finish(run, 1)
+    assert 'Terminated' in err, err
+
+
+def with_rust(ours_argv, rust_side, *rust_argv):
+    """Yields (our end, the original's end), first with us as app, then as engine. The engine starts first:
+    the original dies of SIGBUS when it opens a region that has no size yet."""
+    for ours_role, theirs_role in (('app', 'engine'), ('engine', 'app')):
+        name = new_name()
+        mine = [*ours_argv, '--role', ours_role, '--name', name]
+        theirs = [RUST, f'{theirs_role}-{rust_side}', name, *rust_argv]
+        engine = ours(*mine) if ours_role == 'engine' else start(*theirs)
+        wait_for_header(name, MAGIC, engine)
+        yield (engine, start(*theirs)) if ours_role == 'engine' else (ours(*mine), engine)
+
+
+def test_rust_echo():
+    for ping, echo in with_rust(['rtt', '--side', 'ping', '--count', '20000', '--json'], 'echo'):
+        out, _ = finish(ping)
+        assert json.loads(out)['rtt_ns']['samples'] == 20000
+        echo.kill()
+
+
+def test_rust_ping():
+    for echo, ping in with_rust(['rtt', '--side', 'echo'], 'ping', '20000', '--timeout-ms', '5000'):
+        out, _ = finish(ping)
+        assert 'n=20000' in out and 'timeouts=0' in out, out
+        finish(echo)
+
+
+def test_rust_source():
+    sink_argv = ['throughput', '--side', 'sink', '--count', '20000', '--size', '1000', '--verify', '--json']
+    for sink, source in with_rust(sink_argv, 'source', '20000', '1000', '--verify'):
+        out, _ = finish(sink)
+        check_verified(json.loads(out), 20000)
+        finish(source)
+
+
+def test_rust_sink():
+    source_argv = ['throughput', '--side', 'source', '--count', '20000', '--size', '1000', '--batch', '8',
+                   '--verify']
+    for source, sink in with_rust(source_argv, 'sink', '20000', '--verify', '--size', '1000'):
+        out, _ = finish(sink)
+        assert 'n=20000 order_errors_forward=0 order_errors_backward=0 torn=0 badlen=0' in out, out
+        finish(source)
+
+
+def test_rust_fetchserver():
+    fetch_argv = ['fetch', '--side', 'fetch', '--count', '20000', '--verify', '--json']
+    for fetch, server in with_rust(fetch_argv, 'fetchserver', '20000', '--verify'):
+        out, _ = finish(fetch)
+        check_verified(json.loads(out), 20000)
+        finish(server)
+
+
+def test_rust_fetch():
+    server_argv = ['fetch', '--side', 'fetchserver', '--verify']
+    for server, fetch in with_rust(server_argv, 'fetch', '20000', '64', '--verify', '--timeout-ms', '5000'):
+        out, _ = finish(fetch)
+        assert 'fetch n=20000' in out and 'fwd=0 back=0 torn=0' in out, out
+        finish(server)
+
+
+def all_tests():
+    yield from mode_tests('uvface-perf')
+    yield from mode_tests('pipe-perf')
+    if len(os.sched_getaffinity(0)) > 1:  # two busy pollers on one CPU wait for each other's time slice
+        yield from mode_tests('ring-perf')
+    yield 'batches, borrowed slots, a ring smaller than the window', test_batches
+    yield 'echo with more packets under way than the rings hold', test_echo_under_pressure
+    yield 'by time, as text', test_by_time_and_as_text
+    yield 'a missing reply is a stall: counted, exit 3', test_stall
+    yield '--verify finds a fault: exit 4', test_verify_finds_a_fault
+    yield 'a wrong command line: exit 2', test_usage
+    yield 'no engine: exit 1, the error names the face', test_no_engine
+    yield 'server or client cannot start: exit 1 at once', test_cannot_start
+    yield 'packets larger than the slots: exit 1, the error names the call', test_too_large
+    yield 'the peer is killed: exit 1', test_peer_killed
+    yield 'SIGTERM: both processes end', test_sigterm
+    if RUST:
+        yield 'ndn-rs echo', test_rust_echo
+        yield 'ndn-rs ping', test_rust_ping
+        yield 'ndn-rs source', test_rust_source
+        yield 'ndn-rs sink', test_rust_sink
+        yield 'ndn-rs fetchserver', test_rust_fetchserver
+        yield 'ndn-rs fetch', test_rust_fetch
+
+
+def left_behind():
+    return [path for name in names for path in paths_of(name) if os.path.exists(path)]
+
+
+def clean_up():
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+    processes.clear()
+    for path in left_behind():
+        os.unlink(path)
+
+
+def run_test(tap, label, test):
+    why = ''
+    try:
+        test()
+        if not label.startswith('ndn-rs') and left_behind():
+            why = f'left behind: {left_behind()}'
+    except (AssertionError, subprocess.TimeoutExpired, KeyError, ValueError) as error:
+        why = repr(error)
+    finally:
+        clean_up()
+    tap.check(not why, label, why)
+
+
+def main():
+    tap = Tap()
+    for label, test in all_tests():
+        run_test(tap, label, test)
+    if not RUST:
+        tap.skip('all sides against ndn-rs', 'no peer given')
+    return tap.done()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

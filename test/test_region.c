@@ -1,0 +1,983 @@
+/* SPDX-License-Identifier: MIT */
+/* test_region.c: the names of a face; creating, attaching, inspecting, locking and removing its region, and
+ * every way in which that must be refused. Faults that the kernel does not produce on demand are injected at
+ * flock and posix_fallocate. What runs as another user, with other limits or dies, runs in a child.
+ * Tests of other users need root and say so when they are skipped. */
+#include "region.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define OTHER_UID 61234
+#define DEADLINE_MS ((int) (10000 * harness_slow()))
+#define NOBODY ((uid_t) -1)
+
+/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
+#define REQUIRE(condition)                                                   \
+  do {                                                                       \
+    if (!(condition)) {                                                      \
+      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition);      \
+      return 1;                                                              \
+    }                                                                        \
+  } while (0)
+
+/* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
+
+static void (*before_flock)(int fd);
+static int flock_errno;
+static int fallocate_interruptions;
+
+int flock(int fd, int operation) {
+  if (before_flock != NULL) before_flock(fd);
+  if (flock_errno == 0) return (int) syscall(SYS_flock, fd, operation);
+  errno = flock_errno;
+  return -1;
+}
+
+int posix_fallocate(int fd, off_t offset, off_t len) {
+  if (fallocate_interruptions > 0) {
+    fallocate_interruptions--;
+    return EINTR;
+  }
+  return fallocate(fd, 0, offset, len) == 0 ? 0 : errno;
+}
+
+/* --- What every test starts from ---------------------------------------------------------------- */
+
+typedef struct face_s {
+  ndnshm__names_t names;
+  char path[320]; /* of the region's file */
+  ndnshm__geometry_t geometry;
+  ndnshm__access_t access;
+  ndnshm__region_t region;
+  ndnshm__error_t error;
+} face_t;
+
+static face_t face_plan(const char* tag) {
+  face_t f = {.access = {0600, NOBODY, (gid_t) -1}, .region = {.fd = -1}};
+  const char* name = harness_name(tag);
+
+  ck_assert_int_eq(ndnshm__names_init(name, &f.names, &f.error), 0);
+  snprintf(f.path, sizeof(f.path), "%s", harness_shm_path(name));
+  ck_assert_int_eq(ndnshm__geometry_from_options(4, 1000, 0, &f.geometry), 0);
+  return f;
+}
+
+static int face_create(face_t* f) {
+  return ndnshm__region_create(&f->region, f->names.shm, &f->geometry, &f->access, &f->error);
+}
+
+/* A region that apps can attach to. */
+static face_t face_make(const char* tag) {
+  face_t f = face_plan(tag);
+
+  ck_assert_msg(face_create(&f) == 0, "%s", f.error.text);
+  f.region.header->magic = NDNSHM__MAGIC;
+  return f;
+}
+
+static void face_drop(face_t* f) {
+  shm_unlink(f->names.shm);
+  ndnshm__region_close(&f->region);
+  ndnshm__region_unmap(&f->region);
+}
+
+static void app_drop(ndnshm__region_t* app) {
+  ndnshm__region_close(app);
+  ndnshm__region_unmap(app);
+}
+
+static bool exists(const char* path) {
+  struct stat st;
+
+  return lstat(path, &st) == 0;
+}
+
+static void write_file(const char* path, const void* bytes, size_t n) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+  ck_assert_int_ge(fd, 0);
+  ck_assert_int_eq(write(fd, bytes, n), (ssize_t) n);
+  close(fd);
+}
+
+static void assert_text(const ndnshm__error_t* error, const char* piece) {
+  ck_assert_msg(strstr(error->text, piece) != NULL, "'%s' does not contain '%s'", error->text, piece);
+}
+
+/* Attaching fails with `code`, says call, object and reason, leaves no descriptor and the result alone. */
+static void assert_attach_fails(face_t* f, int code, const char* call, const char* reason) {
+  ndnshm__region_t region, untouched;
+  int fds = harness_count_fds();
+
+  memset(&region, 0xa5, sizeof(region));
+  memset(&untouched, 0xa5, sizeof(untouched));
+  ck_assert_int_eq(ndnshm__region_attach(&region, f->names.shm, NOBODY, &f->error), code);
+  ck_assert_mem_eq(&region, &untouched, sizeof(region));
+  ck_assert_int_eq(harness_count_fds(), fds);
+  assert_text(&f->error, call);
+  assert_text(&f->error, f->names.shm);
+  assert_text(&f->error, reason);
+}
+
+static void assert_locked_out(face_t* f, const char* reason) {
+  int fds = harness_count_fds();
+  ndnshm__stale_t stale = {.fd = -77};
+
+  ck_assert_int_eq(ndnshm__region_lock_stale(f->names.shm, &f->access, &stale, &f->error), -EADDRINUSE);
+  ck_assert_int_eq(stale.fd, -77);
+  ck_assert_int_eq(harness_count_fds(), fds);
+  assert_text(&f->error, f->names.shm);
+  assert_text(&f->error, reason);
+}
+
+static bool is_root(void) {
+  if (geteuid() == 0) return true;
+  fprintf(stderr, "# skipped: needs root\n");
+  return false;
+}
+
+static int become_other(void) {
+  REQUIRE(setgroups(0, NULL) == 0);
+  REQUIRE(setgid(OTHER_UID) == 0);
+  REQUIRE(setuid(OTHER_UID) == 0);
+  return 0;
+}
+
+static int forbid_descriptors(void) {
+  struct rlimit limit = {0, 1024};
+
+  limit.rlim_cur = (rlim_t) dup(0);
+  close((int) limit.rlim_cur);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  return 0;
+}
+
+static void assert_child_passes(int (*body)(void* arg), void* arg) {
+  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
+}
+
+/* --- Names and owners ---------------------------------------------------------------------------- */
+
+START_TEST(names_are_those_of_the_protocol) {
+  ndnshm__names_t names;
+  ndnshm__error_t error;
+
+  ck_assert_int_eq(ndnshm__names_init("a.B-c_9", &names, &error), 0);
+  ck_assert_str_eq(names.shm, "/ndn-shm-a.B-c_9");
+  ck_assert_str_eq(names.a2e, "/tmp/.ndn-a.B-c_9.a2e.pipe");
+  ck_assert_str_eq(names.e2a, "/tmp/.ndn-a.B-c_9.e2a.pipe");
+}
+END_TEST
+
+START_TEST(names_of_up_to_200_allowed_characters_are_accepted) {
+  static const char* const good[] = {"a", "Z", "0", "-", "_", "a.", "a..b", "-.", "nfd-app"};
+  char longest[NDNSHM__NAME_MAX + 1];
+  ndnshm__names_t names;
+  ndnshm__error_t error;
+
+  for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+    ck_assert_msg(ndnshm__names_init(good[i], &names, &error) == 0, "%s", good[i]);
+  memset(longest, 'x', sizeof(longest));
+  longest[200] = '\0';
+  ck_assert_int_eq(ndnshm__names_init(longest, &names, &error), 0);
+  ck_assert_uint_eq(strlen(names.shm), strlen("/ndn-shm-") + 200);
+  ck_assert_uint_eq(strlen(names.e2a), strlen("/tmp/.ndn-.e2a.pipe") + 200);
+}
+END_TEST
+
+static void assert_name_fails(const char* name, int code, const char* reason) {
+  ndnshm__names_t names, untouched;
+  ndnshm__error_t error;
+
+  memset(&names, 0xa5, sizeof(names));
+  memset(&untouched, 0xa5, sizeof(untouched));
+  ck_assert_int_eq(ndnshm__names_init(name, &names, &error), code);
+  ck_assert_mem_eq(&names, &untouched, sizeof(names));
+  assert_text(&error, reason);
+}
+
+START_TEST(other_names_are_refused) {
+  static const char* const bad[] = {
+      "", ".", "..", ".a", "a/b", "../a", "/a", "a b", " a", "a\n", "a:b", "a%s", "\xc3\xa4",
+  };
+
+  assert_name_fails(NULL, -EINVAL, "NULL");
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    assert_name_fails(bad[i], -EINVAL, "A-Za-z0-9._-");
+  for (int c = 1; c < 256; c++) {
+    char name[3] = {'x', (char) c, '\0'};
+    bool allowed = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
+                   c == '_' || c == '-';
+
+    if (!allowed) assert_name_fails(name, -EINVAL, "A-Za-z0-9._-");
+  }
+}
+END_TEST
+
+START_TEST(names_of_more_than_200_characters_are_refused) {
+  static char name[100001];
+
+  memset(name, 'x', sizeof(name) - 1);
+  assert_name_fails(name, -ENAMETOOLONG, "longer than 200");
+  name[201] = '\0';
+  assert_name_fails(name, -ENAMETOOLONG, "longer than 200");
+}
+END_TEST
+
+START_TEST(root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else) {
+  ck_assert(ndnshm__owner_is_trusted(0, NOBODY));
+  ck_assert(ndnshm__owner_is_trusted(geteuid(), NOBODY));
+  ck_assert(!ndnshm__owner_is_trusted(OTHER_UID, NOBODY));
+  ck_assert(ndnshm__owner_is_trusted(OTHER_UID, OTHER_UID));
+  ck_assert(!ndnshm__owner_is_trusted(OTHER_UID, OTHER_UID + 1));
+  ck_assert(!ndnshm__owner_is_trusted(NOBODY, NOBODY));
+}
+END_TEST
+
+/* --- Creating ------------------------------------------------------------------------------------ */
+
+START_TEST(created_region_has_its_size_is_backed_and_empty) {
+  face_t f = face_plan("size");
+  const unsigned char* bytes;
+  struct stat st;
+
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_eq((uint64_t) st.st_size, 448 + 2 * 4 * 1004);
+  ck_assert_uint_ge((uint64_t) st.st_blocks * 512, (uint64_t) st.st_size);
+  ck_assert_uint_eq(f.region.header->capacity, 4);
+  ck_assert_uint_eq(f.region.header->slot_size, 1000);
+  bytes = (const unsigned char*) f.region.header;
+  for (size_t i = 0; i < f.geometry.region_bytes; i++)
+    if (i < 8 || i >= 16) ck_assert_uint_eq(bytes[i], 0); /* the magic is the caller's to write */
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_large_region_is_backed_to_its_last_page) {
+  face_t f = face_plan("large");
+  struct stat st;
+
+  ck_assert_int_eq(ndnshm__geometry_from_options(0, 0, 0, &f.geometry), 0);
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_eq((uint64_t) st.st_size, 4620736);
+  ck_assert_uint_ge((uint64_t) st.st_blocks * 512, 4620736);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(create_is_exclusive_and_never_truncates) {
+  static const char content[] = "somebody's";
+  char found[sizeof(content)] = "";
+  face_t f = face_plan("excl");
+  int fd;
+
+  write_file(f.path, content, sizeof(content));
+  ck_assert_int_eq(face_create(&f), -EEXIST);
+  assert_text(&f.error, "shm_open");
+  assert_text(&f.error, f.names.shm);
+  fd = open(f.path, O_RDONLY | O_CLOEXEC);
+  ck_assert_int_eq(read(fd, found, sizeof(found)), (ssize_t) sizeof(content));
+  ck_assert_str_eq(found, content);
+  close(fd);
+  unlink(f.path);
+}
+END_TEST
+
+START_TEST(create_does_not_follow_a_symbolic_link) {
+  face_t f = face_plan("link");
+  char target[340];
+
+  snprintf(target, sizeof(target), "%s-target", f.path);
+  ck_assert_int_eq(symlink(target, f.path), 0);
+  ck_assert_int_eq(face_create(&f), -EEXIST);
+  ck_assert(!exists(target));
+  unlink(f.path);
+}
+END_TEST
+
+START_TEST(mode_is_exact_under_any_umask) {
+  static const mode_t masks[] = {0, 022, 077, 0777};
+  static const mode_t modes[] = {0600, 0640, 0660, 0666, 0622};
+  face_t f = face_plan("mode");
+  struct stat st;
+
+  for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
+    for (size_t j = 0; j < sizeof(modes) / sizeof(modes[0]); j++) {
+      mode_t before = umask(masks[i]);
+      int err;
+
+      f.access.mode = modes[j];
+      err = face_create(&f);
+      umask(before);
+      ck_assert_int_eq(err, 0);
+      ck_assert_int_eq(stat(f.path, &st), 0);
+      ck_assert_uint_eq(st.st_mode & 07777, modes[j]);
+      face_drop(&f);
+    }
+}
+END_TEST
+
+START_TEST(owner_and_group_are_given_away) {
+  face_t f = face_plan("chown");
+  struct stat st;
+
+  if (!is_root()) return;
+  f.access.uid = OTHER_UID;
+  f.access.gid = OTHER_UID + 1;
+  f.access.mode = 0640;
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_eq(st.st_uid, OTHER_UID);
+  ck_assert_uint_eq(st.st_gid, OTHER_UID + 1);
+  ck_assert_uint_eq(st.st_mode & 07777, 0640);
+  face_drop(&f);
+  f.access.uid = NOBODY;
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_eq(st.st_uid, geteuid());
+  ck_assert_uint_eq(st.st_gid, OTHER_UID + 1);
+  face_drop(&f);
+}
+END_TEST
+
+static int create_for_root_as_other(void* arg) {
+  face_t* f = arg;
+
+  if (become_other() != 0) return 1;
+  f->access.uid = 0;
+  REQUIRE(face_create(f) == -EPERM);
+  REQUIRE(strstr(f->error.text, "fchown") != NULL);
+  REQUIRE(!exists(f->path));
+  return 0;
+}
+
+START_TEST(an_owner_we_may_not_give_to_leaves_nothing) {
+  face_t f = face_plan("giveaway");
+
+  if (is_root()) assert_child_passes(create_for_root_as_other, &f);
+}
+END_TEST
+
+START_TEST(an_engines_descriptor_is_closed_on_exec) {
+  face_t f = face_make("cloexec");
+
+  ck_assert_int_eq(fcntl(f.region.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(interrupted_allocation_is_resumed) {
+  face_t f = face_plan("eintr");
+  struct stat st;
+
+  fallocate_interruptions = 3;
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_eq(fallocate_interruptions, 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_ge((uint64_t) st.st_blocks * 512, f.geometry.region_bytes);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_region_that_no_memory_can_back_leaves_nothing) {
+  face_t f = face_plan("huge");
+  int err;
+
+  if (ndnshm__geometry_from_options(NDNSHM__MAX_CAPACITY, NDNSHM__MAX_SLOT_BYTES, 0, &f.geometry) < 0) return;
+  err = face_create(&f);
+  ck_assert_msg(err == -ENOSPC || err == -EFBIG, "%d", err);
+  assert_text(&f.error, f.names.shm);
+  assert_text(&f.error, strerror(-err));
+  ck_assert(!exists(f.path));
+}
+END_TEST
+
+static int create_beyond_file_size_limit(void* arg) {
+  face_t* f = arg;
+  struct rlimit limit = {f->geometry.region_bytes - 1, f->geometry.region_bytes - 1};
+
+  signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  REQUIRE(face_create(f) == -EFBIG);
+  REQUIRE(strstr(f->error.text, strerror(EFBIG)) != NULL);
+  REQUIRE(!exists(f->path));
+  return 0;
+}
+
+START_TEST(file_size_limit_is_efbig_and_leaves_nothing) {
+  face_t f = face_plan("efbig");
+
+  assert_child_passes(create_beyond_file_size_limit, &f);
+}
+END_TEST
+
+/* Every number of free descriptors: the region is there as a whole, or not at all. */
+static int create_with_few_descriptors(void* arg) {
+  face_t* f = arg;
+  int fds = harness_count_fds();
+  int first_free = dup(0);
+  int failures = 0;
+
+  close(first_free);
+  for (int spare = 0; spare < 4; spare++) {
+    struct rlimit limit = {(rlim_t) (first_free + spare), 1024};
+    int err;
+
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    err = face_create(f);
+    limit.rlim_cur = 1024;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    REQUIRE(err == 0 || err == -EMFILE);
+    REQUIRE(exists(f->path) == (err == 0));
+    failures += err != 0;
+    if (err == 0) face_drop(f);
+    REQUIRE(harness_count_fds() == fds);
+  }
+  REQUIRE(failures == 1);
+  return 0;
+}
+
+START_TEST(too_few_descriptors_leave_nothing) {
+  face_t f = face_plan("emfile");
+
+  assert_child_passes(create_with_few_descriptors, &f);
+}
+END_TEST
+
+/* --- Attaching ----------------------------------------------------------------------------------- */
+
+START_TEST(attached_region_is_the_engines) {
+  face_t f = face_make("attach");
+  ndnshm__region_t app;
+
+  ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error), 0);
+  ck_assert_int_eq(fcntl(app.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  ck_assert_mem_eq(&app.geometry, &f.geometry, sizeof(app.geometry));
+  ck_assert_ptr_ne(app.header, f.region.header);
+  ndnshm__region_close(&app);
+  ck_assert_int_eq(app.fd, -1);
+  f.region.header->a2e_tail.value = 7;
+  ck_assert_uint_eq(app.header->a2e_tail.value, 7);
+  ((unsigned char*) app.header)[app.geometry.region_bytes - 1] = 0x5a;
+  ck_assert_uint_eq(((unsigned char*) f.region.header)[f.geometry.region_bytes - 1], 0x5a);
+  app_drop(&app);
+  ck_assert_ptr_null(app.header);
+  app_drop(&app);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(an_attached_region_knows_whether_it_still_has_its_name) {
+  face_t f = face_make("hasname");
+  ndnshm__region_t app;
+
+  ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error), 0);
+  ck_assert(ndnshm__region_has_name(&app));
+  unlink(f.path);
+  ck_assert(!ndnshm__region_has_name(&app));
+  write_file(f.path, "successor", 9);
+  ck_assert(!ndnshm__region_has_name(&app));
+  app_drop(&app);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_capacity_that_is_no_power_of_two_is_attached) {
+  face_t f = face_plan("131");
+  ndnshm__region_t app;
+
+  ck_assert_int_eq(ndnshm__geometry_from_header(131, 9000, &f.geometry), 0);
+  ck_assert_int_eq(face_create(&f), 0);
+  f.region.header->magic = NDNSHM__MAGIC;
+  ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error), 0);
+  ck_assert_uint_eq(app.geometry.capacity, 131);
+  app_drop(&app);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_missing_region_is_enoent) {
+  face_t f = face_plan("none");
+
+  assert_attach_fails(&f, -ENOENT, "shm_open", strerror(ENOENT));
+}
+END_TEST
+
+START_TEST(a_wrong_magic_is_a_protocol_error) {
+  static const uint64_t wrong[] = {0, 1, NDNSHM__MAGIC + 1, NDNSHM__MAGIC ^ (UINT64_C(1) << 63), UINT64_MAX};
+  face_t f = face_make("magic");
+
+  for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+    f.region.header->magic = wrong[i];
+    assert_attach_fails(&f, -EPROTO, "header", "magic");
+  }
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(an_impossible_geometry_is_a_protocol_error) {
+  static const uint32_t wrong[][2] = {
+      {0, 1000}, {4, 0}, {0, 0}, {UINT32_MAX, 1000}, {4, UINT32_MAX}, {UINT32_C(1) << 31, UINT32_C(1) << 31},
+  };
+  face_t f = face_make("geometry");
+
+  for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+    f.region.header->capacity = wrong[i][0];
+    f.region.header->slot_size = wrong[i][1];
+    assert_attach_fails(&f, -EPROTO, "header", "impossible geometry");
+  }
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_geometry_that_is_not_the_files_size_is_a_protocol_error) {
+  face_t f = face_make("sizes");
+
+  f.region.header->capacity = 5;
+  assert_attach_fails(&f, -EPROTO, "header", "file has");
+  f.region.header->capacity = 3;
+  assert_attach_fails(&f, -EPROTO, "header", "file has");
+  f.region.header->capacity = 4;
+  ck_assert_int_eq(truncate(f.path, (off_t) f.geometry.region_bytes - 1), 0);
+  assert_attach_fails(&f, -EPROTO, "header", "file has");
+  ck_assert_int_eq(truncate(f.path, (off_t) f.geometry.region_bytes + 1), 0);
+  assert_attach_fails(&f, -EPROTO, "header", "file has");
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_file_shorter_than_a_header_is_a_protocol_error) {
+  face_t f = face_make("short");
+
+  ck_assert_int_eq(truncate(f.path, 448), 0);
+  assert_attach_fails(&f, -EPROTO, "header", "file has 448 bytes");
+  ck_assert_int_eq(truncate(f.path, 447), 0);
+  assert_attach_fails(&f, -EPROTO, "pread", "447 bytes");
+  ck_assert_int_eq(truncate(f.path, 0), 0);
+  assert_attach_fails(&f, -EPROTO, "pread", "0 bytes");
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(what_is_no_regular_file_is_eperm) {
+  face_t f = face_make("kinds");
+  char target[340];
+
+  snprintf(target, sizeof(target), "%s-target", f.path);
+  ck_assert_int_eq(rename(f.path, target), 0);
+  ck_assert_int_eq(symlink(target, f.path), 0);
+  assert_attach_fails(&f, -EPERM, "shm_open", "not a regular file");
+  unlink(f.path);
+  unlink(target);
+  ck_assert_int_eq(mkfifo(f.path, 0600), 0);
+  assert_attach_fails(&f, -EPERM, "fstat", "not a regular file");
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_directory_is_eperm) {
+  face_t f = face_plan("directory");
+  ndnshm__region_t app;
+  int err;
+
+  ck_assert_int_eq(mkdir(f.path, 0700), 0);
+  err = ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error);
+  rmdir(f.path);
+  ck_assert_int_eq(err, -EPERM);
+  assert_text(&f.error, "not a regular file");
+}
+END_TEST
+
+START_TEST(a_region_of_another_user_is_eperm_unless_trusted) {
+  face_t f = face_make("owner");
+  ndnshm__region_t app;
+  ndnshm__header_t header;
+  uint64_t file_bytes;
+
+  if (is_root()) {
+    ck_assert_int_eq(chown(f.path, OTHER_UID, NOBODY), 0);
+    assert_attach_fails(&f, -EPERM, "fstat", "owned by uid 61234");
+    ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), -EPERM);
+    ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, OTHER_UID + 1, &f.error), -EPERM);
+    ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, OTHER_UID, &f.error), 0);
+    app_drop(&app);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+static int attach_as_other(void* arg) {
+  face_t* f = arg;
+  ndnshm__region_t app;
+
+  if (become_other() != 0) return 1;
+  REQUIRE(ndnshm__region_attach(&app, f->names.shm, NOBODY, &f->error) == -EACCES);
+  REQUIRE(strstr(f->error.text, strerror(EACCES)) != NULL);
+  return 0;
+}
+
+static int attach_as_other_with_permission(void* arg) {
+  face_t* f = arg;
+  ndnshm__region_t app;
+
+  if (become_other() != 0) return 1;
+  REQUIRE(ndnshm__region_attach(&app, f->names.shm, NOBODY, &f->error) == 0);
+  app_drop(&app);
+  return 0;
+}
+
+START_TEST(permissions_decide_who_may_attach) {
+  face_t f = face_make("eacces");
+
+  if (is_root()) {
+    assert_child_passes(attach_as_other, &f);
+    ck_assert_int_eq(chmod(f.path, 0666), 0);
+    assert_child_passes(attach_as_other_with_permission, &f);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+static int attach_with_few_descriptors(void* arg) {
+  face_t* f = arg;
+  ndnshm__region_t app;
+
+  if (forbid_descriptors() != 0) return 1;
+  REQUIRE(ndnshm__region_attach(&app, f->names.shm, NOBODY, &f->error) == -EMFILE);
+  return 0;
+}
+
+START_TEST(attaching_without_descriptors_is_emfile) {
+  face_t f = face_make("attach-emfile");
+
+  assert_child_passes(attach_with_few_descriptors, &f);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(inspecting_reads_the_header_and_changes_nothing) {
+  face_t f = face_make("inspect");
+  ndnshm__header_t header;
+  uint64_t file_bytes;
+
+  f.region.header->e2a_head.value = 0xdeadbeef;
+  ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), 0);
+  ck_assert_mem_eq(&header, f.region.header, sizeof(header));
+  ck_assert_uint_eq(file_bytes, f.geometry.region_bytes);
+  f.region.header->magic = 0; /* raw and unchecked */
+  ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), 0);
+  ck_assert_int_eq(truncate(f.path, 447), 0);
+  ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), -EPROTO);
+  face_drop(&f);
+  ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), -ENOENT);
+}
+END_TEST
+
+/* --- Taking a name over -------------------------------------------------------------------------- */
+
+START_TEST(a_live_engines_name_is_in_use) {
+  face_t f = face_make("live");
+
+  assert_locked_out(&f, "a live engine");
+  ck_assert(exists(f.path));
+  face_drop(&f);
+}
+END_TEST
+
+static int create_and_die(void* arg) {
+  face_t* f = arg;
+
+  REQUIRE(face_create(f) == 0);
+  kill(getpid(), SIGKILL);
+  return 1;
+}
+
+START_TEST(a_killed_engines_name_can_be_locked_by_one) {
+  face_t f = face_plan("dead");
+  int status = harness_wait(harness_fork(create_and_die, &f), DEADLINE_MS);
+  ndnshm__stale_t stale = {.fd = -77};
+
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  ck_assert(exists(f.path));
+  ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
+  ck_assert_int_ge(stale.fd, 0);
+  ck_assert_int_eq(fcntl(stale.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  assert_locked_out(&f, "a live engine");
+  close(stale.fd);
+  unlink(f.path);
+}
+END_TEST
+
+START_TEST(a_name_that_is_gone_needs_no_lock) {
+  face_t f = face_plan("gone");
+  ndnshm__stale_t stale = {.fd = -77};
+
+  ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
+  ck_assert_int_eq(stale.fd, -1);
+}
+END_TEST
+
+START_TEST(a_name_of_another_user_is_in_use_unless_given_to_him) {
+  face_t f = face_plan("theirs");
+  ndnshm__stale_t stale = {.fd = -77};
+
+  if (!is_root()) return;
+  write_file(f.path, "x", 1);
+  ck_assert_int_eq(chown(f.path, OTHER_UID, NOBODY), 0);
+  assert_locked_out(&f, "somebody else");
+  f.access.uid = OTHER_UID;
+  ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
+  close(stale.fd);
+  unlink(f.path);
+}
+END_TEST
+
+START_TEST(what_is_no_regular_file_keeps_its_name) {
+  face_t f = face_plan("squat");
+  char target[340];
+
+  snprintf(target, sizeof(target), "%s-target", f.path);
+  write_file(target, "x", 1);
+  ck_assert_int_eq(symlink(target, f.path), 0);
+  assert_locked_out(&f, "shm_open");
+  unlink(f.path);
+  unlink(target);
+  ck_assert_int_eq(mkdir(f.path, 0700), 0);
+  assert_locked_out(&f, "shm_open");
+  rmdir(f.path);
+  ck_assert_int_eq(mkfifo(f.path, 0600), 0);
+  assert_locked_out(&f, "somebody else");
+  unlink(f.path);
+}
+END_TEST
+
+START_TEST(a_hard_link_to_a_live_region_is_in_use_too) {
+  face_t f = face_make("hard");
+  face_t alias = face_plan("hard-alias");
+
+  ck_assert_int_eq(link(f.path, alias.path), 0);
+  assert_locked_out(&alias, "a live engine");
+  ndnshm__region_unlink(&f.region, f.names.shm);
+  ck_assert(!exists(f.path));
+  ck_assert(exists(alias.path));
+  unlink(alias.path);
+  face_drop(&f);
+}
+END_TEST
+
+static face_t* raced;
+static int racer_fd = -1;
+
+/* Between our look and our lock, a rival finds the same dead engine, removes its name and creates anew. */
+static void rival_takes_name(int fd) {
+  (void) fd;
+  before_flock = NULL;
+  unlink(raced->path);
+  write_file(raced->path, "rival", 5);
+}
+
+START_TEST(a_name_retaken_between_look_and_lock_is_not_ours_to_remove) {
+  face_t f = face_plan("retaken");
+  ndnshm__stale_t stale = {.fd = -1};
+  int err;
+
+  raced = &f;
+  write_file(f.path, "stale", 5);
+  before_flock = rival_takes_name;
+  err = ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error);
+  if (stale.fd >= 0) close(stale.fd);
+  unlink(f.path);
+  ck_assert_msg(err == -EADDRINUSE || stale.fd == -1, "the lock is on a file that has lost the name");
+}
+END_TEST
+
+/* Between our creation and our lock, a rival takes our empty region for a dead engine's. */
+static void rival_removes_name(int fd) {
+  (void) fd;
+  before_flock = NULL;
+  unlink(raced->path);
+}
+
+static void rival_locks(int fd) {
+  (void) fd;
+  before_flock = NULL;
+  racer_fd = open(raced->path, O_RDWR | O_CLOEXEC);
+  syscall(SYS_flock, racer_fd, LOCK_EX | LOCK_NB);
+}
+
+START_TEST(a_region_lost_to_a_rival_at_birth_is_in_use) {
+  face_t f = face_plan("birth");
+
+  raced = &f;
+  before_flock = rival_removes_name;
+  ck_assert_int_eq(face_create(&f), -EADDRINUSE);
+  assert_text(&f.error, "another engine");
+  before_flock = rival_locks;
+  ck_assert_int_eq(face_create(&f), -EADDRINUSE);
+  assert_text(&f.error, "flock");
+  ck_assert(exists(f.path)); /* to remove it is up to him who holds the lock */
+  unlink(f.path);
+  close(racer_fd);
+}
+END_TEST
+
+START_TEST(a_file_system_without_locks_still_creates) {
+  face_t f = face_plan("nolock");
+
+  flock_errno = ENOLCK;
+  ck_assert_int_eq(face_create(&f), 0);
+  flock_errno = 0;
+  face_drop(&f);
+}
+END_TEST
+
+/* --- Removing ------------------------------------------------------------------------------------ */
+
+START_TEST(only_the_name_of_our_own_region_is_removed) {
+  face_t f = face_make("unlink");
+  char aside[340];
+
+  snprintf(aside, sizeof(aside), "%s-aside", f.path);
+  ck_assert_int_eq(rename(f.path, aside), 0);
+  ndnshm__region_unlink(&f.region, f.names.shm); /* no such name: nothing to do */
+  write_file(f.path, "x", 1);
+  ndnshm__region_unlink(&f.region, f.names.shm);
+  ck_assert(exists(f.path));
+  ck_assert_int_eq(rename(aside, f.path), 0);
+  ndnshm__region_unlink(&f.region, f.names.shm);
+  ck_assert(!exists(f.path));
+  write_file(f.path, "x", 1);
+  ndnshm__region_unlink(&f.region, f.names.shm); /* ours has no name left */
+  ck_assert(exists(f.path));
+  face_drop(&f);
+  ndnshm__region_unlink(&f.region, f.names.shm);
+}
+END_TEST
+
+static int unlink_without_descriptors(void* arg) {
+  face_t* f = arg;
+
+  REQUIRE(face_create(f) == 0);
+  if (forbid_descriptors() != 0) return 1;
+  ndnshm__region_unlink(&f->region, f->names.shm);
+  REQUIRE(!exists(f->path));
+  return 0;
+}
+
+static int unlink_of_the_removed_without_descriptors(void* arg) {
+  face_t* f = arg;
+
+  REQUIRE(face_create(f) == 0);
+  REQUIRE(unlink(f->path) == 0);
+  REQUIRE(mkfifo(f->path, 0600) == 0); /* anything of somebody else's */
+  if (forbid_descriptors() != 0) return 1;
+  ndnshm__region_unlink(&f->region, f->names.shm);
+  REQUIRE(unlink(f->path) == 0);
+  return 0;
+}
+
+START_TEST(a_region_is_removed_without_spare_descriptors) {
+  face_t f = face_plan("unlink-emfile");
+
+  assert_child_passes(unlink_without_descriptors, &f);
+  assert_child_passes(unlink_of_the_removed_without_descriptors, &f);
+}
+END_TEST
+
+static int create_unreadable_as_other(void* arg) {
+  face_t* f = arg;
+
+  if (become_other() != 0) return 1;
+  f->access.mode = 0066;
+  REQUIRE(face_create(f) == 0);
+  ndnshm__region_unlink(&f->region, f->names.shm);
+  REQUIRE(!exists(f->path));
+  return 0;
+}
+
+START_TEST(a_region_is_removed_whatever_its_mode) {
+  face_t f = face_plan("mode-unlink");
+
+  if (!is_root()) return;
+  ck_assert_msg(harness_wait(harness_fork(create_unreadable_as_other, &f), DEADLINE_MS) == 0 ||
+                    unlink(f.path) != 0, "a region of mode 0066 was left behind");
+}
+END_TEST
+
+static void add_creating(TCase* tcase) {
+  tcase_add_test(tcase, created_region_has_its_size_is_backed_and_empty);
+  tcase_add_test(tcase, a_large_region_is_backed_to_its_last_page);
+  tcase_add_test(tcase, create_is_exclusive_and_never_truncates);
+  tcase_add_test(tcase, create_does_not_follow_a_symbolic_link);
+  tcase_add_test(tcase, mode_is_exact_under_any_umask);
+  tcase_add_test(tcase, owner_and_group_are_given_away);
+  tcase_add_test(tcase, an_owner_we_may_not_give_to_leaves_nothing);
+  tcase_add_test(tcase, an_engines_descriptor_is_closed_on_exec);
+  tcase_add_test(tcase, interrupted_allocation_is_resumed);
+  tcase_add_test(tcase, a_region_that_no_memory_can_back_leaves_nothing);
+  tcase_add_test(tcase, file_size_limit_is_efbig_and_leaves_nothing);
+  tcase_add_test(tcase, too_few_descriptors_leave_nothing);
+}
+
+static void add_attaching(TCase* tcase) {
+  tcase_add_test(tcase, attached_region_is_the_engines);
+  tcase_add_test(tcase, an_attached_region_knows_whether_it_still_has_its_name);
+  tcase_add_test(tcase, a_capacity_that_is_no_power_of_two_is_attached);
+  tcase_add_test(tcase, a_missing_region_is_enoent);
+  tcase_add_test(tcase, a_wrong_magic_is_a_protocol_error);
+  tcase_add_test(tcase, an_impossible_geometry_is_a_protocol_error);
+  tcase_add_test(tcase, a_geometry_that_is_not_the_files_size_is_a_protocol_error);
+  tcase_add_test(tcase, a_file_shorter_than_a_header_is_a_protocol_error);
+  tcase_add_test(tcase, what_is_no_regular_file_is_eperm);
+  tcase_add_test(tcase, a_directory_is_eperm);
+  tcase_add_test(tcase, a_region_of_another_user_is_eperm_unless_trusted);
+  tcase_add_test(tcase, permissions_decide_who_may_attach);
+  tcase_add_test(tcase, attaching_without_descriptors_is_emfile);
+  tcase_add_test(tcase, inspecting_reads_the_header_and_changes_nothing);
+}
+
+int main(void) {
+  Suite* suite = suite_create("region");
+  TCase* tcase = harness_tcase(suite, "names");
+
+  tcase_add_test(tcase, names_are_those_of_the_protocol);
+  tcase_add_test(tcase, names_of_up_to_200_allowed_characters_are_accepted);
+  tcase_add_test(tcase, other_names_are_refused);
+  tcase_add_test(tcase, names_of_more_than_200_characters_are_refused);
+  tcase_add_test(tcase, root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else);
+  add_creating(harness_tcase(suite, "create"));
+  add_attaching(harness_tcase(suite, "attach"));
+  tcase = harness_tcase(suite, "take over");
+  tcase_add_test(tcase, a_live_engines_name_is_in_use);
+  tcase_add_test(tcase, a_killed_engines_name_can_be_locked_by_one);
+  tcase_add_test(tcase, a_name_that_is_gone_needs_no_lock);
+  tcase_add_test(tcase, a_name_of_another_user_is_in_use_unless_given_to_him);
+  tcase_add_test(tcase, what_is_no_regular_file_keeps_its_name);
+  tcase_add_test(tcase, a_hard_link_to_a_live_region_is_in_use_too);
+  tcase_add_test(tcase, a_name_retaken_between_look_and_lock_is_not_ours_to_remove);
+  tcase_add_test(tcase, a_region_lost_to_a_rival_at_birth_is_in_use);
+  tcase_add_test(tcase, a_file_system_without_locks_still_creates);
+  tcase = harness_tcase(suite, "remove");
+  tcase_add_test(tcase, only_the_name_of_our_own_region_is_removed);
+  tcase_add_test(tcase, a_region_is_removed_without_spare_descriptors);
+  tcase_add_test(tcase, a_region_is_removed_whatever_its_mode);
+  return harness_main(suite);
+}

@@ -1,0 +1,815 @@
+/* SPDX-License-Identifier: MIT */
+/* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and making and opening
+ * FIFOs beside dead engines and squatters. That no wake-up is lost is shown by test/models and, end to end,
+ * by test_endpoint.c. Interrupted system calls are injected at read and write. What changes signals, limits
+ * or users runs in a child. Tests of other users need root and say so when they are skipped. */
+#include "wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define OTHER_UID 61234
+#define DEADLINE_MS ((int) (20000 * harness_slow()))
+#define NOBODY ((uid_t) -1)
+
+/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
+#define REQUIRE(condition)                                                   \
+  do {                                                                       \
+    if (!(condition)) {                                                      \
+      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition);      \
+      return 1;                                                              \
+    }                                                                        \
+  } while (0)
+
+/* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
+
+static int interruptions;
+
+static bool interrupted(void) {
+  if (interruptions == 0) return false;
+  interruptions--;
+  errno = EINTR;
+  return true;
+}
+
+ssize_t read(int fd, void* buffer, size_t n) {
+  return interrupted() ? -1 : syscall(SYS_read, fd, buffer, n);
+}
+
+ssize_t write(int fd, const void* buffer, size_t n) {
+  return interrupted() ? -1 : syscall(SYS_write, fd, buffer, n);
+}
+
+/* --- One FIFO, an app that writes it, an engine that reads it -------------------------------------- */
+
+typedef struct link_s {
+  char path[320];
+  ndnshm__access_t access;
+  uint32_t app_parked, app_waiting, engine_parked, engine_waiting;
+  ndnshm__wake_t app, engine;
+  ndnshm__error_t error;
+} link_t;
+
+static void link_plan(link_t* l, const char* tag) {
+  *l = (link_t){.access = {0600, NOBODY, (gid_t) -1}};
+  snprintf(l->path, sizeof(l->path), "%s", harness_a2e_path(harness_name(tag)));
+  l->app = (ndnshm__wake_t){
+      &l->app_parked, &l->app_waiting, &l->engine_parked, &l->engine_waiting, -1, -1, true,
+  };
+  l->engine = (ndnshm__wake_t){
+      &l->engine_parked, &l->engine_waiting, &l->app_parked, &l->app_waiting, -1, -1, false,
+  };
+}
+
+/* No assertions: children call this. */
+static int link_open(link_t* l) {
+  int err = ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &l->engine.rx_fd, &l->error);
+
+  return err < 0 ? err : ndnshm__fifo_open(l->path, O_WRONLY, NOBODY, &l->app.tx_fd, &l->error);
+}
+
+static void link_make(link_t* l, const char* tag) {
+  link_plan(l, tag);
+  ck_assert_msg(link_open(l) == 0, "%s", l->error.text);
+}
+
+static void link_drop(link_t* l) {
+  if (l->app.tx_fd >= 0) close(l->app.tx_fd);
+  if (l->engine.rx_fd >= 0) close(l->engine.rx_fd);
+  unlink(l->path);
+}
+
+static bool exists(const char* path) {
+  struct stat st;
+
+  return lstat(path, &st) == 0;
+}
+
+static void assert_text(const ndnshm__error_t* error, const char* piece) {
+  ck_assert_msg(strstr(error->text, piece) != NULL, "'%s' does not contain '%s'", error->text, piece);
+}
+
+static void assert_create_fails(link_t* l, int code, const char* call, const char* reason) {
+  int fds = harness_count_fds();
+  int fd = -77;
+
+  ck_assert_int_eq(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error), code);
+  ck_assert_int_eq(fd, -77);
+  ck_assert_int_eq(harness_count_fds(), fds);
+  assert_text(&l->error, call);
+  assert_text(&l->error, l->path);
+  assert_text(&l->error, reason);
+}
+
+static void assert_open_fails(link_t* l, int flags, int code, const char* call, const char* reason) {
+  int fds = harness_count_fds();
+  int fd = -77;
+
+  ck_assert_int_eq(ndnshm__fifo_open(l->path, flags, NOBODY, &fd, &l->error), code);
+  ck_assert_int_eq(fd, -77);
+  ck_assert_int_eq(harness_count_fds(), fds);
+  assert_text(&l->error, call);
+  assert_text(&l->error, l->path);
+  assert_text(&l->error, reason);
+}
+
+static bool is_root(void) {
+  if (geteuid() == 0) return true;
+  fprintf(stderr, "# skipped: needs root\n");
+  return false;
+}
+
+static void assert_child_passes(int (*body)(void* arg), void* arg) {
+  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
+}
+
+/* --- Flags and bytes ------------------------------------------------------------------------------- */
+
+START_TEST(each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both) {
+  link_t l;
+
+  link_plan(&l, "flags");
+  ndnshm__wake_announce_parked(&l.app);
+  ck_assert(l.app_parked == 1 && l.app_waiting == 0);
+  ndnshm__wake_withdraw(&l.app);
+  ndnshm__wake_announce_waiting(&l.app);
+  ck_assert(l.app_parked == 0 && l.app_waiting == 1);
+  ndnshm__wake_announce_parked(&l.app);
+  ndnshm__wake_withdraw(&l.app);
+  ck_assert(l.app_parked == 0 && l.app_waiting == 0);
+  ck_assert(l.engine_parked == 0 && l.engine_waiting == 0);
+}
+END_TEST
+
+START_TEST(nobody_asleep_costs_no_byte) {
+  link_t l;
+
+  link_make(&l, "awake");
+  ck_assert(!ndnshm__wake_parked_peer(&l.app));
+  ck_assert(!ndnshm__wake_waiting_peer(&l.app));
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+  ndnshm__wake_announce_parked(&l.engine);
+  ck_assert(!ndnshm__wake_waiting_peer(&l.app));
+  ndnshm__wake_withdraw(&l.engine);
+  ndnshm__wake_announce_waiting(&l.engine);
+  ck_assert(!ndnshm__wake_parked_peer(&l.app));
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(a_sleeper_gets_one_byte_for_many_publishes) {
+  link_t l;
+
+  link_make(&l, "once");
+  ndnshm__wake_announce_parked(&l.engine);
+  ck_assert(ndnshm__wake_parked_peer(&l.app));
+  ck_assert_uint_eq(l.engine_parked, 0);
+  for (int i = 0; i < 100; i++) ck_assert(!ndnshm__wake_parked_peer(&l.app));
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+  ndnshm__wake_announce_waiting(&l.engine);
+  ck_assert(ndnshm__wake_waiting_peer(&l.app));
+  ck_assert_uint_eq(l.engine_waiting, 0);
+  for (int i = 0; i < 100; i++) ck_assert(!ndnshm__wake_waiting_peer(&l.app));
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(a_flag_of_any_value_but_zero_is_set) {
+  link_t l;
+
+  link_make(&l, "value");
+  l.engine_parked = 0x80000000;
+  ck_assert(ndnshm__wake_parked_peer(&l.app));
+  ck_assert_uint_eq(l.engine_parked, 0);
+  link_drop(&l);
+}
+END_TEST
+
+typedef struct waker_s {
+  link_t* link;
+  uint32_t stop;
+  uint64_t woken;
+} waker_t;
+
+static void* wake_until_stopped(void* arg) {
+  waker_t* waker = arg;
+  ndnshm__wake_t wake = waker->link->app;
+
+  while (ndnshm__load_acquire(&waker->stop) == 0)
+    if (ndnshm__wake_parked_peer(&wake))
+      waker->woken++;
+    else
+      sched_yield();
+  return NULL;
+}
+
+START_TEST(of_two_who_see_the_flag_one_claims_it) {
+  const uint64_t rounds = 20000 / harness_slow();
+  uint64_t end_ns = harness_now_ns() + UINT64_C(20000000000) * harness_slow();
+  waker_t wakers[2];
+  pthread_t threads[2];
+  uint64_t bytes = 0;
+  link_t l;
+
+  link_make(&l, "claim");
+  for (int i = 0; i < 2; i++) {
+    wakers[i] = (waker_t){.link = &l};
+    ck_assert_int_eq(pthread_create(&threads[i], NULL, wake_until_stopped, &wakers[i]), 0);
+  }
+  for (uint64_t n = 0; n < rounds; n++) {
+    ndnshm__wake_announce_parked(&l.engine);
+    while (ndnshm__load_acquire(&l.engine_parked) != 0 && harness_now_ns() < end_ns) sched_yield();
+  }
+  for (int i = 0; i < 2; i++) {
+    ndnshm__store_release(&wakers[i].stop, 1);
+    pthread_join(threads[i], NULL);
+  }
+  for (int n = 1; n > 0; bytes += (uint64_t) n) n = ndnshm__wake_drain(&l.engine);
+  ck_assert_uint_eq(wakers[0].woken + wakers[1].woken, rounds);
+  ck_assert_uint_eq(bytes, rounds);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(a_full_fifo_wakes_as_well) {
+  char filler[4096] = {0};
+  link_t l;
+
+  link_make(&l, "full");
+  while (write(l.app.tx_fd, filler, sizeof(filler)) > 0) continue;
+  while (write(l.app.tx_fd, filler, 1) > 0) continue;
+  ndnshm__wake_announce_parked(&l.engine);
+  ck_assert_msg(!ndnshm__wake_parked_peer(&l.app), "no byte can have been written");
+  ck_assert_uint_eq(l.engine_parked, 0);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 4096);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(a_drain_takes_up_to_4096_bytes) {
+  char bytes[5000] = {0};
+  link_t l;
+
+  link_make(&l, "drain");
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+  ck_assert_int_eq(write(l.app.tx_fd, bytes, 5000), 5000);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 4096);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 904);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(the_last_writers_end_is_epipe_after_its_bytes) {
+  link_t l;
+
+  link_make(&l, "eof");
+  ndnshm__wake_announce_parked(&l.engine);
+  ck_assert(ndnshm__wake_parked_peer(&l.app));
+  close(l.app.tx_fd);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), -EPIPE);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), -EPIPE);
+  ck_assert_int_eq(ndnshm__fifo_open(l.path, O_WRONLY, NOBODY, &l.app.tx_fd, &l.error), 0);
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(a_descriptor_that_cannot_be_read_says_why) {
+  link_t l;
+
+  link_plan(&l, "ebadf");
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), -EBADF);
+}
+END_TEST
+
+START_TEST(interrupted_reads_and_writes_are_repeated) {
+  link_t l;
+
+  link_make(&l, "eintr");
+  ndnshm__wake_announce_parked(&l.engine);
+  interruptions = 3;
+  ck_assert(ndnshm__wake_parked_peer(&l.app));
+  ck_assert_int_eq(interruptions, 0);
+  interruptions = 3;
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+  ck_assert_int_eq(interruptions, 0);
+  link_drop(&l);
+}
+END_TEST
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number) {
+  (void) number;
+  alarms++;
+}
+
+static int live_in_a_storm(void* arg) {
+  link_t* l = arg;
+  struct sigaction action = {.sa_handler = count_alarm}; /* no SA_RESTART */
+  struct itimerval storm = {{0, 50}, {0, 50}};
+  unsigned int cycles = 0;
+
+  sigaction(SIGALRM, &action, NULL);
+  setitimer(ITIMER_REAL, &storm, NULL);
+  for (; cycles < 500 || alarms < 20; cycles++) {
+    REQUIRE(link_open(l) == 0);
+    for (int i = 0; i < 20; i++) {
+      ndnshm__wake_announce_parked(&l->engine);
+      REQUIRE(ndnshm__wake_parked_peer(&l->app));
+      REQUIRE(ndnshm__wake_drain(&l->engine) == 1);
+    }
+    link_drop(l);
+  }
+  return 0;
+}
+
+START_TEST(a_storm_of_signals_disturbs_nothing) {
+  link_t l;
+
+  link_plan(&l, "storm");
+  assert_child_passes(live_in_a_storm, &l);
+}
+END_TEST
+
+/* --- SIGPIPE --------------------------------------------------------------------------------------- */
+
+typedef struct sigpipe_s {
+  link_t link;
+  bool blocked, pending; /* before the write to a FIFO that nobody reads */
+} sigpipe_t;
+
+static bool sigpipe_is(int (*get)(sigset_t* set)) {
+  sigset_t set;
+
+  get(&set);
+  return sigismember(&set, SIGPIPE) == 1;
+}
+
+static int get_mask(sigset_t* set) {
+  return pthread_sigmask(SIG_SETMASK, NULL, set);
+}
+
+static int wake_the_dead(void* arg) {
+  sigpipe_t* s = arg;
+  sigset_t set, after;
+
+  signal(SIGPIPE, SIG_DFL);
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR2);
+  if (s->blocked) sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_SETMASK, &set, NULL);
+  if (s->pending) raise(SIGPIPE);
+  REQUIRE(link_open(&s->link) == 0);
+  close(s->link.engine.rx_fd);
+  s->link.engine.rx_fd = -1;
+  for (int i = 0; i < 3; i++) {
+    ndnshm__wake_announce_parked(&s->link.engine);
+    REQUIRE(!ndnshm__wake_parked_peer(&s->link.app));
+    REQUIRE(s->link.engine_parked == 0);
+  }
+  get_mask(&after);
+  for (int number = 1; number < NSIG; number++)
+    REQUIRE(sigismember(&after, number) == sigismember(&set, number));
+  REQUIRE(sigpipe_is(sigpending) == s->pending);
+  link_drop(&s->link);
+  return 0;
+}
+
+START_TEST(a_dead_reader_raises_no_sigpipe) {
+  sigpipe_t s = {.blocked = false};
+
+  link_plan(&s.link, "sigpipe");
+  assert_child_passes(wake_the_dead, &s);
+}
+END_TEST
+
+START_TEST(a_blocked_sigpipe_stays_blocked_and_none_is_left_pending) {
+  sigpipe_t s = {.blocked = true};
+
+  link_plan(&s.link, "blocked");
+  assert_child_passes(wake_the_dead, &s);
+}
+END_TEST
+
+START_TEST(a_pending_sigpipe_stays_pending) {
+  sigpipe_t s = {.blocked = true, .pending = true};
+
+  link_plan(&s.link, "pending");
+  assert_child_passes(wake_the_dead, &s);
+}
+END_TEST
+
+static int wake_the_living(void* arg) {
+  sigpipe_t* s = arg;
+  sigset_t set;
+
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &set, NULL);
+  raise(SIGPIPE);
+  REQUIRE(link_open(&s->link) == 0);
+  ndnshm__wake_announce_parked(&s->link.engine);
+  REQUIRE(ndnshm__wake_parked_peer(&s->link.app));
+  REQUIRE(sigpipe_is(sigpending) && sigpipe_is(get_mask));
+  link_drop(&s->link);
+  return 0;
+}
+
+START_TEST(a_write_that_succeeds_leaves_a_pending_sigpipe_too) {
+  sigpipe_t s;
+
+  link_plan(&s.link, "living");
+  assert_child_passes(wake_the_living, &s);
+}
+END_TEST
+
+/* --- Making FIFOs ---------------------------------------------------------------------------------- */
+
+static void assert_flags(int fd, int mode) {
+  ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+  ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, mode);
+}
+
+START_TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
+  link_t l;
+  int fd;
+
+  link_make(&l, "cloexec");
+  assert_flags(l.engine.rx_fd, O_RDONLY);
+  assert_flags(l.app.tx_fd, O_WRONLY);
+  link_drop(&l);
+  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDWR, false, &l.access, &fd, &l.error), 0);
+  assert_flags(fd, O_RDWR);
+  close(fd);
+  unlink(l.path);
+}
+END_TEST
+
+START_TEST(mode_is_exact_under_any_umask) {
+  static const mode_t masks[] = {0, 022, 077};
+  static const mode_t modes[] = {0600, 0622, 0660, 0666};
+  struct stat st;
+  link_t l;
+  int fd;
+
+  link_plan(&l, "mode");
+  for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
+    for (size_t j = 0; j < sizeof(modes) / sizeof(modes[0]); j++) {
+      mode_t before = umask(masks[i]);
+      int err;
+
+      l.access.mode = modes[j];
+      err = ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error);
+      umask(before);
+      ck_assert_int_eq(err, 0);
+      ck_assert_int_eq(lstat(l.path, &st), 0);
+      ck_assert(S_ISFIFO(st.st_mode));
+      ck_assert_uint_eq(st.st_mode & 07777, modes[j]);
+      close(fd);
+      unlink(l.path);
+    }
+}
+END_TEST
+
+START_TEST(owner_and_group_are_given_away) {
+  struct stat st;
+  link_t l;
+  int fd;
+
+  if (!is_root()) return;
+  link_plan(&l, "chown");
+  l.access.uid = OTHER_UID;
+  l.access.gid = OTHER_UID + 1;
+  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
+  ck_assert_int_eq(lstat(l.path, &st), 0);
+  ck_assert_uint_eq(st.st_uid, OTHER_UID);
+  ck_assert_uint_eq(st.st_gid, OTHER_UID + 1);
+  close(fd);
+  unlink(l.path);
+}
+END_TEST
+
+static int become_other(void) {
+  REQUIRE(setgroups(0, NULL) == 0);
+  REQUIRE(setgid(OTHER_UID) == 0);
+  REQUIRE(setuid(OTHER_UID) == 0);
+  return 0;
+}
+
+static int create_for_root_as_other(void* arg) {
+  link_t* l = arg;
+  int fd;
+
+  if (become_other() != 0) return 1;
+  l->access.uid = 0;
+  REQUIRE(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error) == -EPERM);
+  REQUIRE(strstr(l->error.text, "fchown") != NULL);
+  REQUIRE(!exists(l->path));
+  return 0;
+}
+
+START_TEST(an_owner_we_may_not_give_to_leaves_nothing) {
+  link_t l;
+
+  if (!is_root()) return;
+  link_plan(&l, "giveaway");
+  assert_child_passes(create_for_root_as_other, &l);
+}
+END_TEST
+
+static int create_without_descriptors(void* arg) {
+  link_t* l = arg;
+  struct rlimit limit = {0, 1024};
+  int fd;
+
+  limit.rlim_cur = (rlim_t) dup(0);
+  close((int) limit.rlim_cur);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  REQUIRE(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error) == -EMFILE);
+  REQUIRE(!exists(l->path));
+  return 0;
+}
+
+START_TEST(too_few_descriptors_leave_nothing) {
+  link_t l;
+
+  link_plan(&l, "emfile");
+  assert_child_passes(create_without_descriptors, &l);
+}
+END_TEST
+
+START_TEST(a_directory_that_is_not_there_is_enoent) {
+  link_t l;
+
+  link_plan(&l, "nodir");
+  strcat(l.path, "/fifo");
+  assert_create_fails(&l, -ENOENT, "mkfifo", strerror(ENOENT));
+}
+END_TEST
+
+/* The squatter keeps the name and is not touched, whatever it is. */
+static void assert_squatter_stays(link_t* l, mode_t type) {
+  struct stat before, after;
+
+  ck_assert_int_eq(lstat(l->path, &before), 0);
+  ck_assert_uint_eq(before.st_mode & S_IFMT, type);
+  assert_create_fails(l, -EADDRINUSE, "mkfifo", "somebody else");
+  ck_assert_int_eq(lstat(l->path, &after), 0);
+  ck_assert_uint_eq(after.st_ino, before.st_ino);
+  ck_assert_uint_eq(after.st_mode, before.st_mode);
+}
+
+START_TEST(squatters_that_are_no_fifo_keep_the_name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  char target[340];
+  link_t l;
+  int fd;
+
+  link_plan(&l, "squat");
+  fd = open(l.path, O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  close(fd);
+  assert_squatter_stays(&l, S_IFREG);
+  unlink(l.path);
+  ck_assert_int_eq(mkdir(l.path, 0700), 0);
+  assert_squatter_stays(&l, S_IFDIR);
+  rmdir(l.path);
+  snprintf(target, sizeof(target), "%s.target", l.path);
+  ck_assert_int_eq(mkfifo(target, 0600), 0);
+  ck_assert_int_eq(symlink(target, l.path), 0);
+  assert_squatter_stays(&l, S_IFLNK);
+  unlink(target);
+  assert_squatter_stays(&l, S_IFLNK);
+  unlink(l.path);
+  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", l.path);
+  ck_assert_int_eq(bind(fd, (struct sockaddr*) &address, sizeof(address)), 0);
+  close(fd);
+  assert_squatter_stays(&l, S_IFSOCK);
+  unlink(l.path);
+}
+END_TEST
+
+START_TEST(another_users_fifo_keeps_the_name_unless_he_is_given_it) {
+  link_t l;
+  int fd;
+
+  if (!is_root()) return;
+  link_plan(&l, "theirs");
+  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
+  ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
+  assert_squatter_stays(&l, S_IFIFO);
+  l.access.uid = OTHER_UID;
+  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
+  close(fd);
+  unlink(l.path);
+}
+END_TEST
+
+START_TEST(a_dead_engines_fifo_is_replaced) {
+  struct stat before, after;
+  int held, fd;
+  link_t l;
+
+  link_plan(&l, "stale");
+  ck_assert_int_eq(mkfifo(l.path, 0644), 0);
+  held = open(l.path, O_PATH | O_CLOEXEC); /* keeps the inode from being used again */
+  ck_assert_int_eq(fstat(held, &before), 0);
+  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
+  ck_assert_int_eq(lstat(l.path, &after), 0);
+  ck_assert_uint_ne(after.st_ino, before.st_ino);
+  ck_assert_uint_eq(after.st_mode & 07777, 0600);
+  close(held);
+  close(fd);
+  unlink(l.path);
+}
+END_TEST
+
+START_TEST(a_live_engines_fifo_keeps_the_name) {
+  link_t l;
+
+  link_make(&l, "live");
+  assert_create_fails(&l, -EADDRINUSE, "open", "a live engine");
+  ndnshm__wake_announce_parked(&l.engine);
+  ck_assert(ndnshm__wake_parked_peer(&l.app));
+  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+  link_drop(&l);
+}
+END_TEST
+
+/* e2a: its reader is an app that has not noticed yet, and no engine. */
+START_TEST(a_fifo_to_write_is_replaced_though_an_app_still_reads_it) {
+  int old, fd;
+  link_t l;
+
+  link_plan(&l, "lingering");
+  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
+  old = open(l.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDWR, false, &l.access, &fd, &l.error), 0);
+  ck_assert_int_eq(write(fd, "x", 1), 1);
+  ck_assert_int_eq(read(old, &(char){0}, 1), 0); /* another FIFO, and no writer on the old one */
+  close(old);
+  close(fd);
+  unlink(l.path);
+}
+END_TEST
+
+/* --- Opening and removing FIFOs --------------------------------------------------------------------- */
+
+START_TEST(a_fifo_without_an_engine_refuses) {
+  link_t l;
+
+  link_plan(&l, "refused");
+  assert_open_fails(&l, O_WRONLY, -ENOENT, "open", strerror(ENOENT));
+  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
+  assert_open_fails(&l, O_WRONLY, -ECONNREFUSED, "open", "no engine");
+  unlink(l.path);
+}
+END_TEST
+
+START_TEST(what_is_no_fifo_is_eperm) {
+  char target[340];
+  link_t l;
+
+  link_make(&l, "kinds");
+  snprintf(target, sizeof(target), "%s.target", l.path);
+  ck_assert_int_eq(rename(l.path, target), 0);
+  ck_assert_int_eq(symlink(target, l.path), 0);
+  assert_open_fails(&l, O_WRONLY, -EPERM, "open", "symbolic link");
+  assert_open_fails(&l, O_RDONLY, -EPERM, "open", "symbolic link");
+  unlink(l.path);
+  unlink(target);
+  close(open(l.path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  assert_open_fails(&l, O_WRONLY, -EPERM, "fstat", "not a FIFO");
+  assert_open_fails(&l, O_RDONLY, -EPERM, "fstat", "not a FIFO");
+  unlink(l.path);
+  ck_assert_int_eq(mkdir(l.path, 0700), 0);
+  assert_open_fails(&l, O_RDONLY, -EPERM, "fstat", "not a FIFO");
+  rmdir(l.path);
+  link_drop(&l);
+}
+END_TEST
+
+static int open_as_other(void* arg) {
+  link_t* l = arg;
+  int fd;
+
+  if (become_other() != 0) return 1;
+  REQUIRE(ndnshm__fifo_open(l->path, O_WRONLY, NOBODY, &fd, &l->error) == -EACCES);
+  return 0;
+}
+
+START_TEST(another_users_fifo_is_eperm_unless_trusted) {
+  link_t l;
+  int fd;
+
+  if (!is_root()) return;
+  link_make(&l, "owner");
+  assert_child_passes(open_as_other, &l);
+  ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
+  assert_open_fails(&l, O_WRONLY, -EPERM, "fstat", "owned by uid 61234");
+  ck_assert_int_eq(ndnshm__fifo_open(l.path, O_WRONLY, OTHER_UID, &fd, &l.error), 0);
+  close(fd);
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(only_an_open_reader_counts_as_one) {
+  link_t l;
+
+  link_plan(&l, "reader");
+  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), 0);
+  link_make(&l, "reader");
+  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), -EADDRINUSE);
+  close(l.engine.rx_fd);
+  l.engine.rx_fd = -1;
+  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), 0); /* though there is a writer */
+  link_drop(&l);
+}
+END_TEST
+
+START_TEST(only_the_name_of_our_own_fifo_is_removed) {
+  char aside[340];
+  link_t l;
+
+  link_make(&l, "unlink");
+  snprintf(aside, sizeof(aside), "%s.aside", l.path);
+  ck_assert_int_eq(rename(l.path, aside), 0);
+  ndnshm__fifo_unlink(l.engine.rx_fd, l.path); /* no such name: nothing to do */
+  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
+  ndnshm__fifo_unlink(l.engine.rx_fd, l.path);
+  ck_assert(exists(l.path));
+  ck_assert_int_eq(rename(aside, l.path), 0);
+  ndnshm__fifo_unlink(-1, l.path);
+  ck_assert(exists(l.path));
+  ndnshm__fifo_unlink(l.engine.rx_fd, l.path);
+  ck_assert(!exists(l.path));
+  link_drop(&l);
+}
+END_TEST
+
+static void add_waking(Suite* suite) {
+  TCase* tcase = harness_tcase(suite, "wake");
+
+  tcase_add_test(tcase, each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both);
+  tcase_add_test(tcase, nobody_asleep_costs_no_byte);
+  tcase_add_test(tcase, a_sleeper_gets_one_byte_for_many_publishes);
+  tcase_add_test(tcase, a_flag_of_any_value_but_zero_is_set);
+  tcase_add_test(tcase, of_two_who_see_the_flag_one_claims_it);
+  tcase_add_test(tcase, a_full_fifo_wakes_as_well);
+  tcase_add_test(tcase, a_drain_takes_up_to_4096_bytes);
+  tcase_add_test(tcase, the_last_writers_end_is_epipe_after_its_bytes);
+  tcase_add_test(tcase, a_descriptor_that_cannot_be_read_says_why);
+  tcase_add_test(tcase, interrupted_reads_and_writes_are_repeated);
+  tcase_add_test(tcase, a_storm_of_signals_disturbs_nothing);
+  tcase_add_test(tcase, a_dead_reader_raises_no_sigpipe);
+  tcase_add_test(tcase, a_blocked_sigpipe_stays_blocked_and_none_is_left_pending);
+  tcase_add_test(tcase, a_pending_sigpipe_stays_pending);
+  tcase_add_test(tcase, a_write_that_succeeds_leaves_a_pending_sigpipe_too);
+}
+
+int main(void) {
+  Suite* suite = suite_create("wake");
+  TCase* tcase;
+
+  add_waking(suite);
+  tcase = harness_tcase(suite, "create");
+  tcase_add_test(tcase, every_descriptor_is_nonblocking_and_closed_on_exec);
+  tcase_add_test(tcase, mode_is_exact_under_any_umask);
+  tcase_add_test(tcase, owner_and_group_are_given_away);
+  tcase_add_test(tcase, an_owner_we_may_not_give_to_leaves_nothing);
+  tcase_add_test(tcase, too_few_descriptors_leave_nothing);
+  tcase_add_test(tcase, a_directory_that_is_not_there_is_enoent);
+  tcase_add_test(tcase, squatters_that_are_no_fifo_keep_the_name);
+  tcase_add_test(tcase, another_users_fifo_keeps_the_name_unless_he_is_given_it);
+  tcase_add_test(tcase, a_dead_engines_fifo_is_replaced);
+  tcase_add_test(tcase, a_live_engines_fifo_keeps_the_name);
+  tcase_add_test(tcase, a_fifo_to_write_is_replaced_though_an_app_still_reads_it);
+  tcase = harness_tcase(suite, "open");
+  tcase_add_test(tcase, a_fifo_without_an_engine_refuses);
+  tcase_add_test(tcase, what_is_no_fifo_is_eperm);
+  tcase_add_test(tcase, another_users_fifo_is_eperm_unless_trusted);
+  tcase_add_test(tcase, only_an_open_reader_counts_as_one);
+  tcase_add_test(tcase, only_the_name_of_our_own_fifo_is_removed);
+  return harness_main(suite);
+}
