@@ -29,6 +29,10 @@ unsigned int harness_slow(void) {
   return slow != NULL ? (unsigned int) strtoul(slow, NULL, 10) : 1;
 }
 
+bool harness_under_valgrind(void) {
+  return getenv("UVFACE_VALGRIND") != NULL;
+}
+
 static const char* buffer_printf(const char* format, const char* a) {
   static char buffers[BUFFERS][320];
   static unsigned int next;

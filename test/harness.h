@@ -18,6 +18,10 @@
 /* Seconds for slow places: multiplies deadlines under sanitizers and valgrind (env UVFACE_SLOW=n). */
 unsigned int harness_slow(void);
 
+/* True under valgrind (env UVFACE_VALGRIND), which needs descriptors of its own and runs one thread at a time:
+ * tests that limit the one or race the other have nothing to say there. */
+bool harness_under_valgrind(void);
+
 /* A face name of this test process: "t-PID-tag"; valid until the fourth next call. */
 const char* harness_name(const char* tag);
 

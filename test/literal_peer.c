@@ -162,14 +162,12 @@ static bool open_fifos(peer_t* peer) {
 
 static void write_header(const peer_t* peer, uint8_t* base) {
   static const size_t indices[] = {A2E_TAIL_AT, A2E_HEAD_AT, E2A_TAIL_AT, E2A_HEAD_AT};
-  uint64_t magic = MAGIC;
 
   for (size_t i = 0; i < sizeof(indices) / sizeof(indices[0]); i++)
     atomic_store(word_at(base, indices[i]), peer->start_index);
   memcpy(base + CAPACITY_AT, &peer->capacity, 4);
   memcpy(base + SLOT_SIZE_AT, &peer->slot_size, 4);
-  atomic_thread_fence(memory_order_release);
-  memcpy(base, &magic, 8);
+  atomic_store((_Atomic uint64_t*) (void*) base, MAGIC); /* last: it says that the rest is valid */
 }
 
 static int engine_open(peer_t* peer) {

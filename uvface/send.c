@@ -170,7 +170,7 @@ static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, cons
     return uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", call, nbufs);
   if (f->queued.first == NULL) uvface__window_open(f, &f->space);
   if (f->send_timeout_ms != 0) {
-    req->due_ms_ = uv_now(f->ctx->loop) + f->send_timeout_ms;
+    req->due_ms_ = uv_hrtime() / 1000000 + f->send_timeout_ms; /* not uv_now(): it may be a long turn old */
     uvface__at(f, req->due_ms_);
   }
   queue_append(&f->queued, req);
