@@ -525,9 +525,10 @@ END_TEST
 
 static int create_without_descriptors(void* arg) {
   link_t* l = arg;
-  struct rlimit limit = {0, 1024};
+  struct rlimit limit;
   int fd;
 
+  getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = (rlim_t) dup(0);
   close((int) limit.rlim_cur);
   REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
