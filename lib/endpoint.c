@@ -329,7 +329,7 @@ static void release_slots(ndnshm_t* ep, unsigned int n) {
 
 int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max) {
   unsigned char* to = arena;
-  unsigned char* end = to + arena_bytes;
+  unsigned char* end;
   unsigned int npkts = 0;
   int slots, i;
 
@@ -337,6 +337,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
   if (!ep->open) return -ENOTCONN;
   if (ep->peeked_slots != 0) return -EALREADY;
   if (arena_bytes < ep->rx.slot_size) return -ENOBUFS;
+  end = to + arena_bytes;
   slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
   if (slots < 0) return fail_protocol(ep, "tail index");
   for (i = 0; i < slots; i++) {

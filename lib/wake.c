@@ -119,18 +119,26 @@ int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
   return ndnshm__fail(error, -EADDRINUSE, "open %s: a live engine reads it", path);
 }
 
+/* mkfifo, not cut by umask: what umask takes from the owner would keep us from opening it. */
+static int make_private(const char* path) {
+  if (mkfifo(path, 0600) != 0) return -1;
+  if (chmod(path, 0600) == 0) return 0;
+  unlink(path);
+  return -1;
+}
+
 static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
   int err;
 
-  if (mkfifo(path, 0600) == 0) return 0;
+  if (make_private(path) == 0) return 0;
   if (errno != EEXIST) return ndnshm__fail_errno(error, "mkfifo", path);
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
   if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
-  if (mkfifo(path, 0600) == 0) return 0;
+  if (make_private(path) == 0) return 0;
   return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
 }
 
