@@ -152,6 +152,7 @@ static int make_fifos(ndnshm_t* ep, const plan_t* plan, bool is_free) {
 /* The region becomes visible to apps when its magic does: last, when all else is in place. */
 static void publish_header(ndnshm_t* ep) {
   ep->region.header->engine_caps = OWN_CAPS;
+  /* release: pairs with the system call by which an app reads the header as a whole */
   ndnshm__store_release_u64(&ep->region.header->magic, NDNSHM__MAGIC);
 }
 
@@ -219,6 +220,8 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   }
   ndnshm__region_close(&ep->region); /* an app needs the mapping only */
   ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
+  /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
+   * nothing; but a stale flag of the app before us must not outlive them */
   ndnshm__store_release(ep->own_caps, OWN_CAPS);
   ep->open = true;
   return 0;
@@ -272,7 +275,7 @@ uint32_t ndnshm_get_capacity(const ndnshm_t* ep) {
 }
 
 static unsigned int peer_caps(const ndnshm_t* ep) {
-  uint32_t caps = ndnshm__load_relaxed(ep->peer_caps);
+  uint32_t caps = ndnshm__load_relaxed(ep->peer_caps); /* relaxed: one value, loaded once; it orders nothing */
 
   return (caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG ? caps & ~NDNSHM__CAPS_TAG_MASK : 0;
 }
@@ -547,6 +550,8 @@ int ndnshm_wake(ndnshm_t* ep) {
                  ep->is_engine ? ep->names.a2e : ep->names.e2a);
     return NDNSHM_EOF;
   }
+  if (n < 0)
+    return ndnshm__fail(&ep->error, n, "read %s: %s", ep->is_engine ? ep->names.a2e : ep->names.e2a, strerror(-n));
   if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
   return n;
 }
