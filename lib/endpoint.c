@@ -349,6 +349,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
     if (slot.iov_len == 0) continue;
     if (slot.iov_len > (size_t) (end - to)) break;
+    NDNSHM__POINT("read packet");
     pkts[npkts].iov_base = memcpy(to, slot.iov_base, slot.iov_len);
     pkts[npkts++].iov_len = slot.iov_len;
     ep->stats.rx_bytes += slot.iov_len;

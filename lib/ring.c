@@ -69,6 +69,7 @@ unsigned char* ndnshm__tx_slot(const ndnshm__tx_t* tx, unsigned int i) {
 void ndnshm__tx_set_length(const ndnshm__tx_t* tx, unsigned int i, size_t bytes) {
   uint32_t length = (uint32_t) bytes;
 
+  NDNSHM__POINT("store length");
   memcpy(tx_slot_start(tx, i), &length, sizeof(length)); /* a slot need not be aligned */
 }
 
@@ -80,6 +81,7 @@ void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, const struct iovec
   ndnshm__tx_set_length(tx, i, bytes);
   for (unsigned int b = 0; b < nbufs; b++) {
     if (bufs[b].iov_len == 0) continue;
+    NDNSHM__POINT("write packet");
     memcpy(to, bufs[b].iov_base, bufs[b].iov_len);
     to += bufs[b].iov_len;
   }
@@ -126,6 +128,7 @@ int ndnshm__rx_available(ndnshm__rx_t* rx, unsigned int wanted) {
 static uint32_t load_length_once(const unsigned char* slot) {
   uint32_t length;
 
+  NDNSHM__POINT("load length");
   memcpy(&length, slot, sizeof(length));
   __asm__("" : "+r"(length));
   return length;

@@ -43,26 +43,32 @@
 #include <sys/uio.h>
 
 #include "layout.h"
+#include "point.h"
 
 /* The only accesses to words that the peer may touch at the same time. */
 static inline uint32_t ndnshm__load_acquire(const uint32_t* word) {
+  NDNSHM__POINT("load");
   return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_acquire);
 }
 
 static inline uint32_t ndnshm__load_relaxed(const uint32_t* word) {
+  NDNSHM__POINT("load");
   return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_relaxed);
 }
 
 static inline void ndnshm__store_release(uint32_t* word, uint32_t value) {
+  NDNSHM__POINT("store");
   atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_release);
 }
 
 static inline void ndnshm__store_relaxed(uint32_t* word, uint32_t value) {
+  NDNSHM__POINT("store");
   atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_relaxed);
 }
 
 /* For the magic: the last word an engine writes, and what makes the others valid. */
 static inline void ndnshm__store_release_u64(uint64_t* word, uint64_t value) {
+  NDNSHM__POINT("store");
   atomic_store_explicit((_Atomic uint64_t*) word, value, memory_order_release);
 }
 

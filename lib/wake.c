@@ -74,6 +74,7 @@ static bool write_byte_without_sigpipe(int fd) {
 
 static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
   if (ndnshm__load_relaxed(flag) == 0) return false; /* (H) relaxed: ordered by (E) */
+  NDNSHM__POINT("exchange");
   /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
   if (atomic_exchange_explicit((_Atomic uint32_t*) flag, 0, memory_order_relaxed) == 0) return false;
   return wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
