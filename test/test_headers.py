@@ -20,7 +20,7 @@ from tap import Tap
 HEADERS = ("ndnshm.h", "uvface.h")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # A file of lib/ may include its own level and those before it.
-LIB_LEVELS = ("error", "point", "layout", "region", "ring", "wake", "endpoint")
+LIB_LEVELS = ("error", "point", "layout", "region", "ring", "wake", "endpoint", "packets")
 ATOMIC_FILES = {"ring.h", "ring.c", "wake.h", "wake.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)

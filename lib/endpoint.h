@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* endpoint.h: one end of a face: the rings and the wake-up of a role, bound to a region.
+ *
+ *   endpoint.c  life: create, connect, shutdown, and what can be asked
+ *   packets.c   use: receiving, sending, sleeping
+ *
+ * What the rings and the wake-up guarantee is said in ring.h and wake.h. One thread per endpoint at a time. */
+#ifndef NDNSHM_ENDPOINT_H
+#define NDNSHM_ENDPOINT_H
+
+#include "ndnshm.h"
+#include "wake.h"
+
+struct ndnshm_s {
+  /* the hot part */
+  ndnshm__tx_t tx;
+  ndnshm__rx_t rx;
+  ndnshm__wake_t wake;
+  const uint32_t* peer_caps;
+  uint32_t* own_caps;
+  size_t reserved_bytes;      /* of the open reservation; 0 = none */
+  unsigned int peeked_slots;  /* handed out by peek, not released */
+  bool open;
+  ndnshm_stats_t stats;
+  /* the rest */
+  bool is_engine;
+  ndnshm__region_t region;
+  ndnshm__names_t names;
+  ndnshm__error_t error;
+};
+
+/* The bits that the peer announces, loaded once; ep is open. */
+unsigned int ndnshm__peer_caps(const ndnshm_t* ep);
+
+#endif

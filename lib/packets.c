@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* packets.c: an open endpoint at work: receiving, sending, sleeping.
+ *
+ * The hot path: no system call but the byte that wakes a sleeping peer, no allocation; one index store and one
+ * fence a batch. One thread per endpoint at a time. */
+#include <errno.h>
+#include <string.h>
+
+#include "endpoint.h"
+
+/* Copies in an arena start where a TLV decoder likes them. */
+#define PACKET_ALIGN_BYTES 8
+
+/* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
+#define SLOTS_PER_RECEIVE 64
+
+/* --- Receiving -------------------------------------------------------------------------------- */
+
+static int fail_protocol(ndnshm_t* ep, const char* what) {
+  return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
+}
+
+/* Frees n slots, and wakes a producer that said it waits for them (wake.h). Whatever app_caps says: an app
+ * may attach to a full ring just now. */
+static void release_slots(ndnshm_t* ep, unsigned int n) {
+  ndnshm__rx_release(&ep->rx, n);
+  ndnshm__fence();
+  if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
+}
+
+int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max) {
+  unsigned char* to = arena;
+  unsigned char* end;
+  unsigned int npkts = 0;
+  int slots, i;
+
+  if (ep == NULL || arena == NULL || pkts == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->peeked_slots != 0) return -EALREADY;
+  if (arena_bytes < ep->rx.slot_size) return -ENOBUFS;
+  end = to + arena_bytes;
+  slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
+  if (slots < 0) return fail_protocol(ep, "tail index");
+  for (i = 0; i < slots; i++) {
+    struct iovec slot;
+
+    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
+    if (slot.iov_len == 0) continue;
+    if (slot.iov_len > (size_t) (end - to)) break;
+    NDNSHM__POINT("read packet");
+    pkts[npkts].iov_base = memcpy(to, slot.iov_base, slot.iov_len);
+    pkts[npkts++].iov_len = slot.iov_len;
+    ep->stats.rx_bytes += slot.iov_len;
+    slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);
+    to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
+  }
+  if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
+  ep->stats.rx_packets += npkts;
+  release_slots(ep, (unsigned int) i);
+  return (int) npkts;
+}
+
+int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned int max) {
+  unsigned int npkts = 0;
+  size_t bytes = 0;
+  int slots, i;
+
+  if (ep == NULL || pkts == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->peeked_slots != 0) return -EALREADY;
+  slots = ndnshm__rx_available(&ep->rx, max < SLOTS_PER_RECEIVE ? max : SLOTS_PER_RECEIVE);
+  if (slots < 0) return fail_protocol(ep, "tail index");
+  for (i = 0; i < slots; i++) {
+    struct iovec slot;
+
+    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
+    if (slot.iov_len == 0) continue;
+    if (npkts > 0 && slot.iov_len > max_bytes - bytes) break;
+    pkts[npkts++] = slot;
+    bytes += slot.iov_len;
+    if (bytes >= max_bytes) {
+      i++;
+      break;
+    }
+  }
+  if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
+  ep->stats.rx_packets += npkts;
+  ep->stats.rx_bytes += bytes;
+  ep->peeked_slots = (unsigned int) i;
+  if (npkts == 0) ndnshm_release(ep);
+  return (int) npkts;
+}
+
+void ndnshm_release(ndnshm_t* ep) {
+  unsigned int n;
+
+  if (ep == NULL || ep->peeked_slots == 0) return;
+  n = ep->peeked_slots;
+  ep->peeked_slots = 0;
+  if (ep->open) release_slots(ep, n);
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+/* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). */
+static void publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
+  ndnshm__tx_publish(&ep->tx, n);
+  ep->stats.tx_packets += n;
+  ep->stats.tx_bytes += bytes;
+  ndnshm__fence();
+  if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;
+}
+
+static int sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit, size_t* ret_bytes) {
+  size_t bytes = 0;
+
+  for (unsigned int b = 0; b < nbufs; b++) {
+    if (bufs[b].iov_len > limit - bytes) return -EMSGSIZE;
+    bytes += bufs[b].iov_len;
+  }
+  if (bytes == 0) return -EINVAL;
+  *ret_bytes = bytes;
+  return 0;
+}
+
+/* Free slots for at most `wanted` packets, or why there is none. */
+static int room_for(ndnshm_t* ep, unsigned int wanted) {
+  int room;
+
+  if (ep->reserved_bytes != 0) return -EAGAIN;
+  room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
+  if (room > 0) return room;
+  if (room < 0) return fail_protocol(ep, "head index");
+  ep->stats.tx_full++;
+  return -EAGAIN;
+}
+
+int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) {
+  size_t bytes;
+  int err;
+
+  if (ep == NULL || bufs == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if ((err = sum_pieces(bufs, nbufs, ep->tx.slot_size, &bytes)) < 0) return err;
+  if ((err = room_for(ep, 1)) < 0) return err;
+  ndnshm__tx_write(&ep->tx, 0, bufs, nbufs, bytes);
+  publish_slots(ep, 1, bytes);
+  return (int) bytes;
+}
+
+int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts) {
+  size_t bytes = 0;
+  int room;
+
+  if (ep == NULL || pkts == NULL || npkts == 0) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  for (unsigned int p = 0; p < npkts; p++) {
+    if (pkts[p].iov_len == 0) return -EINVAL;
+    if (pkts[p].iov_len > ep->tx.slot_size) return -EMSGSIZE;
+  }
+  if ((room = room_for(ep, npkts)) < 0) return room;
+  for (unsigned int p = 0; p < (unsigned int) room; p++) {
+    ndnshm__tx_write(&ep->tx, p, &pkts[p], 1, pkts[p].iov_len);
+    bytes += pkts[p].iov_len;
+  }
+  publish_slots(ep, (unsigned int) room, bytes);
+  return room;
+}
+
+int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot) {
+  int err;
+
+  if (ep == NULL || ret_slot == NULL || len == 0) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->reserved_bytes != 0) return -EALREADY;
+  if (len > ep->tx.slot_size) return -EMSGSIZE;
+  if ((err = room_for(ep, 1)) < 0) return err;
+  ep->reserved_bytes = len;
+  ret_slot->iov_base = ndnshm__tx_slot(&ep->tx, 0);
+  ret_slot->iov_len = len;
+  return 0;
+}
+
+int ndnshm_commit(ndnshm_t* ep, size_t len) {
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->reserved_bytes == 0) return -EINVAL;
+  if (len > ep->reserved_bytes) return -EMSGSIZE;
+  ep->reserved_bytes = 0;
+  if (len == 0) return 0;
+  ndnshm__tx_set_length(&ep->tx, 0, len);
+  publish_slots(ep, 1, len);
+  return 0;
+}
+
+/* --- Sleeping --------------------------------------------------------------------------------- */
+
+unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = 0;
+
+  if (ep == NULL || !ep->open) return 0;
+  if ((what & NDNSHM_PACKETS) != 0 && ndnshm__rx_ready(&ep->rx)) ready |= NDNSHM_PACKETS;
+  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx))
+    ready |= NDNSHM_SPACE;
+  return ready;
+}
+
+unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what) {
+  if (ep == NULL || !ep->open) return 0;
+  if ((ndnshm__peer_caps(ep) & NDNSHM_CAP_SPACE) == 0) what &= ~(unsigned int) NDNSHM_SPACE;
+  if ((what & NDNSHM_PACKETS) != 0) ndnshm__wake_announce_parked(&ep->wake);
+  if ((what & NDNSHM_SPACE) != 0) ndnshm__wake_announce_waiting(&ep->wake);
+  return what;
+}
+
+void ndnshm_fence(void) {
+  ndnshm__fence();
+}
+
+unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = ndnshm_ready(ep, what);
+
+  if (ready != 0)
+    ndnshm_unpark(ep);
+  else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
+    ep->stats.parks++;
+  return ready;
+}
+
+unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what) {
+  ndnshm_announce(ep, what);
+  ndnshm_fence();
+  return ndnshm_confirm(ep, what);
+}
+
+void ndnshm_unpark(ndnshm_t* ep) {
+  if (ep != NULL && ep->open) ndnshm__wake_withdraw(&ep->wake);
+}
+
+int ndnshm_wake(ndnshm_t* ep) {
+  int n;
+
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  ndnshm__wake_withdraw(&ep->wake);
+  n = ndnshm__wake_drain(&ep->wake);
+  if (n == -EPIPE) {
+    ndnshm__fail(&ep->error, NDNSHM_EOF, "read %s: end of file, the peer is gone",
+                 ep->is_engine ? ep->names.a2e : ep->names.e2a);
+    return NDNSHM_EOF;
+  }
+  if (n < 0)
+    return ndnshm__fail(&ep->error, n, "read %s: %s", ep->is_engine ? ep->names.a2e : ep->names.e2a, strerror(-n));
+  if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
+  return n;
+}
