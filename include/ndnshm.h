@@ -7,7 +7,8 @@
  * Does not guarantee: any use from two threads at once (an endpoint belongs to one thread at a time;
  * different endpoints are independent), nor delivery to a peer that does not read.
  *
- * Nothing here blocks, needs a second thread, installs a signal handler or calls exit. Needs libc only.
+ * Nothing here blocks, needs a second thread, calls exit, or installs a signal handler unless asked to
+ * (NDNSHM_SIGBUS_GUARD). Needs libc only.
  * Every function that can fail returns 0 or a count on success and a negative errno value (-EINVAL ...)
  * or NDNSHM_EOF on failure; ndnshm_errmsg() says which call failed on what, and why.
  * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
@@ -46,9 +47,17 @@ typedef struct ndnshm_options_s {
   uid_t uid;          /* engine: owner of region and FIFOs; app: the engine's user, to be trusted beside
                          root and this process's own; (uid_t) -1 = leave, or nobody else */
   gid_t gid;          /* group of region and FIFOs; (gid_t) -1 = leave */
+  unsigned int flags; /* both: NDNSHM_SIGBUS_GUARD */
 } ndnshm_options_t;
 
-#define NDNSHM_OPTIONS_INIT {sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1}
+#define NDNSHM_OPTIONS_INIT {sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0}
+
+enum {
+  /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
+   * Installs a handler for SIGBUS, once for the process; it passes on what is not ours to the handler that
+   * stood before. Who installs another one later must pass on to this one. (docs/security.rst) */
+  NDNSHM_SIGBUS_GUARD = 1
+};
 
 /* Counters since create or connect. */
 typedef struct ndnshm_stats_s {
@@ -60,6 +69,7 @@ typedef struct ndnshm_stats_s {
   uint64_t wakeups_received; /* bytes drained from our FIFO */
   uint64_t parks;            /* times this end went to sleep on an empty ring */
   uint64_t tx_full;          /* times a packet found the ring full */
+  uint32_t sealed;           /* engine: 1 = the region is append-only, nobody can truncate it any more */
 } ndnshm_stats_t;
 
 /* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */
@@ -140,8 +150,9 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
  * arena, arena_bytes: private memory that the copies go to, at least ndnshm_get_mtu() bytes.
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
- * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -ENOBUFS (arena smaller
- * than the MTU), -ENOTCONN, -EINVAL, -EALREADY (packets are peeked at). */
+ * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region was pulled
+ * away under the guard), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL, -EALREADY (packets are
+ * peeked at). */
 NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[],
                               unsigned int max);
 
@@ -159,7 +170,7 @@ NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
 /* Gathers nbufs pieces into one packet, publishes it, wakes the peer if it sleeps.
  * The bytes are copied before the call returns. Returns their number.
  * Errors: -EAGAIN (ring full, or a reservation is open), -EMSGSIZE (larger than the MTU), -EINVAL (no
- * byte at all), -EPROTO (the peer's index is impossible), -ENOTCONN. */
+ * byte at all), -EPROTO (the peer's index is impossible), -EIO (the region was pulled away), -ENOTCONN. */
 NDNSHM_EXTERN int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs);
 
 /* Sends npkts packets, one per element, as many as find room, published with one store and one fence.
@@ -204,6 +215,13 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
  * Returns the bytes drained (0 to 4096), or NDNSHM_EOF: the peer is gone; stop polling the descriptor,
  * take what is left in the ring. Call it on readability only (Design 3). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
+
+/* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
+ * (Hardening 8, 9, 15 in docs/security.rst). An engine seals its region here, or when it wakes
+ * or parks, once an app is there.
+ * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
+ * Errors: -EIO (the region was truncated), -EPROTO (its header was wiped), -ENOTCONN, -EINVAL. */
+NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 
 /* --- Looking from outside --------------------------------------------------------------------- */
 

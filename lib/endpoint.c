@@ -37,7 +37,13 @@ static int check_options(ndnshm_t* ep, const ndnshm_options_t* options) {
   if (options->size != sizeof(*options))
     return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)",
                         options->size, sizeof(*options));
+  if ((options->flags & ~(unsigned int) NDNSHM_SIGBUS_GUARD) != 0)
+    return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", options->flags);
   return 0;
+}
+
+static int guard_if_asked(ndnshm_t* ep, const ndnshm_options_t* options) {
+  return (options->flags & NDNSHM_SIGBUS_GUARD) != 0 ? ndnshm__region_guard(&ep->region, &ep->error) : 0;
 }
 
 /* Rights and geometry of what is to be created, checked before anything is touched. */
@@ -144,7 +150,9 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   if ((err = take_region(ep, &plan, &is_free)) < 0) return err;
   ep->is_engine = true;
-  err = make_fifos(ep, &plan, is_free);
+  ep->is_attached = false;
+  err = guard_if_asked(ep, options);
+  if (err == 0) err = make_fifos(ep, &plan, is_free);
   if (err == 0) err = bind_rings(ep);
   if (err < 0) {
     ndnshm_shutdown(ep);
@@ -185,7 +193,8 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   err = ndnshm__region_attach(&ep->region, ep->names.shm, options->uid, &ep->error);
   if (err < 0) return err;
   ep->is_engine = false;
-  err = bind_rings(ep);
+  err = guard_if_asked(ep, options);
+  if (err == 0) err = bind_rings(ep);
   if (err == 0) err = open_fifos(ep, options->uid);
   if (err < 0) {
     ndnshm_shutdown(ep);
@@ -206,9 +215,16 @@ static void close_fd(int* fd) {
   *fd = -1;
 }
 
+/* The seal waits for the app because the app must open the region for writing, and find its name. */
+void ndnshm__note_attached(ndnshm_t* ep) {
+  if (!ep->open || !ep->is_engine || ep->is_attached) return;
+  ep->is_attached = true;
+  ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
+}
+
 void ndnshm_shutdown(ndnshm_t* ep) {
   if (ep == NULL) return;
-  if (ep->open) {
+  if (ep->open && !ndnshm__region_check(&ep->region)) {
     ndnshm__wake_withdraw(&ep->wake);
     if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
   }
@@ -228,6 +244,44 @@ void ndnshm_free(ndnshm_t* ep) {
   ndnshm_shutdown(ep);
   ndnshm__region_unmap(&ep->region);
   free(ep);
+}
+
+/* --- Watching ------------------------------------------------------------------------------------ */
+
+int ndnshm__fail_pulled(ndnshm_t* ep) {
+  return ndnshm__fail(&ep->error, -EIO, "region %s: its memory was pulled away (truncated?)", ep->names.shm);
+}
+
+static int check_magic(ndnshm_t* ep) {
+  /* acquire: nothing to pair with, the word never changes while the peer is sane; once, then compared */
+  uint64_t magic = ndnshm__load_acquire_u64(&ep->region.header->magic);
+
+  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep);
+  if (magic == NDNSHM__MAGIC) return 0;
+  return ndnshm__fail(&ep->error, -EPROTO, "header %s: wiped, magic is %#llx", ep->names.shm,
+                      (unsigned long long) magic);
+}
+
+/* An engine whose FIFO has no writer reads end of file; that is no death before anybody was there. */
+static int look_for_app(ndnshm_t* ep) {
+  int n;
+
+  if (!ep->is_engine || ep->is_attached) return 0;
+  n = ndnshm__wake_drain(&ep->wake);
+  if (n >= 0) ndnshm__note_attached(ep);
+  if (n <= 0) return 0;
+  ep->stats.wakeups_received += (uint64_t) n;
+  return n;
+}
+
+int ndnshm_probe(ndnshm_t* ep) {
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ndnshm__region_check(&ep->region)) return ndnshm__fail_pulled(ep);
+  err = check_magic(ep);
+  return err < 0 ? err : look_for_app(ep);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------- */

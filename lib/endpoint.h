@@ -24,6 +24,7 @@ struct ndnshm_s {
   ndnshm_stats_t stats;
   /* the rest */
   bool is_engine;
+  bool is_attached; /* engine: an app is there, or was */
   ndnshm__region_t region;
   ndnshm__names_t names;
   ndnshm__error_t error;
@@ -31,5 +32,11 @@ struct ndnshm_s {
 
 /* The bits that the peer announces, loaded once; ep is open. */
 unsigned int ndnshm__peer_caps(const ndnshm_t* ep);
+
+/* Engine: an app is there. What must wait for that is done now, once. */
+void ndnshm__note_attached(ndnshm_t* ep);
+
+/* The error of an endpoint whose region was pulled away. */
+int ndnshm__fail_pulled(ndnshm_t* ep);
 
 #endif

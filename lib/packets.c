@@ -17,6 +17,7 @@
 /* --- Receiving -------------------------------------------------------------------------------- */
 
 static int fail_protocol(ndnshm_t* ep, const char* what) {
+  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* the nonsense is our zeros */
   return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
 }
 
@@ -54,6 +55,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
+  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
   release_slots(ep, (unsigned int) i);
@@ -83,6 +85,7 @@ int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned in
       break;
     }
   }
+  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
   ep->stats.rx_bytes += bytes;
@@ -102,13 +105,14 @@ void ndnshm_release(ndnshm_t* ep) {
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-/* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). */
-static void publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
+/* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). Errors: -EIO. */
+static int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
   ndnshm__fence();
   if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;
+  return ndnshm__region_is_pulled(&ep->region) ? ndnshm__fail_pulled(ep) : 0;
 }
 
 static int sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit, size_t* ret_bytes) {
@@ -131,6 +135,7 @@ static int room_for(ndnshm_t* ep, unsigned int wanted) {
   room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
   if (room > 0) return room;
   if (room < 0) return fail_protocol(ep, "head index");
+  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep);
   ep->stats.tx_full++;
   return -EAGAIN;
 }
@@ -144,13 +149,13 @@ int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) {
   if ((err = sum_pieces(bufs, nbufs, ep->tx.slot_size, &bytes)) < 0) return err;
   if ((err = room_for(ep, 1)) < 0) return err;
   ndnshm__tx_write(&ep->tx, 0, bufs, nbufs, bytes);
-  publish_slots(ep, 1, bytes);
-  return (int) bytes;
+  err = publish_slots(ep, 1, bytes);
+  return err < 0 ? err : (int) bytes;
 }
 
 int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts) {
   size_t bytes = 0;
-  int room;
+  int room, err;
 
   if (ep == NULL || pkts == NULL || npkts == 0) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
@@ -163,8 +168,8 @@ int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkt
     ndnshm__tx_write(&ep->tx, p, &pkts[p], 1, pkts[p].iov_len);
     bytes += pkts[p].iov_len;
   }
-  publish_slots(ep, (unsigned int) room, bytes);
-  return room;
+  err = publish_slots(ep, (unsigned int) room, bytes);
+  return err < 0 ? err : room;
 }
 
 int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot) {
@@ -189,8 +194,7 @@ int ndnshm_commit(ndnshm_t* ep, size_t len) {
   ep->reserved_bytes = 0;
   if (len == 0) return 0;
   ndnshm__tx_set_length(&ep->tx, 0, len);
-  publish_slots(ep, 1, len);
-  return 0;
+  return publish_slots(ep, 1, len);
 }
 
 /* --- Sleeping --------------------------------------------------------------------------------- */
@@ -220,6 +224,8 @@ void ndnshm_fence(void) {
 unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
   unsigned int ready = ndnshm_ready(ep, what);
 
+  if (ep != NULL && ndnshm__region_is_pulled(&ep->region)) ready = what; /* receiving or sending tells why */
+  if (ep != NULL && ep->stats.rx_packets != 0) ndnshm__note_attached(ep); /* here, not for each packet */
   if (ready != 0)
     ndnshm_unpark(ep);
   else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
@@ -251,6 +257,7 @@ int ndnshm_wake(ndnshm_t* ep) {
   }
   if (n < 0)
     return ndnshm__fail(&ep->error, n, "read %s: %s", ep->is_engine ? ep->names.a2e : ep->names.e2a, strerror(-n));
+  ndnshm__note_attached(ep);
   if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
   return n;
 }

@@ -11,9 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
 
 static bool name_is_clean(const char* name) {
   static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -281,12 +285,47 @@ void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name)
   if (is_named(region, shm_name)) shm_unlink(shm_name);
 }
 
+int ndnshm__region_guard(ndnshm__region_t* region, ndnshm__error_t* error) {
+  int err = ndnshm__guard_add(region->header, region->geometry.region_bytes, &region->guard);
+
+  if (err < 0) return ndnshm__fail(error, err, "guarding against SIGBUS: %s", strerror(-err));
+  return 0;
+}
+
+bool ndnshm__region_check(ndnshm__region_t* region) {
+  struct stat st;
+
+  if (ndnshm__region_is_pulled(region)) return true;
+  if (region->fd < 0 || fstat(region->fd, &st) != 0) return false;
+  if ((uint64_t) st.st_size >= region->geometry.region_bytes) return false;
+  return region->is_gone = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
+}
+
+bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
+#if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)
+  int open_flags, sealed_flags;
+
+  if (ioctl(region->fd, FS_IOC_GETFLAGS, &open_flags) != 0) return false;
+  sealed_flags = open_flags | FS_APPEND_FL;
+  if (ioctl(region->fd, FS_IOC_SETFLAGS, &sealed_flags) != 0) return false; /* tried before the name goes */
+  if (ioctl(region->fd, FS_IOC_SETFLAGS, &open_flags) != 0) return true;
+  ndnshm__region_unlink(region, shm_name);
+  return ioctl(region->fd, FS_IOC_SETFLAGS, &sealed_flags) == 0;
+#else
+  (void) region;
+  (void) shm_name;
+  return false;
+#endif
+}
+
 void ndnshm__region_close(ndnshm__region_t* region) {
   if (region->fd >= 0) close(region->fd);
   region->fd = -1;
 }
 
 void ndnshm__region_unmap(ndnshm__region_t* region) {
+  ndnshm__guard_remove(region->guard);
+  region->guard = NULL;
   if (region->header != NULL) munmap(region->header, region->geometry.region_bytes);
   region->header = NULL;
 }

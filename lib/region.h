@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "error.h"
+#include "guard.h"
 #include "layout.h"
 
 #define NDNSHM__NAME_MAX 200
@@ -34,6 +35,8 @@ typedef struct ndnshm__region_s {
   int fd;                   /* -1 = closed; an engine's carries the lock that says it is alive */
   ndnshm__header_t* header; /* the mapping; NULL = none */
   ndnshm__geometry_t geometry;
+  ndnshm__guard_t* guard;   /* NULL = none */
+  bool is_gone;             /* the file was found too short: the mapping is private zeros by now */
 } ndnshm__region_t;
 
 /* Derives the names. Errors: -EINVAL (NULL, empty, a character outside [A-Za-z0-9._-], a leading dot),
@@ -76,6 +79,23 @@ typedef struct ndnshm__stale_s {
  * a live engine. Errors: -EADDRINUSE. */
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error);
+
+/* Puts the mapping under guard (guard.h). Errors: -ENOMEM, those of sigaction. */
+int ndnshm__region_guard(ndnshm__region_t* region, ndnshm__error_t* error);
+
+/* True once memory was missing under the mapping, which then is private zeros. Costs two loads. */
+static inline bool ndnshm__region_is_pulled(const ndnshm__region_t* region) {
+  return region->is_gone || (region->guard != NULL && ndnshm__guard_has_tripped(region->guard));
+}
+
+/* The same, for who is about to touch the region and can afford a system call: an engine, which still has the
+ * descriptor, finds a file that is too short before it faults, and needs no guard for it. */
+bool ndnshm__region_check(ndnshm__region_t* region);
+
+/* Makes the file append-only, which no attached app undoes: nobody can truncate it or punch holes from then on, nor
+ * open it for writing, and what is mapped goes on as before. The name goes first, for an append-only file cannot
+ * be removed. False where the kernel refuses (no CAP_LINUX_IMMUTABLE, a file system without flags). */
+bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name);
 
 /* Removes the name if it still names this region. */
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name);

@@ -67,6 +67,11 @@ static inline void ndnshm__store_relaxed(uint32_t* word, uint32_t value) {
 }
 
 /* For the magic: the last word an engine writes, and what makes the others valid. */
+static inline uint64_t ndnshm__load_acquire_u64(const uint64_t* word) {
+  NDNSHM__POINT("load");
+  return atomic_load_explicit((const _Atomic uint64_t*) word, memory_order_acquire);
+}
+
 static inline void ndnshm__store_release_u64(uint64_t* word, uint64_t value) {
   NDNSHM__POINT("store");
   atomic_store_explicit((_Atomic uint64_t*) word, value, memory_order_release);

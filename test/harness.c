@@ -23,6 +23,18 @@
 
 static int fds_before;
 
+/* The sanitizers ask for this: some tests are about who handles SIGBUS. */
+const char* __asan_default_options(void);
+const char* __tsan_default_options(void);
+
+const char* __asan_default_options(void) {
+  return "handle_sigbus=0";
+}
+
+const char* __tsan_default_options(void) {
+  return "handle_sigbus=0";
+}
+
 unsigned int harness_slow(void) {
   const char* slow = getenv("UVFACE_SLOW");
 

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* guard.c: the SIGBUS handler of guard.h and the list that it reads.
+ *
+ * The handler may run in one thread while another adds or removes: entries are never freed, only used again, and
+ * are published by their base. A fault is always in a mapping that belongs to the faulting thread, so the entry
+ * that matters does not change under the handler; of the others it may see anything but must not be misled. */
+#include "guard.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+struct ndnshm__guard_s {
+  ndnshm__guard_t* next;       /* fixed before the entry is in the list */
+  _Atomic uintptr_t base;      /* 0 = not in use */
+  _Atomic size_t bytes;
+  volatile sig_atomic_t tripped; /* written by the handler in the thread that reads it */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who add and remove */
+static _Atomic(ndnshm__guard_t*) guards;
+static struct sigaction before_us;
+static bool is_installed;
+
+bool ndnshm__replace_by_zeros(void* base, size_t bytes) {
+  return mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+         base;
+}
+
+static bool covers(ndnshm__guard_t* guard, uintptr_t address) {
+  /* acquire: pairs with the release in ndnshm__guard_add(); the bytes are of this base ... */
+  uintptr_t base = atomic_load_explicit(&guard->base, memory_order_acquire);
+  /* ... unless the entry changed hands since, which the second look at the base, behind this acquire, tells */
+  size_t bytes = atomic_load_explicit(&guard->bytes, memory_order_acquire);
+
+  return base != 0 && address - base < bytes && atomic_load_explicit(&guard->base, memory_order_relaxed) == base;
+}
+
+static bool catch_fault(const void* where) {
+  uintptr_t address = (uintptr_t) where;
+  /* acquire: pairs with the release by which an entry enters the list */
+  ndnshm__guard_t* guard = atomic_load_explicit(&guards, memory_order_acquire);
+
+  while (guard != NULL && !covers(guard, address)) guard = guard->next;
+  if (guard == NULL) return false;
+  if (!ndnshm__replace_by_zeros((void*) atomic_load_explicit(&guard->base, memory_order_relaxed),
+                                atomic_load_explicit(&guard->bytes, memory_order_relaxed)))
+    return false;
+  guard->tripped = 1;
+  return true;
+}
+
+/* As if we had never been there. */
+static void pass_on(int signal_number, siginfo_t* info, void* context) {
+  static const struct sigaction by_default = {.sa_handler = SIG_DFL};
+  bool is_fault = info->si_code > 0; /* else somebody's kill() */
+
+  if ((before_us.sa_flags & SA_SIGINFO) != 0) {
+    before_us.sa_sigaction(signal_number, info, context);
+  } else if (before_us.sa_handler == SIG_DFL || (before_us.sa_handler == SIG_IGN && is_fault)) {
+    sigaction(signal_number, &by_default, NULL); /* a fault comes again at once, where it belongs */
+    if (!is_fault) raise(signal_number);
+  } else if (before_us.sa_handler != SIG_IGN) {
+    before_us.sa_handler(signal_number);
+  }
+}
+
+static void on_sigbus(int signal_number, siginfo_t* info, void* context) {
+  int saved_errno = errno;
+
+  if (info->si_code <= 0 || !catch_fault(info->si_addr)) pass_on(signal_number, info, context);
+  errno = saved_errno;
+}
+
+static int install(void) {
+  struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+
+  if (is_installed) return 0;
+  sigemptyset(&ours.sa_mask);
+  if (sigaction(SIGBUS, NULL, &before_us) != 0) return -errno; /* known before the first signal can come */
+  if (sigaction(SIGBUS, &ours, NULL) != 0) return -errno;
+  is_installed = true;
+  return 0;
+}
+
+static ndnshm__guard_t* unused_entry(void) {
+  ndnshm__guard_t* first = atomic_load_explicit(&guards, memory_order_relaxed); /* relaxed: under the lock */
+  ndnshm__guard_t* guard = first;
+
+  while (guard != NULL && atomic_load_explicit(&guard->base, memory_order_relaxed) != 0) guard = guard->next;
+  if (guard != NULL) return guard;
+  guard = calloc(1, sizeof(*guard));
+  if (guard == NULL) return NULL;
+  guard->next = first;
+  atomic_store_explicit(&guards, guard, memory_order_release); /* release: `next` comes first */
+  return guard;
+}
+
+int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
+  ndnshm__guard_t* guard = NULL;
+  int err;
+
+  pthread_mutex_lock(&lock);
+  err = install();
+  if (err == 0 && (guard = unused_entry()) == NULL) err = -ENOMEM;
+  if (err == 0) {
+    guard->tripped = 0;
+    /* release: no look that sees these bytes can still see the base of who had the entry before */
+    atomic_store_explicit(&guard->bytes, bytes, memory_order_release);
+    atomic_store_explicit(&guard->base, (uintptr_t) base, memory_order_release); /* release: after bytes */
+    *ret_guard = guard;
+  }
+  pthread_mutex_unlock(&lock);
+  return err;
+}
+
+void ndnshm__guard_remove(ndnshm__guard_t* guard) {
+  if (guard == NULL) return;
+  pthread_mutex_lock(&lock);
+  atomic_store_explicit(&guard->base, 0, memory_order_relaxed); /* relaxed: the lock orders it for who adds */
+  pthread_mutex_unlock(&lock);
+}
+
+bool ndnshm__guard_has_tripped(const ndnshm__guard_t* guard) {
+  return guard != NULL && guard->tripped != 0;
+}

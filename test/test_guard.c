@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* test_guard.c: the SIGBUS handler of lib/guard.h, with the application's own handlers before and after it, in
+ * several threads, and what it must not swallow. Files of its own stand for regions. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guard.h"
+#include "harness.h"
+
+#define BYTES (16 * 4096)
+
+/* A mapping without memory behind it: touching it is a bus error. */
+static volatile char* map_nothing(void) {
+  int fd = memfd_create("nothing", MFD_CLOEXEC);
+  void* base;
+
+  ck_assert_int_ge(fd, 0);
+  base = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  ck_assert_ptr_ne(base, MAP_FAILED);
+  close(fd);
+  return base;
+}
+
+static void unmap(volatile char* base) {
+  munmap((void*) (uintptr_t) base, BYTES);
+}
+
+static ndnshm__guard_t* guard_of(volatile char* base) {
+  ndnshm__guard_t* guard;
+
+  ck_assert_int_eq(ndnshm__guard_add((void*) (uintptr_t) base, BYTES, &guard), 0);
+  return guard;
+}
+
+START_TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
+  volatile char* lost = map_nothing();
+  volatile char* other = map_nothing();
+  ndnshm__guard_t* guard = guard_of(lost);
+  ndnshm__guard_t* other_guard = guard_of(other);
+
+  ck_assert(!ndnshm__guard_has_tripped(guard));
+  ck_assert_int_eq(lost[BYTES - 1], 0);
+  ck_assert(ndnshm__guard_has_tripped(guard));
+  lost[0] = 'x';
+  ck_assert_int_eq(lost[0], 'x');
+  ck_assert(!ndnshm__guard_has_tripped(other_guard));
+  other[5000] = 'y';
+  ck_assert(ndnshm__guard_has_tripped(other_guard));
+  ndnshm__guard_remove(guard);
+  ndnshm__guard_remove(other_guard);
+  unmap(lost);
+  unmap(other);
+}
+END_TEST
+
+START_TEST(removed_guard_is_used_again_untripped) {
+  volatile char* lost = map_nothing();
+  ndnshm__guard_t* guard = guard_of(lost);
+  ndnshm__guard_t* again;
+
+  lost[0] = 'x';
+  ndnshm__guard_remove(guard);
+  ndnshm__guard_remove(NULL);
+  ck_assert(!ndnshm__guard_has_tripped(NULL));
+  unmap(lost);
+  lost = map_nothing();
+  again = guard_of(lost);
+  ck_assert_ptr_eq(again, guard);
+  ck_assert(!ndnshm__guard_has_tripped(again));
+  lost[0] = 'x';
+  ck_assert(ndnshm__guard_has_tripped(again));
+  ndnshm__guard_remove(again);
+  unmap(lost);
+}
+END_TEST
+
+/* --- Other handlers --------------------------------------------------------------------------- */
+
+static sigjmp_buf escape;
+static volatile sig_atomic_t application_saw, application_was_told_where;
+static struct sigaction application_found;
+
+static void leap_out(int signal_number) {
+  application_saw = signal_number;
+  siglongjmp(escape, 1);
+}
+
+static void leap_out_with_info(int signal_number, siginfo_t* info, void* context) {
+  (void) context;
+  application_was_told_where = info->si_addr != NULL;
+  leap_out(signal_number);
+}
+
+static void count_and_pass_on(int signal_number, siginfo_t* info, void* context) {
+  application_saw++;
+  application_found.sa_sigaction(signal_number, info, context);
+}
+
+/* Touches what nobody guards; the application's handler must be the one that sees it. */
+static void expect_application_sees_fault(void) {
+  volatile char* foreign = map_nothing();
+
+  application_saw = 0;
+  if (sigsetjmp(escape, 1) == 0) foreign[0] = 'x';
+  ck_assert_int_eq(application_saw, SIGBUS);
+  unmap(foreign);
+}
+
+START_TEST(handler_that_stood_before_gets_what_is_not_ours) {
+  struct sigaction action = {.sa_handler = leap_out};
+  volatile char* lost = map_nothing();
+  ndnshm__guard_t* guard;
+
+  if (_i == 1) {
+    action.sa_sigaction = leap_out_with_info;
+    action.sa_flags = SA_SIGINFO;
+  }
+  sigaction(SIGBUS, &action, NULL);
+  guard = guard_of(lost);
+  expect_application_sees_fault();
+  ck_assert_int_eq(application_was_told_where, _i);
+  application_saw = 0;
+  lost[0] = 'x';
+  ck_assert(ndnshm__guard_has_tripped(guard));
+  ck_assert_int_eq(application_saw, 0);
+  ndnshm__guard_remove(guard);
+  expect_application_sees_fault();
+  unmap(lost);
+}
+END_TEST
+
+START_TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
+  struct sigaction action = {.sa_sigaction = count_and_pass_on, .sa_flags = SA_SIGINFO};
+  volatile char* lost = map_nothing();
+  ndnshm__guard_t* guard = guard_of(lost);
+
+  application_saw = 0;
+  sigaction(SIGBUS, &action, &application_found);
+  lost[0] = 'x';
+  ck_assert_int_eq(application_saw, 1);
+  ck_assert(ndnshm__guard_has_tripped(guard));
+  ndnshm__guard_remove(guard);
+  unmap(lost);
+}
+END_TEST
+
+static void no_core(void) {
+  static const struct rlimit none = {0, 0};
+
+  setrlimit(RLIMIT_CORE, &none);
+}
+
+static int touch_unguarded(void* arg) {
+  volatile char* lost = map_nothing();
+  volatile char* foreign = map_nothing();
+
+  (void) arg;
+  no_core();
+  guard_of(lost);
+  foreign[0] = 'x';
+  return 0;
+}
+
+static int killed_from_outside(void* arg) {
+  no_core();
+  if (arg != NULL) signal(SIGBUS, SIG_IGN);
+  guard_of(map_nothing());
+  kill(getpid(), SIGBUS);
+  return 0;
+}
+
+START_TEST(without_a_handler_a_foreign_fault_still_kills) {
+  int status = harness_wait(harness_fork(touch_unguarded, NULL), 5000);
+
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+END_TEST
+
+START_TEST(a_signal_sent_by_somebody_does_what_it_did) {
+  int status = harness_wait(harness_fork(killed_from_outside, NULL), 5000);
+
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+  status = harness_wait(harness_fork(killed_from_outside, "ignoring it"), 5000);
+  ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+END_TEST
+
+/* --- Threads ---------------------------------------------------------------------------------- */
+
+#define THREADS 8
+#define FACES_PER_THREAD 64
+
+/* Guards, loses and gives back mappings beside others that do the same. */
+static void* lose_many(void* arg) {
+  int* lost = arg;
+
+  for (int round = 0; round < FACES_PER_THREAD; round++) {
+    volatile char* base = map_nothing();
+    ndnshm__guard_t* guard = guard_of(base);
+
+    base[(round * 4096) % BYTES] = 'x';
+    *lost += ndnshm__guard_has_tripped(guard) && base[(round * 4096) % BYTES] == 'x';
+    ndnshm__guard_remove(guard);
+    unmap(base);
+  }
+  return NULL;
+}
+
+START_TEST(guards_of_many_threads_do_not_disturb_each_other) {
+  pthread_t threads[THREADS];
+  int lost[THREADS] = {0};
+
+  for (int t = 0; t < THREADS; t++) ck_assert_int_eq(pthread_create(&threads[t], NULL, lose_many, &lost[t]), 0);
+  for (int t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
+  for (int t = 0; t < THREADS; t++) ck_assert_int_eq(lost[t], FACES_PER_THREAD);
+}
+END_TEST
+
+int main(void) {
+  Suite* suite = suite_create("guard");
+  TCase* t = harness_tcase(suite, "guard");
+
+  tcase_add_test(t, fault_under_guard_reads_zeros_and_writes_harmlessly);
+  tcase_add_test(t, removed_guard_is_used_again_untripped);
+  tcase_add_loop_test(t, handler_that_stood_before_gets_what_is_not_ours, 0, 2);
+  tcase_add_test(t, handler_that_comes_later_and_passes_on_keeps_the_guard);
+  tcase_add_test(t, without_a_handler_a_foreign_fault_still_kills);
+  tcase_add_test(t, a_signal_sent_by_somebody_does_what_it_did);
+  tcase_add_test(t, guards_of_many_threads_do_not_disturb_each_other);
+  return harness_main(suite);
+}
