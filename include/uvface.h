@@ -75,7 +75,9 @@ struct uvface_send_s {
 
 enum {
   UVFACE_RECV_BORROW = 1,  /* hand out the slots themselves; only for peers that are trusted */
-  UVFACE_SIGBUS_GUARD = 2  /* survive a region that is truncated under us: that face gets UV_EIO */
+  UVFACE_SIGBUS_GUARD = 2  /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
+                              handler for SIGBUS, once for the process, which passes on what is not ours
+                              to the one that stood before; one that comes later must pass on to it */
 };
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
@@ -97,11 +99,13 @@ struct uvface_options_s {
                                faces of a loop together never above 10000 a turn; 0 = off */
   uint32_t recheck_ms;      /* look again this long after parking, if the peer's producer does not
                                announce its fence; 0 = never */
+  uint32_t queue_max;       /* sends that may wait for room at a time; 0 = the role's default: app no
+                               bound (but a deadline), engine 1024 */
 };
 
 #define UVFACE_OPTIONS_INIT                                                                  \
   {                                                                                          \
-    sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1 \
+    sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0 \
   }
 
 /* Counters since create or connect, and what the face is made of. */
@@ -120,7 +124,10 @@ struct uvface_stats_s {
   uint32_t slot_size;        /* bytes */
   uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
   uint32_t hot_ns;           /* the adaptive window at this moment */
-  uint64_t reserved[8];
+  uint32_t sealed;           /* engine: 1 = the region is append-only since the app attached, so that nobody
+                                can truncate it; 0 = the kernel refused, or no app yet */
+  uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
+  uint64_t reserved[7];
 };
 
 /* Initializes a face on a loop. loop, face: not NULL; both must outlive the close callback.
@@ -132,7 +139,7 @@ UVFACE_EXTERN int uvface_init(uv_loop_t* loop, uvface_t* face);
  * copied. options: NULL = defaults; copied.
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EADDRINUSE (a live engine or another
  * user has the name), UV_EALREADY (already created or connected), UV_EACCES, UV_EPERM, UV_ENOSPC,
- * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTSUP (a flag this version lacks), UV_ENOTCONN (closing),
+ * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing),
  * UV_ECANCELED (somebody else closed the face's inner handles). A failed create leaves nothing behind, and may
  * be tried again on the same face. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options);
@@ -140,7 +147,7 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
 /* App: attaches to the face `name`. Arguments as for uvface_create().
  * Errors: UV_EINVAL, UV_ENAMETOOLONG, UV_EALREADY, UV_ENOENT (no such face), UV_ECONNREFUSED (its
  * engine is dead), UV_EACCES, UV_EPERM (wrong owner), UV_EPROTO (header broken), UV_EMFILE, UV_ENOMEM,
- * UV_ENOTSUP, UV_ENOTCONN, UV_ECANCELED as above. UV_EPROTO is also what an engine looks like that is just
+ * UV_ENOTCONN, UV_ECANCELED as above. UV_EPROTO is also what an engine looks like that is just
  * being created. A failed connect may be tried again. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
@@ -157,8 +164,9 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
  * until cb. cb: may be NULL. status 0 means "in the ring".
  * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
- * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOMEM, UV_ECANCELED (somebody
- * else closed the inner handles), the error of a failed face. Loop thread. (Design 5, rules 1 to 3) */
+ * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
+ * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed
+ * face. Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[],
                               unsigned int nbufs, uvface_send_cb cb);
 

@@ -515,8 +515,6 @@ START_TEST(bad_options_and_names_are_told) {
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;
   o.flags = 0x80;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
-  o.flags = UVFACE_SIGBUS_GUARD;
-  ck_assert_int_eq(try_create(&loop, name, &o, message), UV_ENOTSUP);
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;
   o.send_timeout_ms = -2;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);

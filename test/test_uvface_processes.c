@@ -264,7 +264,8 @@ START_TEST(app_survives_engine_restarts) {
     ck_assert_int_eq(app.error, UV_EOF);
     end_close(&app);
   }
-  ck_assert_int_eq(unlink(harness_shm_path(name)), 0); /* of the last, killed engine */
+  /* Of the last, killed engine; one that may seal its region has taken the name of that away itself. */
+  ck_assert(unlink(harness_shm_path(name)) == 0 || errno == ENOENT);
   ck_assert_int_eq(unlink(harness_a2e_path(name)), 0);
   ck_assert_int_eq(unlink(harness_e2a_path(name)), 0);
 }

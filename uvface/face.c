@@ -14,6 +14,7 @@
 #include "version.h"
 
 #define APP_SEND_TIMEOUT_MS 5000
+#define ENGINE_QUEUE_MAX 1024
 
 _Static_assert(NDNSHM_EOF == UV_EOF, "the core's end of file is libuv's");
 _Static_assert(sizeof(struct iovec) == sizeof(uv_buf_t) && offsetof(struct iovec, iov_base) == offsetof(uv_buf_t, base) &&
@@ -118,6 +119,8 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .slot_size = (uint32_t) ndnshm_get_mtu(f->ep),
       .peer_caps = ndnshm_peer_caps(f->ep),
       .hot_ns = f->packets.ns,
+      .sealed = core.sealed,
+      .throttled = f->look_due_ms != 0,
   };
   return 0;
 }
@@ -155,6 +158,7 @@ int uvface_init(uv_loop_t* loop, uvface_t* face) {
   f->has_ref = true;
   uvface__list_init(&f->hot);
   uvface__list_init(&f->timed);
+  uvface__list_init(&f->open);
   face->loop = loop;
   face->priv_ = f;
   return 0;
@@ -166,9 +170,6 @@ static int check_options(uvface__priv_t* f, const char* call, const uvface_optio
                             options->size, sizeof(*options));
   if ((options->flags & ~(unsigned int) (UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD)) != 0)
     return uvface__complain(f, UV_EINVAL, "%s: options: unknown flags %#x", call, options->flags);
-  if ((options->flags & UVFACE_SIGBUS_GUARD) != 0)
-    return uvface__complain(f, UV_ENOTSUP, "%s: options: UVFACE_SIGBUS_GUARD is not available in this version",
-                            call);
   if (options->send_timeout_ms < -1)
     return uvface__complain(f, UV_EINVAL, "%s: options: send_timeout_ms %lld is negative", call,
                             (long long) options->send_timeout_ms);
@@ -187,6 +188,12 @@ static void take_options(uvface__priv_t* f, const uvface_options_t* options) {
     f->send_timeout_ms = (uint64_t) options->send_timeout_ms;
   else
     f->send_timeout_ms = f->is_engine ? 0 : APP_SEND_TIMEOUT_MS;
+  f->queue_max = options->queue_max != 0 ? options->queue_max : f->is_engine ? ENGINE_QUEUE_MAX : UINT32_MAX;
+}
+
+int uvface__poll(uvface__priv_t* f, bool on) {
+  if (uv_is_closing((uv_handle_t*) &f->poll)) return UV_ECANCELED;
+  return on ? uv_poll_start(&f->poll, UV_READABLE, on_readable) : uv_poll_stop(&f->poll);
 }
 
 static int start_polling(uvface__priv_t* f, ndnshm_t* ep) {
@@ -196,7 +203,7 @@ static int start_polling(uvface__priv_t* f, ndnshm_t* ep) {
   f->has_poll = true;
   f->poll.data = NULL;
   uv_unref((uv_handle_t*) &f->poll);
-  return uv_poll_start(&f->poll, UV_READABLE, on_readable);
+  return uvface__poll(f, true);
 }
 
 static int open_endpoint(uvface__priv_t* f, const char* call, const char* name, const uvface_options_t* options,
@@ -210,6 +217,7 @@ static int open_endpoint(uvface__priv_t* f, const char* call, const char* name, 
   core.mode = options->mode;
   core.uid = options->uid;
   core.gid = options->gid;
+  core.flags = (options->flags & UVFACE_SIGBUS_GUARD) != 0 ? NDNSHM_SIGBUS_GUARD : 0;
   err = f->is_engine ? ndnshm_create(ep, name, &core) : ndnshm_connect(ep, name, &core);
   if (err < 0) return uvface__complain(f, err, "%s: %s", call, ndnshm_errmsg(ep));
   if (ndnshm_get_mtu(ep) > sizeof(f->ctx->arena)) { /* where not even one packet would fit */
@@ -249,6 +257,7 @@ static int open_face(uvface_t* face, const char* call, const char* name, const u
   f->ep = ep;
   f->can_send = true;
   take_options(f, options);
+  uvface__watch(f);
   return 0;
 }
 
@@ -268,16 +277,12 @@ void uvface__serve(uvface__priv_t* f) {
   uvface__send_complete(f); /* last, so that what recv_cb sent is finished in the same turn */
 }
 
-static void stop_polling(uvface__priv_t* f) {
-  if (!uv_is_closing((uv_handle_t*) &f->poll)) uv_poll_stop(&f->poll);
-}
-
 void uvface__fail(uvface__priv_t* f, int error) {
   f->error = error;
   f->can_send = false;
   uvface__complain(f, error, "face: %s", ndnshm_errmsg(f->ep));
   ndnshm_unpark(f->ep);
-  stop_polling(f);
+  uvface__poll(f, false);
   uvface__send_abort(f, error);
   uvface__make_hot(f);
 }
@@ -287,19 +292,31 @@ static void lose_peer(uvface__priv_t* f) {
   f->peer_gone = true;
   f->can_send = false;
   uvface__complain(f, UV_EOF, "face: %s", ndnshm_errmsg(f->ep));
-  stop_polling(f); /* a hung-up FIFO stays readable for ever */
+  uvface__poll(f, false); /* a hung-up FIFO stays readable for ever */
   uvface__send_abort(f, UV_EPIPE);
+  uvface__make_hot(f);
 }
 
-static void on_readable(uv_poll_t* handle, int status, int events) {
-  uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
-  int n = status < 0 ? status : ndnshm_wake(f->ep);
+int uvface__drain(uvface__priv_t* f) {
+  int n = ndnshm_wake(f->ep);
 
-  (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
   if (n == UV_EOF)
     lose_peer(f);
   else if (n < 0)
     uvface__fail(f, n);
+  return n;
+}
+
+static void on_readable(uv_poll_t* handle, int status, int events) {
+  uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
+
+  (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
+  if (status < 0)
+    uvface__fail(f, status);
+  else if (uvface__drain(f) > 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
+    uvface__note_empty_wake(f);
+  else
+    f->empty_wakes = 0;
   f->ctx->now_ns = uv_hrtime();
   uvface__make_hot(f);
   uvface__serve(f);
@@ -318,6 +335,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__update_active(f);
   uvface__list_remove(&f->hot);
   uvface__list_remove(&f->timed);
+  uvface__list_remove(&f->open);
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
   ndnshm_shutdown(f->ep);
   uv_idle_init(face->loop, &f->closer);

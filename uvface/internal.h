@@ -2,6 +2,7 @@
 /* internal.h: what the files of the adapter share: a face's private half and the context of its loop.
  *
  *   loop.c  the context: when rings are looked at, when the loop spins, turns or sleeps
+ *   due.c   the clock: rechecks, retries, deadlines, floods, the slow probe
  *   face.c  life and death of a face, and the one place where a face is served
  *   send.c  requests: into the ring, into the queue, to their callbacks
  *   recv.c  packets and the final error: to recv_cb
@@ -19,6 +20,8 @@
 
 #define UVFACE__PACKETS_PER_TURN 64
 #define UVFACE__BYTES_PER_TURN (256 * 1024)
+/* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
+#define UVFACE__RETRY_MS 1
 
 /* A link of a circular list; an unlinked one points at itself. */
 typedef struct uvface__link_s {
@@ -73,9 +76,11 @@ typedef struct uvface__loop_s {
   uv_prepare_t prepare;        /* serves, spins, parks; always started */
   uv_idle_t idle;              /* started while a face is hot: the poll then does not block */
   uv_timer_t timer;            /* rechecks, retries, deadlines of all faces */
+  uv_timer_t probe;            /* the slow look at every open face; started while there are any */
   uint64_t timer_due_ms;       /* loop time; 0 = not started */
   uvface__link_t hot;          /* faces to serve every turn */
   uvface__link_t timed;        /* faces with something due */
+  uvface__link_t open;         /* faces with a peer, or waiting for one */
   long preemptions;            /* involuntary context switches of this thread, as last seen */
   uint64_t turn;               /* counts turns, for budgets */
   uint64_t now_ns;             /* uv_hrtime() when packets were last found, or the turn began */
@@ -113,6 +118,7 @@ typedef struct uvface__priv_s {
   uvface_close_cb close_cb;
   uvface__queue_t queued; /* not yet in the ring */
   uvface__queue_t done;   /* finished, callback owed */
+  unsigned int nqueued;
   uint64_t pushed;        /* packets of requests put into the ring */
   unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
   /* options */
@@ -121,9 +127,11 @@ typedef struct uvface__priv_s {
   uint32_t window_max_ns;
   uint32_t spin_ns;
   uint32_t recheck_ms;
+  uint32_t queue_max;
   /* scheduling */
   uvface__link_t hot;
   uvface__link_t timed;
+  uvface__link_t open;
   uint64_t hot_until_ns;
   uvface__window_t packets; /* for the next packet */
   uvface__window_t space;   /* for room in a full ring */
@@ -133,6 +141,9 @@ typedef struct uvface__priv_s {
   size_t turn_bytes;
   uint64_t recheck_due_ms;  /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
+  uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
+  unsigned int empty_wakes; /* in a row, with nothing in the ring */
+  unsigned int quiet_looks; /* in a row, while throttled */
   uint64_t spin_hits;
   uint64_t recheck_hits;
   char errmsg[640];
@@ -151,14 +162,26 @@ void uvface__loop_free(uvface__loop_t* ctx);
 bool uvface__loop_is_dead(const uvface__loop_t* ctx);
 /* The face is served in the next prepare phase, which comes without the loop blocking before. */
 void uvface__make_hot(uvface__priv_t* f);
-/* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
-void uvface__at(uvface__priv_t* f, uint64_t due_ms);
+/* What the face waits for: NDNSHM_PACKETS, NDNSHM_SPACE. */
+unsigned int uvface__wants(const uvface__priv_t* f);
 /* What the window is for was found: adapts it, and keeps the face hot for the next. */
 void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns);
 /* It is waited for from now on: keeps the face hot for the window. */
 void uvface__window_open(uvface__priv_t* f, uvface__window_t* w);
 
+/* due.c */
+/* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
+void uvface__at(uvface__priv_t* f, uint64_t due_ms);
+/* The slow look at the face from now on, once a second. */
+void uvface__watch(uvface__priv_t* f);
+/* The face was woken for nothing. */
+void uvface__note_empty_wake(uvface__priv_t* f);
+
 /* face.c */
+/* Reads the face's FIFO: the bytes that were there, or an error that has been dealt with. */
+int uvface__drain(uvface__priv_t* f);
+/* Polls the face's FIFO, or stops it. Errors: as uv_poll_start(). */
+int uvface__poll(uvface__priv_t* f, bool on);
 /* Everything that is to be done for a face now; may call the user. */
 void uvface__serve(uvface__priv_t* f);
 /* The face has failed for good: sends fail, the error is delivered once. */

@@ -29,14 +29,11 @@
 #define QUICK_NS 3000
 /* Packets for which the window stays shut after a preemption spoiled it; doubles up to this. */
 #define PENALTY_MAX 4096
-/* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
-#define RETRY_MS 1
 
 static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
 static uvface__loop_t* contexts;
 
 static void on_prepare(uv_prepare_t* handle);
-static void on_timer(uv_timer_t* handle);
 
 static void on_idle(uv_idle_t* handle) {
   (void) handle; /* its being started is what keeps the poll from blocking */
@@ -77,21 +74,25 @@ static uvface__loop_t* context_new(uv_loop_t* loop) {
   ctx->many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
   uvface__list_init(&ctx->hot);
   uvface__list_init(&ctx->timed);
+  uvface__list_init(&ctx->open);
   uv_prepare_init(loop, &ctx->prepare);
   uv_idle_init(loop, &ctx->idle);
   uv_timer_init(loop, &ctx->timer);
+  uv_timer_init(loop, &ctx->probe);
   was_preempted(ctx); /* from now on */
-  ctx->prepare.data = ctx->idle.data = ctx->timer.data = NULL;
+  ctx->prepare.data = ctx->idle.data = ctx->timer.data = ctx->probe.data = NULL;
   uv_prepare_start(&ctx->prepare, on_prepare);
   uv_unref((uv_handle_t*) &ctx->prepare);
   uv_unref((uv_handle_t*) &ctx->idle);
   uv_unref((uv_handle_t*) &ctx->timer);
+  uv_unref((uv_handle_t*) &ctx->probe);
   return ctx;
 }
 
 bool uvface__loop_is_dead(const uvface__loop_t* ctx) {
   return ctx->closed || uv_is_closing((const uv_handle_t*) &ctx->prepare) ||
-         uv_is_closing((const uv_handle_t*) &ctx->idle) || uv_is_closing((const uv_handle_t*) &ctx->timer);
+         uv_is_closing((const uv_handle_t*) &ctx->idle) || uv_is_closing((const uv_handle_t*) &ctx->timer) ||
+         uv_is_closing((const uv_handle_t*) &ctx->probe);
 }
 
 int uvface__loop_acquire(uv_loop_t* loop, uvface__loop_t** ret_ctx) {
@@ -126,6 +127,7 @@ bool uvface__loop_release(uvface__loop_t* ctx) {
   close_unless_closing((uv_handle_t*) &ctx->prepare);
   close_unless_closing((uv_handle_t*) &ctx->idle);
   close_unless_closing((uv_handle_t*) &ctx->timer);
+  close_unless_closing((uv_handle_t*) &ctx->probe);
   ctx->closed = true;
   return true;
 }
@@ -179,8 +181,7 @@ void uvface__window_open(uvface__priv_t* f, uvface__window_t* w) {
   if (f->hot_until_ns < w->since_ns + w->ns) f->hot_until_ns = w->since_ns + w->ns;
 }
 
-/* What the face waits for. */
-static unsigned int wants(const uvface__priv_t* f) {
+unsigned int uvface__wants(const uvface__priv_t* f) {
   unsigned int what = 0;
 
   if (f->receiving) what |= NDNSHM_PACKETS;
@@ -235,7 +236,7 @@ static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
     for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
       uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
 
-      if (ndnshm_ready(f->ep, wants(f)) != 0) {
+      if (ndnshm_ready(f->ep, uvface__wants(f)) != 0) {
         f->spin_hits++;
         return true;
       }
@@ -257,7 +258,7 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
   now_ms = uv_hrtime() / 1000000 + 1;
   if (may_lose_wakeup) uvface__at(f, f->recheck_due_ms = now_ms + f->recheck_ms);
-  if (is_not_woken) uvface__at(f, f->retry_due_ms = now_ms + RETRY_MS);
+  if (is_not_woken) uvface__at(f, f->retry_due_ms = now_ms + UVFACE__RETRY_MS);
 }
 
 /* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
@@ -271,10 +272,10 @@ static void park_expired(uvface__loop_t* ctx) {
     uvface__priv_t* f = UVFACE__CONTAINER(all.next, uvface__priv_t, hot);
 
     uvface__list_remove(&f->hot);
-    if (owes_callback(f) || (wants(f) != 0 && now_ns < f->hot_until_ns)) {
+    if (owes_callback(f) || (uvface__wants(f) != 0 && now_ns < f->hot_until_ns)) {
       uvface__list_append(&ctx->hot, &f->hot);
-    } else if (wants(f) != 0) {
-      f->announced = ndnshm_announce(f->ep, wants(f));
+    } else if (uvface__wants(f) != 0) {
+      f->announced = ndnshm_announce(f->ep, uvface__wants(f));
       uvface__list_append(&parking, &f->hot);
     }
   }
@@ -284,10 +285,10 @@ static void park_expired(uvface__loop_t* ctx) {
     uvface__priv_t* f = UVFACE__CONTAINER(parking.next, uvface__priv_t, hot);
 
     uvface__list_remove(&f->hot);
-    if (ndnshm_confirm(f->ep, wants(f)) != 0)
+    if (ndnshm_confirm(f->ep, uvface__wants(f)) != 0)
       uvface__list_append(&ctx->hot, &f->hot);
     else
-      fell_asleep(f, wants(f));
+      fell_asleep(f, uvface__wants(f));
   }
 }
 
@@ -315,60 +316,4 @@ static void on_prepare(uv_prepare_t* handle) {
   }
   park_expired(ctx);
   if (!uvface__list_empty(&ctx->hot)) uv_idle_start(&ctx->idle, on_idle);
-}
-
-/* --- Faces with something due ----------------------------------------------------------------- */
-
-void uvface__at(uvface__priv_t* f, uint64_t due_ms) {
-  uvface__loop_t* ctx = f->ctx;
-  uint64_t now_ms = uv_now(ctx->loop);
-
-  if (uvface__loop_is_dead(ctx)) return;
-  if (uvface__list_empty(&f->timed)) uvface__list_append(&ctx->timed, &f->timed);
-  if (ctx->timer_due_ms != 0 && ctx->timer_due_ms <= due_ms) return;
-  ctx->timer_due_ms = due_ms;
-  uv_timer_start(&ctx->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
-}
-
-/* A parked consumer looks once more, because its peer may have missed the announcement. */
-static void recheck(uvface__priv_t* f) {
-  f->recheck_due_ms = 0;
-  if (!uvface__list_empty(&f->hot) || !f->receiving || ndnshm_ready(f->ep, NDNSHM_PACKETS) == 0) return;
-  f->recheck_hits++;
-  ndnshm_unpark(f->ep);
-  uvface__make_hot(f);
-}
-
-static void retry(uvface__priv_t* f, uint64_t now_ms) {
-  f->retry_due_ms = 0;
-  if (f->queued.first == NULL || !uvface__list_empty(&f->hot)) return;
-  if (ndnshm_ready(f->ep, NDNSHM_SPACE) == 0)
-    f->retry_due_ms = now_ms + RETRY_MS;
-  else
-    uvface__make_hot(f);
-}
-
-static void rearm(uvface__priv_t* f, uint64_t deadline_ms) {
-  if (f->recheck_due_ms != 0) uvface__at(f, f->recheck_due_ms);
-  if (f->retry_due_ms != 0) uvface__at(f, f->retry_due_ms);
-  if (deadline_ms != 0) uvface__at(f, deadline_ms);
-}
-
-static void on_timer(uv_timer_t* handle) {
-  uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, timer);
-  uint64_t now_ms = uv_now(ctx->loop);
-  uvface__link_t due;
-
-  ctx->timer_due_ms = 0;
-  ctx->now_ns = uv_hrtime();
-  uvface__list_take(&ctx->timed, &due);
-  while (!uvface__list_empty(&due)) {
-    uvface__priv_t* f = UVFACE__CONTAINER(due.next, uvface__priv_t, timed);
-
-    uvface__list_remove(&f->timed);
-    if (f->recheck_due_ms != 0 && f->recheck_due_ms <= now_ms) recheck(f);
-    if (f->retry_due_ms != 0 && f->retry_due_ms <= now_ms) retry(f, now_ms);
-    uvface__send_flush(f); /* what finds room after all has not timed out */
-    rearm(f, uvface__send_expire(f, now_ms));
-  }
 }

@@ -77,6 +77,7 @@ void uvface__recv_deliver(uvface__priv_t* f) {
     report_end(f);
   } else if (npkts > 0) {
     f->ctx->now_ns = uv_hrtime();
+    f->empty_wakes = 0;
     charge(f, npkts);
     uvface__window_hit(f, &f->packets, f->ctx->now_ns);
     if (f->recv_cb != NULL) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);

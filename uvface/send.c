@@ -9,6 +9,11 @@
 
 #include "internal.h"
 
+/* The peer broke the protocol, or the region: the face is done. */
+static bool is_fatal(int err) {
+  return err == UV_EPROTO || err == UV_EIO;
+}
+
 static void queue_append(uvface__queue_t* queue, uvface_send_t* req) {
   req->next_ = NULL;
   if (queue->last != NULL)
@@ -69,7 +74,7 @@ static int check_packets(uvface__priv_t* f, const char* call, const uv_buf_t buf
 static int refused(uvface__priv_t* f, const char* call, int err, const uv_buf_t bufs[], unsigned int nbufs,
                    bool batch) {
   if (err == UV_EAGAIN) return err;
-  if (err == UV_EPROTO) {
+  if (is_fatal(err)) {
     uvface__fail(f, err);
     return err;
   }
@@ -108,7 +113,7 @@ int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot) {
   err = ndnshm_reserve(f->ep, len, &lent);
   if (err == UV_EMSGSIZE) return too_large(f, "uvface_reserve", len);
   if (err == UV_EALREADY) return uvface__complain(f, err, "uvface_reserve: a reservation is open already");
-  if (err == UV_EPROTO) uvface__fail(f, err);
+  if (is_fatal(err)) uvface__fail(f, err);
   if (err < 0) return err;
   slot->base = lent.iov_base;
   slot->len = lent.iov_len;
@@ -124,6 +129,7 @@ int uvface_commit(uvface_t* face, size_t len) {
   if (err == UV_EINVAL) return uvface__complain(f, err, "uvface_commit: nothing is reserved");
   if (err == UV_EMSGSIZE)
     return uvface__complain(f, err, "uvface_commit: %zu bytes: more than were reserved", len);
+  if (is_fatal(err)) uvface__fail(f, err);
   if (f->queued.first != NULL) uvface__make_hot(f); /* they waited for the reservation to end */
   return err;
 }
@@ -146,6 +152,11 @@ static void finish(uvface__priv_t* f, uvface_send_t* req, int status) {
   uvface__make_hot(f);
 }
 
+static uvface_send_t* dequeue(uvface__priv_t* f) {
+  f->nqueued--;
+  return queue_pop(&f->queued);
+}
+
 /* Puts what it can of a request into the ring. Returns 0 if that is all, UV_EAGAIN, or an error. */
 static int push(uvface__priv_t* f, uvface_send_t* req) {
   int n;
@@ -166,6 +177,8 @@ static int push(uvface__priv_t* f, uvface_send_t* req) {
 
 static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, const uv_buf_t bufs[],
                    unsigned int nbufs) {
+  if (f->nqueued >= f->queue_max)
+    return uvface__complain(f, UV_ENOBUFS, "%s: %u sends wait for room already", call, f->nqueued);
   if (copy_bufs(req, bufs, nbufs) < 0)
     return uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", call, nbufs);
   if (f->queued.first == NULL) uvface__window_open(f, &f->space);
@@ -174,6 +187,7 @@ static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, cons
     uvface__at(f, req->due_ms_);
   }
   queue_append(&f->queued, req);
+  f->nqueued++;
   uvface__make_hot(f);
   return 0;
 }
@@ -194,7 +208,7 @@ static int send_request(uvface_send_t* req, uvface_t* face, const char* call, co
   req->sent_ = 0;
   req->due_ms_ = 0;
   err = f->queued.first == NULL ? push(f, req) : UV_EAGAIN;
-  if (err == UV_EPROTO) uvface__fail(f, err);
+  if (is_fatal(err)) uvface__fail(f, err);
   if (err == UV_EAGAIN) {
     err = enqueue(f, call, req, bufs, nbufs);
   } else if (err == 0 && cb != NULL) {
@@ -220,7 +234,7 @@ void uvface__send_flush(uvface__priv_t* f) {
   int err = 0;
 
   if (f->queued.first == NULL) return;
-  while (f->queued.first != NULL && (err = push(f, f->queued.first)) == 0) finish(f, queue_pop(&f->queued), 0);
+  while (f->queued.first != NULL && (err = push(f, f->queued.first)) == 0) finish(f, dequeue(f), 0);
   if (f->pushed != pushed_before) uvface__window_hit(f, &f->space, uv_hrtime());
   if (err < 0 && err != UV_EAGAIN) uvface__fail(f, err);
 }
@@ -238,14 +252,14 @@ void uvface__send_complete(uvface__priv_t* f) {
 }
 
 void uvface__send_abort(uvface__priv_t* f, int status) {
-  while (f->queued.first != NULL) finish(f, queue_pop(&f->queued), status);
+  while (f->queued.first != NULL) finish(f, dequeue(f), status);
 }
 
 uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms) {
   bool expired = false;
 
   while (f->queued.first != NULL && f->queued.first->due_ms_ != 0 && f->queued.first->due_ms_ <= now_ms) {
-    finish(f, queue_pop(&f->queued), UV_ETIMEDOUT);
+    finish(f, dequeue(f), UV_ETIMEDOUT);
     expired = true;
   }
   if (expired) uvface__complain(f, UV_ETIMEDOUT, "uvface_send: the ring stayed full for %llu ms",

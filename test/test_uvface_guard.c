@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/* test_uvface_guard.c: what the adapter does about a peer that pulls the region away, wipes it, or floods: the
+ * guard, the seal, the slow probe, the throttle, the bound on the queue. A "thief" is an app of our own that also
+ * holds a descriptor of the region and of the engine's FIFO, as any app can. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "faces.h"
+
+#define DEADLINE_MS 10000
+
+typedef struct thief_s {
+  pair_t pair;
+  int region_fd;
+  int fifo_fd;
+  int packets;
+  int error;
+} thief_t;
+
+static struct __user_cap_data_struct capabilities[2];
+
+static void read_capabilities(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+  ck_assert_int_eq(syscall(SYS_capget, &header, capabilities), 0);
+}
+
+static bool may_seal(void) {
+  read_capabilities();
+  return (capabilities[0].effective & (1u << CAP_LINUX_IMMUTABLE)) != 0;
+}
+
+/* As an engine that is not privileged, or lives in a container. */
+static void forbid_sealing(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+  read_capabilities();
+  capabilities[0].effective &= ~(1u << CAP_LINUX_IMMUTABLE);
+  ck_assert_int_eq(syscall(SYS_capset, &header, capabilities), 0);
+}
+
+static uvface_stats_t stats_of(const uvface_t* face) {
+  uvface_stats_t stats;
+
+  ASSERT_OK(uvface_get_stats(face, &stats));
+  return stats;
+}
+
+static void on_thief(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  thief_t* thief = face->data;
+
+  (void) pkts;
+  if (npkts > 0) {
+    thief->packets += (int) npkts;
+  } else {
+    ck_assert_int_eq(thief->error, 0);
+    thief->error = (int) npkts;
+  }
+}
+
+static uvface_options_t small(unsigned int flags) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  options.capacity = 16;
+  options.slot_size = 1020;
+  options.flags = flags;
+  return options;
+}
+
+static void thief_open(thief_t* thief, unsigned int flags) {
+  uvface_options_t options = small(flags);
+
+  memset(thief, 0, sizeof(*thief));
+  pair_open(&thief->pair, &options);
+  thief->region_fd = open(harness_shm_path(thief->pair.name), O_RDWR | O_CLOEXEC);
+  thief->fifo_fd = open(harness_a2e_path(thief->pair.name), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  ck_assert_int_ge(thief->region_fd, 0);
+  ck_assert_int_ge(thief->fifo_fd, 0);
+  thief->pair.engine.data = thief;
+  ASSERT_OK(uvface_recv_start(&thief->pair.engine, on_thief));
+}
+
+static void thief_close(thief_t* thief) {
+  close(thief->region_fd);
+  close(thief->fifo_fd);
+  pair_close(&thief->pair);
+}
+
+static void send_one(uvface_t* face) {
+  char byte = 'x';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+
+  ck_assert_int_eq(uvface_try_send(face, &buf, 1), 1);
+}
+
+static void expect_error(thief_t* thief, int error, const char* reason) {
+  ck_assert(run_until(&thief->pair.loop, &thief->error, DEADLINE_MS));
+  ck_assert_int_eq(thief->error, error);
+  ck_assert_msg(strstr(uvface_errmsg(&thief->pair.engine), reason) != NULL, "%s", uvface_errmsg(&thief->pair.engine));
+}
+
+/* --- The region pulled away ------------------------------------------------------------------- */
+
+static void pull_away(thief_t* thief) {
+  ck_assert_int_eq(ftruncate(thief->region_fd, 0), 0);
+}
+
+START_TEST(truncated_region_fails_the_face_with_eio) {
+  thief_t thief;
+  char byte = 'x';
+  uv_buf_t slot, buf = uv_buf_init(&byte, 1);
+
+  forbid_sealing();
+  thief_open(&thief, UVFACE_SIGBUS_GUARD | (_i == 1 ? UVFACE_RECV_BORROW : 0));
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  if (_i == 2) ASSERT_OK(uvface_reserve(&thief.pair.engine, 1, &slot));
+  pull_away(&thief);
+  if (_i == 2) ck_assert_int_eq(uvface_commit(&thief.pair.engine, 1), UV_EIO);
+  if (_i == 3) ck_assert_int_eq(uvface_try_send(&thief.pair.engine, &buf, 1), UV_EIO);
+  expect_error(&thief, UV_EIO, "pulled away");
+  ck_assert_int_eq(uvface_try_send(&thief.pair.engine, &buf, 1), UV_EIO);
+  thief_close(&thief);
+}
+END_TEST
+
+/* An engine that only sends must be told, too. */
+START_TEST(truncated_region_fails_a_waiting_send) {
+  thief_t thief;
+  uvface_send_t req;
+  char byte = 'x';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+
+  forbid_sealing();
+  thief_open(&thief, UVFACE_SIGBUS_GUARD);
+  fill_ring(&thief.pair.engine);
+  ASSERT_OK(uvface_send(&req, &thief.pair.engine, &buf, 1, NULL));
+  pull_away(&thief);
+  expect_error(&thief, UV_EIO, "pulled away");
+  thief_close(&thief);
+}
+END_TEST
+
+/* The engine holds a descriptor, and so sees the length of the file: no guard is needed for that. */
+START_TEST(probe_finds_a_truncated_region_without_touching_it) {
+  uv_loop_t loop;
+  uvface_t engine;
+  thief_t thief = {0};
+  uvface_options_t options = small(0);
+  const char* name = harness_name("lone");
+  int region_fd;
+
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &engine));
+  ASSERT_OK(uvface_create(&engine, name, &options));
+  engine.data = &thief;
+  ASSERT_OK(uvface_recv_start(&engine, on_thief));
+  run_for(&loop, 20); /* parked by now */
+  region_fd = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
+  ck_assert_int_eq(ftruncate(region_fd, 4096), 0);
+  close(region_fd);
+  ck_assert(run_until(&loop, &thief.error, DEADLINE_MS));
+  ck_assert_int_eq(thief.error, UV_EIO);
+  uvface_close(&engine, NULL);
+  finish_loop(&loop);
+}
+END_TEST
+
+/* No signal comes, only zeros; who is idle notices by the probe. */
+START_TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
+  thief_t thief;
+  struct stat st;
+
+  forbid_sealing();
+  thief_open(&thief, 0);
+  run_for(&thief.pair.loop, 20);
+  ck_assert_int_eq(fstat(thief.region_fd, &st), 0);
+  pull_away(&thief);
+  ck_assert_int_eq(ftruncate(thief.region_fd, st.st_size), 0);
+  expect_error(&thief, UV_EPROTO, "wiped");
+  thief_close(&thief);
+}
+END_TEST
+
+#define FACES 64
+#define VICTIMS 48
+
+START_TEST(of_64_faces_48_are_truncated_and_16_go_on) {
+  static thief_t thieves[FACES];
+  int failed = 0, served = 0;
+  uint32_t random = 12345;
+
+  forbid_sealing();
+  for (int i = 0; i < FACES; i++) {
+    char name[80];
+    uvface_options_t options = small(UVFACE_SIGBUS_GUARD);
+    thief_t* t = &thieves[i];
+
+    memset(t, 0, sizeof(*t));
+    snprintf(name, sizeof(name), "%s-%d", harness_name("many"), i);
+    snprintf(t->pair.name, sizeof(t->pair.name), "%s", name);
+    if (i == 0) ASSERT_OK(uv_loop_init(&thieves[0].pair.loop));
+    ASSERT_OK(uvface_init(&thieves[0].pair.loop, &t->pair.engine));
+    ASSERT_OK(uvface_init(&thieves[0].pair.loop, &t->pair.app));
+    ASSERT_OK(uvface_create(&t->pair.engine, name, &options));
+    ASSERT_OK(uvface_connect(&t->pair.app, name, &options));
+    t->region_fd = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
+    t->pair.engine.data = t;
+    ASSERT_OK(uvface_recv_start(&t->pair.engine, on_thief));
+    send_one(&t->pair.app);
+  }
+  run_for(&thieves[0].pair.loop, 50);
+  for (int victims = 0; victims < VICTIMS;) {
+    thief_t* t = &thieves[(random = random * 1103515245u + 12345u) / 65536u % FACES];
+
+    if (t->region_fd < 0) continue;
+    ck_assert_int_eq(ftruncate(t->region_fd, (off_t) (random % 3) * 4096), 0);
+    close(t->region_fd);
+    t->region_fd = -1;
+    victims++;
+  }
+  for (int i = 0; i < FACES; i++) {
+    char byte = 'y';
+    uv_buf_t buf = uv_buf_init(&byte, 1);
+    int sent = uvface_try_send(&thieves[i].pair.app, &buf, 1);
+
+    thieves[i].packets = 0;
+    ck_assert(sent == 1 || (thieves[i].region_fd < 0 && sent == UV_EIO)); /* what is left may be enough for one */
+  }
+  for (int i = 0; i < FACES; i++) {
+    const int* until = thieves[i].region_fd < 0 ? &thieves[i].error : &thieves[i].packets;
+
+    ck_assert(run_until(&thieves[0].pair.loop, until, DEADLINE_MS));
+    failed += thieves[i].error == UV_EIO;
+    served += thieves[i].error == 0 && thieves[i].packets == 1;
+  }
+  ck_assert_int_eq(failed, VICTIMS);
+  ck_assert_int_eq(served, FACES - VICTIMS);
+  for (int i = 0; i < FACES; i++) {
+    if (thieves[i].region_fd >= 0) close(thieves[i].region_fd);
+    uvface_close(&thieves[i].pair.app, NULL);
+    uvface_close(&thieves[i].pair.engine, NULL);
+  }
+  finish_loop(&thieves[0].pair.loop);
+}
+END_TEST
+
+/* --- The seal --------------------------------------------------------------------------------- */
+
+START_TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
+  thief_t thief;
+  struct stat st;
+  void* view;
+  char path[64];
+
+  if (!may_seal()) return; /* the next test is about that */
+  thief_open(&thief, 0);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 0);
+  ck_assert_int_eq(fstat(thief.region_fd, &st), 0);
+  view = mmap(NULL, (size_t) st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, thief.region_fd, 0);
+  ck_assert_ptr_ne(view, MAP_FAILED);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  run_for(&thief.pair.loop, 5); /* until it parks: long before the probe */
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
+  ck_assert(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, thief.region_fd, 0) == MAP_FAILED);
+  ck_assert(ftruncate(thief.region_fd, 0) == -1 && errno == EPERM);
+  ck_assert(fallocate(thief.region_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == -1 && errno == EPERM);
+  ck_assert(madvise(view, 4096, MADV_REMOVE) == -1 && errno == EPERM);
+  snprintf(path, sizeof(path), "/proc/self/fd/%d", thief.region_fd);
+  ck_assert(open(path, O_RDWR | O_CLOEXEC) == -1 && errno == EPERM);
+  ck_assert(truncate(path, 0) == -1 && errno == EPERM);
+  ck_assert(access(harness_shm_path(thief.pair.name), F_OK) == -1 && errno == ENOENT);
+  munmap(view, (size_t) st.st_size);
+  thief.packets = 0;
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  thief_close(&thief);
+}
+END_TEST
+
+START_TEST(app_that_stays_silent_is_sealed_by_the_probe) {
+  thief_t thief;
+
+  if (!may_seal()) return;
+  thief_open(&thief, 0);
+  for (int i = 0; i < 50 && stats_of(&thief.pair.engine).sealed == 0; i++) run_for(&thief.pair.loop, 100);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
+  thief_close(&thief);
+}
+END_TEST
+
+START_TEST(name_of_a_sealed_region_is_still_taken) {
+  thief_t thief;
+  uvface_t other;
+
+  if (!may_seal()) return;
+  thief_open(&thief, 0);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  run_for(&thief.pair.loop, 5);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
+  ASSERT_OK(uvface_init(&thief.pair.loop, &other));
+  ck_assert_int_eq(uvface_create(&other, thief.pair.name, NULL), UV_EADDRINUSE);
+  ck_assert_int_eq(uvface_connect(&other, thief.pair.name, NULL), UV_ENOENT);
+  thief.packets = 0;
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  uvface_close(&other, NULL);
+  thief_close(&thief);
+}
+END_TEST
+
+START_TEST(engine_that_may_not_seal_goes_on_and_says_so) {
+  thief_t thief;
+
+  forbid_sealing();
+  thief_open(&thief, 0);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 0);
+  ck_assert_int_eq(access(harness_shm_path(thief.pair.name), F_OK), 0);
+  thief_close(&thief);
+}
+END_TEST
+
+/* --- Floods ----------------------------------------------------------------------------------- */
+
+static void flood(uv_idle_t* idle) {
+  thief_t* thief = idle->data;
+
+  ck_assert(write(thief->fifo_fd, "zzzzzzzz", 8) == 8 || errno == EAGAIN);
+}
+
+START_TEST(flooded_fifo_is_not_polled_until_it_is_quiet) {
+  thief_t thief;
+  uv_idle_t flooder;
+  int waited = 0;
+
+  thief_open(&thief, 0);
+  uv_idle_init(&thief.pair.loop, &flooder);
+  flooder.data = &thief;
+  uv_idle_start(&flooder, flood);
+  while (stats_of(&thief.pair.engine).throttled == 0 && waited++ < 1000) run_for(&thief.pair.loop, 1);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).throttled, 1);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS)); /* found by the clock */
+  uv_idle_stop(&flooder);
+  flooder.data = NULL;
+  uv_close((uv_handle_t*) &flooder, NULL);
+  for (waited = 0; stats_of(&thief.pair.engine).throttled != 0 && waited < 1000; waited++)
+    run_for(&thief.pair.loop, 1);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).throttled, 0);
+  thief.packets = 0;
+  run_for(&thief.pair.loop, 5);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  thief_close(&thief);
+}
+END_TEST
+
+START_TEST(death_of_a_flooder_is_reported) {
+  thief_t thief;
+  int waited = 0;
+
+  thief_open(&thief, 0);
+  while (stats_of(&thief.pair.engine).throttled == 0 && waited++ < 1000) {
+    ck_assert_int_eq(write(thief.fifo_fd, "z", 1), 1);
+    uv_run(&thief.pair.loop, UV_RUN_NOWAIT);
+  }
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).throttled, 1);
+  close(thief.fifo_fd);
+  thief.fifo_fd = -1;
+  uvface_close(&thief.pair.app, NULL);
+  expect_error(&thief, UV_EOF, "gone");
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).throttled, 0);
+  thief.error = 0;
+  close(thief.region_fd);
+  pair_close(&thief.pair);
+}
+END_TEST
+
+/* --- The queue -------------------------------------------------------------------------------- */
+
+static int canceled;
+
+static void count_canceled(uvface_send_t* req, int status) {
+  (void) req;
+  ck_assert_int_eq(status, UV_ECANCELED);
+  canceled++;
+}
+
+static unsigned int queue_until_refused(uvface_t* face, uvface_send_t reqs[], unsigned int max, int* ret_err) {
+  static char byte = 'q';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+  unsigned int n = 0;
+
+  *ret_err = 0;
+  while (n < max && (*ret_err = uvface_send(&reqs[n], face, &buf, 1, count_canceled)) == 0) n++;
+  return n;
+}
+
+START_TEST(queue_of_an_engine_is_bounded) {
+  static uvface_send_t reqs[1100];
+  thief_t thief;
+  uvface_options_t options = small(0);
+  unsigned int bound = _i == 0 ? 1024 : 3, queued;
+  int err;
+
+  options.queue_max = _i == 0 ? 0 : 3;
+  pair_open(&thief.pair, &options);
+  fill_ring(&thief.pair.engine);
+  fill_ring(&thief.pair.app);
+  canceled = 0;
+  ck_assert_uint_eq(queue_until_refused(&thief.pair.engine, reqs, 1100, &err), bound);
+  ck_assert_int_eq(err, UV_ENOBUFS);
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&thief.pair.engine), "wait for room already"));
+  uvface_close(&thief.pair.engine, NULL);
+  run_for(&thief.pair.loop, 5);
+  ck_assert_int_eq(canceled, (int) bound);
+  if (_i == 0) { /* an app's sends have a deadline instead */
+    uvface_close(&thief.pair.app, NULL);
+    uv_run(&thief.pair.loop, UV_RUN_DEFAULT);
+    ASSERT_OK(uvface_init(&thief.pair.loop, &thief.pair.engine));
+    ASSERT_OK(uvface_init(&thief.pair.loop, &thief.pair.app));
+    ASSERT_OK(uvface_create(&thief.pair.engine, thief.pair.name, &options));
+    ASSERT_OK(uvface_connect(&thief.pair.app, thief.pair.name, &options));
+    fill_ring(&thief.pair.app);
+    queued = queue_until_refused(&thief.pair.app, reqs, 1100, &err);
+    ck_assert_uint_eq(queued, 1100);
+    ck_assert_int_eq(err, 0);
+  }
+  pair_close(&thief.pair);
+}
+END_TEST
+
+int main(void) {
+  Suite* suite = suite_create("uvface_guard");
+  TCase* t = harness_tcase(suite, "guard");
+
+  tcase_add_loop_test(t, truncated_region_fails_the_face_with_eio, 0, 4);
+  tcase_add_test(t, truncated_region_fails_a_waiting_send);
+  tcase_add_test(t, probe_finds_a_truncated_region_without_touching_it);
+  tcase_add_test(t, probe_finds_a_region_that_was_truncated_and_grown_again);
+  tcase_add_test(t, of_64_faces_48_are_truncated_and_16_go_on);
+  tcase_add_test(t, sealed_region_refuses_every_attack_and_traffic_goes_on);
+  tcase_add_test(t, app_that_stays_silent_is_sealed_by_the_probe);
+  tcase_add_test(t, name_of_a_sealed_region_is_still_taken);
+  tcase_add_test(t, engine_that_may_not_seal_goes_on_and_says_so);
+  tcase_add_test(t, flooded_fifo_is_not_polled_until_it_is_quiet);
+  tcase_add_test(t, death_of_a_flooder_is_reported);
+  tcase_add_loop_test(t, queue_of_an_engine_is_bounded, 0, 2);
+  return harness_main(suite);
+}
