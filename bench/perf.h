@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* perf.h: what the parts of the three measuring programs share. A program is perf.c (roles, processes),
+/* perf.h: what the parts of the measuring programs share. A program is perf.c (roles, processes),
  * perf_options.c, perf_side.c (who sends what when), perf_report.c (output) and one link: perf_uvface.c,
- * pipe-perf.c or ring-perf.c. The link moves packets and knows nothing of modes; the sides know nothing
- * of transports, so that rivals differ in the link alone. Guarantees nothing to anybody else: private. */
+ * pipe-perf.c, ring-perf.c, or perf_wire.c around a rival of one file. The link moves packets and knows
+ * nothing of modes; the sides know nothing of transports, so that rivals differ in the link alone.
+ * Guarantees nothing to anybody else: private. */
 #ifndef PERF_H
 #define PERF_H
 
@@ -23,7 +24,7 @@ enum {
   PERF_MAX_SAMPLES = 1 << 24
 };
 
-typedef enum perf_mode_e { MODE_THROUGHPUT, MODE_RTT, MODE_PACED, MODE_FETCH, MODE_COUNT } perf_mode_t;
+typedef enum perf_mode_e { MODE_THROUGHPUT, MODE_RTT, MODE_PACED, MODE_FETCH, MODE_FULL, MODE_COUNT } perf_mode_t;
 
 /* The client sides come first: side < SIDE_FIRST_SERVER is the one that drives the run. */
 typedef enum perf_kind_e {
@@ -31,10 +32,12 @@ typedef enum perf_kind_e {
   SIDE_PING,
   SIDE_PACED,
   SIDE_FETCH,
+  SIDE_STUFF,
   SIDE_FIRST_SERVER,
   SIDE_SINK = SIDE_FIRST_SERVER,
   SIDE_ECHO,
   SIDE_FETCHSERVER,
+  SIDE_SIP,
   SIDE_COUNT,
   SIDE_BOTH = SIDE_COUNT /* no --side: run both, in two processes */
 } perf_kind_t;
@@ -56,6 +59,8 @@ typedef struct perf_options_s {
   uint64_t interval_us;
   unsigned int timeout_ms;
   bool verify, borrow, json;
+  bool coalesce;           /* pipe-perf: one write for all packets handed over at once */
+  bool literal;            /* uvface-perf: the face announces nothing, as one of ndn-rs */
   int cpu[2];              /* client, server; -1 = not pinned */
   uint32_t capacity, slot_size;
   int64_t hot_ns, spin_ns; /* -1 = the face's defaults */
@@ -78,6 +83,8 @@ typedef struct perf_result_s {
   uint64_t user_us, system_us; /* CPU inside the window */
   int64_t voluntary_switches, involuntary_switches;
   uint64_t stalls;
+  int fds, threads;  /* that the link has opened and started, when the window closes */
+  int64_t rss_bytes; /* by which the process has grown since before the link was opened */
   perf_verify_t verify;
   uint32_t* samples_ns; /* round trips, or NULL */
   size_t nsamples;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* perf_kinds.c: who sends what when: source, ping, paced and fetch drive a run; sink, echo and fetchserver
- * answer. Each kind is five functions, called by the frame (perf_side.c) from the link's callbacks.
+/* perf_kinds.c: who sends what when: source, ping, paced, fetch and stuff drive a run; sink, echo,
+ * fetchserver and sip answer. Each kind is five functions, called by the frame (perf_side.c) from the link's callbacks.
  * Guarantees that every packet is answered or counted once and that no kind spins in a callback for
  * longer than a burst or, waiting for the time of a paced packet, a millisecond. */
 #include "perf_side.h"
 
 #include <endian.h>
 #include <string.h>
+#include <time.h>
 
 enum {
   BURST = 1024,           /* packets a source sends before it lets the loop turn */
   MAX_BLOCK_NS = 1000000, /* longest wait inside an idle callback */
+  SIP_EVERY_NS = 10000000 /* how often a sipping end takes packets */
 };
 
 /* --- source and sink --------------------------------------------------------------------------- */
@@ -69,11 +71,6 @@ static void ping_send(side_t* s) {
   side_push_new(s, 1);
 }
 
-static void add_sample(side_t* s, uint64_t ns) {
-  if (s->r->nsamples < s->max_samples)
-    s->r->samples_ns[s->r->nsamples++] = ns < UINT32_MAX ? (uint32_t) ns : UINT32_MAX;
-}
-
 /* Takes a reply; true if another round is to follow. */
 static bool ping_took(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   uint64_t now_ns = perf_now_ns();
@@ -81,7 +78,7 @@ static bool ping_took(side_t* s, const struct iovec pkts[], unsigned int npkts) 
   if (s->received < s->sent)
     return false;
   if (s->open)
-    add_sample(s, now_ns - s->sent_ns);
+    side_add_sample(s, now_ns - s->sent_ns);
   else if (s->received >= s->warmup)
     side_open_window(s);
   if ((s->o->count != 0 && s->r->packets >= s->o->count) || side_time_is_up(s)) {
@@ -196,14 +193,73 @@ static bool never(const side_t* s) {
   return false;
 }
 
+/* --- stuff and sip ----------------------------------------------------------------------------- */
+
+/* Each packet carries the time at which it was first offered. One that had to wait has waited since before the
+ * other took any, so the first that is younger than that tells when the sender knew of the room. */
+static void stuff_go_on(side_t* s) {
+  for (unsigned int burst = 0; burst < BURST; burst++) {
+    if (s->o->count != 0 ? s->sent >= s->o->count : side_time_is_up(s)) {
+      side_finish(s, PERF_OK);
+      return;
+    }
+    uint64_t le = htole64(perf_now_ns());
+    memcpy(s->out[0].iov_base, &le, sizeof le);
+    if (!side_push_new(s, 1)) {
+      if (!s->done)
+        link_idle(s->link, false);
+      return;
+    }
+  }
+  link_idle(s->link, true);
+}
+
+static void sip_pause(side_t* s) {
+  s->due_ns = perf_now_ns() + SIP_EVERY_NS;
+  link_pause(s->link, true);
+  link_idle(s->link, true);
+}
+
+static void sip_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
+  uint64_t sent_ns;
+  side_take_packets(s, pkts, npkts, s->o->size_bytes);
+  if (!s->open)
+    side_open_window(s);
+  for (unsigned int i = 0; i < npkts && s->resumed_ns != 0; i++) {
+    memcpy(&sent_ns, pkts[i].iov_base, sizeof sent_ns);
+    sent_ns = le64toh(sent_ns);
+    if (sent_ns <= s->resumed_ns)
+      continue;
+    side_add_sample(s, sent_ns - s->resumed_ns);
+    s->resumed_ns = 0;
+  }
+  if (s->resumed_ns == 0)
+    sip_pause(s);
+}
+
+/* It sleeps here, deaf to its loop: that is what a slow receiver is. */
+static void sip_idle(side_t* s) {
+  uint64_t now_ns = perf_now_ns();
+  if (now_ns < s->due_ns) {
+    uint64_t left_ns = s->due_ns - now_ns;
+    nanosleep(&(struct timespec){0, (long) (left_ns < MAX_BLOCK_NS ? left_ns : MAX_BLOCK_NS)}, NULL);
+    return;
+  }
+  link_idle(s->link, false);
+  s->resumed_ns = perf_now_ns();
+  link_pause(s->link, false);
+}
+
 static const side_ops_t all_ops[SIDE_COUNT] = {
     [SIDE_SOURCE] = {source_start, ignore_packets, source_go_on, source_go_on, always},
     [SIDE_PING] = {ping_send, ping_packets, nothing, nothing, outstanding},
     [SIDE_PACED] = {paced_plan, paced_packets, nothing, paced_idle, outstanding},
     [SIDE_FETCH] = {fetch_go_on, fetch_packets, fetch_go_on, nothing, outstanding},
+    [SIDE_STUFF] = {source_start, ignore_packets, stuff_go_on, stuff_go_on, always},
     [SIDE_SINK] = {nothing, sink_packets, nothing, nothing, after_first},
     [SIDE_ECHO] = {nothing, echo_packets, server_room, nothing, never},
     [SIDE_FETCHSERVER] = {nothing, fetchserver_packets, server_room, nothing, never},
+    [SIDE_SIP] = {nothing, sip_packets, nothing, sip_idle, never},
 };
 
 const side_ops_t* side_ops_of(perf_kind_t side) {

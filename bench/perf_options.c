@@ -12,12 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char* const mode_names[MODE_COUNT] = {"throughput", "rtt", "paced", "fetch"};
-static const char* const side_names[SIDE_COUNT] = {"source", "ping", "paced", "fetch",
-                                                   "sink", "echo", "fetchserver"};
+static const char* const mode_names[MODE_COUNT] = {"throughput", "rtt", "paced", "fetch", "full"};
+static const char* const side_names[SIDE_COUNT] = {"source", "ping", "paced", "fetch", "stuff",
+                                                   "sink", "echo", "fetchserver", "sip"};
 static const char* const role_names[ROLE_COUNT] = {"engine", "app"};
-static const perf_kind_t clients[MODE_COUNT] = {SIDE_SOURCE, SIDE_PING, SIDE_PACED, SIDE_FETCH};
-static const perf_kind_t servers[MODE_COUNT] = {SIDE_SINK, SIDE_ECHO, SIDE_ECHO, SIDE_FETCHSERVER};
+static const perf_kind_t clients[MODE_COUNT] = {SIDE_SOURCE, SIDE_PING, SIDE_PACED, SIDE_FETCH,
+                                               SIDE_STUFF};
+static const perf_kind_t servers[MODE_COUNT] = {SIDE_SINK, SIDE_ECHO, SIDE_ECHO, SIDE_FETCHSERVER,
+                                               SIDE_SIP};
 
 const char* perf_mode_name(perf_mode_t mode) {
   return mode_names[mode];
@@ -48,6 +50,8 @@ static const char usage_text[] =
     "  rtt         ping <-> echo, one packet at a time\n"
     "  paced       the same, a packet every --interval-us; also what an idle server costs\n"
     "  fetch       fetch <-> fetchserver: --window Interests outstanding, --reply bytes back\n"
+    "  full        stuff -> sip: no room but every 10 ms; what waiting costs, and how long until\n"
+    "              the sender goes on, as a round trip\n"
     "\n"
     "  --server-role engine|app  role of sink, echo or fetchserver (engine)\n"
     "  --side SIDE --role engine|app --name NAME\n"
@@ -55,13 +59,15 @@ static const char usage_text[] =
     "  --name NAME               name of the face\n"
     "  --count N                 packets or round trips (20k, 1M; default: by time)\n"
     "  --secs S                  run this long (2)\n"
-    "  --size N                  bytes of a packet, an Interest (64; rtt, paced and fetch 100)\n"
+    "  --size N                  bytes of a packet, an Interest (64; with replies 100)\n"
     "  --reply N                 fetch: bytes of a reply (8000)\n"
     "  --batch N                 hand over N packets at once; 1: each on its own (1)\n"
     "  --window N                fetch: Interests outstanding (64)\n"
     "  --interval-us N           paced: microseconds between packets (100)\n"
     "  --verify                  number, fill and check every packet\n"
     "  --borrow                  receive slots, not copies\n"
+    "  --coalesce                pipe-perf: one write for all packets that are ready\n"
+    "  --literal                 uvface-perf: announce nothing, as a face of ndn-rs\n"
     "  --cpu A[,B]               pin the client to CPU A, the server to B\n"
     "  --capacity N              slots per ring\n"
     "  --slot-size N             bytes, the largest packet\n"
@@ -122,6 +128,8 @@ enum {
   OPT_INTERVAL,
   OPT_VERIFY,
   OPT_BORROW,
+  OPT_COALESCE,
+  OPT_LITERAL,
   OPT_CPU,
   OPT_CAPACITY,
   OPT_SLOT_SIZE,
@@ -146,6 +154,8 @@ static const struct option long_options[] = {
     {"interval-us", required_argument, NULL, OPT_INTERVAL},
     {"verify", no_argument, NULL, OPT_VERIFY},
     {"borrow", no_argument, NULL, OPT_BORROW},
+    {"coalesce", no_argument, NULL, OPT_COALESCE},
+    {"literal", no_argument, NULL, OPT_LITERAL},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"capacity", required_argument, NULL, OPT_CAPACITY},
     {"slot-size", required_argument, NULL, OPT_SLOT_SIZE},
@@ -203,6 +213,8 @@ static bool apply(parsed_t* p, int option, const char* text) {
     case OPT_SIDE: return (p->side = find_name(text, side_names, SIDE_COUNT)) >= 0;
     case OPT_VERIFY: o->verify = true; return true;
     case OPT_BORROW: o->borrow = true; return true;
+    case OPT_COALESCE: o->coalesce = true; return true;
+    case OPT_LITERAL: o->literal = true; return true;
     case OPT_JSON: o->json = true; return true;
     case OPT_NO_SPIN: o->hot_ns = o->spin_ns = 0; return true;
     default: return apply_number(p, option, text);
@@ -229,7 +241,8 @@ static int settle(parsed_t* p) {
       return usage_error(o->program, "--side", " needs --role and --name");
     o->role = (perf_role_t) p->role;
   }
-  o->size_bytes = p->size_bytes != 0 ? (size_t) p->size_bytes : o->mode == MODE_THROUGHPUT ? 64 : 100;
+  bool one_way = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL;
+  o->size_bytes = p->size_bytes != 0 ? (size_t) p->size_bytes : one_way ? 64 : 100;
   if (o->name[0] == '\0')
     snprintf(o->name, sizeof o->name, "%s-%ld", o->program, (long) getpid());
   return PERF_OK;

@@ -68,11 +68,13 @@ static json_t* verify_json(const perf_verify_t* v) {
 json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stats) {
   double secs = (double) r->window_ns / 1e9;
   json_t* side = json_pack(
-      "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:I, s:i, s:o}", "program", o->program, "mode",
-      perf_mode_name(o->mode), "side", perf_side_name(o->side), "role", perf_role_name(o->role), "name",
+      "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:i, s:o}", "program", o->program,
+      "mode", perf_mode_name(o->mode), "side", perf_side_name(o->side), "role", perf_role_name(o->role), "name",
       o->name, "packets", (json_int_t) r->packets, "bytes", (json_int_t) r->bytes, "seconds", secs,
       "packets_per_s", ratio((double) r->packets, secs), "gbit_per_s", ratio((double) r->bytes * 8e-9, secs),
-      "cpu", cpu_json(r), "stalls", (json_int_t) r->stalls, "exit", r->exit_code, "link", link_stats);
+      "cpu", cpu_json(r), "fds", r->fds, "threads", r->threads,
+      "rss_bytes", (json_int_t) r->rss_bytes, "stalls", (json_int_t) r->stalls, "exit", r->exit_code, "link",
+      link_stats);
   if (r->samples_ns != NULL)
     json_object_set_new(side, "rtt_ns", rtt_json(r));
   if (r->verify.checked != 0)
@@ -80,15 +82,16 @@ json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stat
   return side;
 }
 
-/* The sink sees the one-way rate, the client sees everything that has a reply. */
+/* The sink sees the one-way rate, the sipping end when the other went on; the client, all that has a reply. */
 json_t* report_run(const perf_options_t* o, json_t* client, json_t* server, int exit_code) {
-  const json_t* receiver = o->mode == MODE_THROUGHPUT ? server : client;
+  const json_t* receiver = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL ? server : client;
   json_t* run = json_pack(
-      "{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b, s:b, s:[i,i], s:i}", "program", o->program,
+      "{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b, s:b, s:b, s:b, s:[i,i], s:i}", "program", o->program,
       "version", PERF_VERSION, "mode", perf_mode_name(o->mode), "server_role",
       perf_role_name(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE), "size", (json_int_t) o->size_bytes,
       "reply", (json_int_t) o->reply_bytes, "batch", (int) o->batch, "window", (int) o->window, "interval_us",
-      (json_int_t) o->interval_us, "borrow", (int) o->borrow, "verify", (int) o->verify, "cpu", o->cpu[0],
+      (json_int_t) o->interval_us, "borrow", (int) o->borrow, "coalesce", (int) o->coalesce, "literal",
+      (int) o->literal, "verify", (int) o->verify, "cpu", o->cpu[0],
       o->cpu[1], "exit", exit_code);
   static const char* const headline[] = {"packets", "seconds", "packets_per_s", "gbit_per_s", "rtt_ns"};
   for (size_t i = 0; i < sizeof headline / sizeof *headline; i++)
@@ -144,6 +147,8 @@ static void print_side(const json_t* side) {
   printf("  %-11s %s, CPU %.1f %% (user %.3f s, system %.3f s, switches %.0f + %.0f)\n", string(side, "side"),
          string(side, "role"), number(cpu, "share") * 100, number(cpu, "user_s"), number(cpu, "system_s"),
          number(cpu, "voluntary_switches"), number(cpu, "involuntary_switches"));
+  printf("  %-11s %.0f descriptors, %.0f threads, %.0f KiB more memory\n", "", number(side, "fds"),
+         number(side, "threads"), number(side, "rss_bytes") / 1024);
   print_counters("", json_object_get(side, "link"));
   if (json_object_get(side, "verify") != NULL)
     print_counters("  verify", json_object_get(side, "verify"));

@@ -6,6 +6,7 @@
  * every time. Knows nothing of the transport, and not which packet comes next (perf_kinds.c does). */
 #include "perf_side.h"
 
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -34,12 +35,33 @@ static uint64_t usec(struct timeval from, struct timeval to) {
   return (uint64_t) ((to.tv_sec - from.tv_sec) * 1000000 + (to.tv_usec - from.tv_usec));
 }
 
+static int count_entries(const char* path) {
+  DIR* dir = opendir(path);
+  int n = 0;
+  while (dir != NULL && readdir(dir) != NULL)
+    n++;
+  if (dir != NULL)
+    closedir(dir);
+  return n;
+}
+
+static struct process_size_s process_size(void) {
+  long long pages = 0, resident = 0;
+  FILE* statm = fopen("/proc/self/statm", "r");
+  if (statm != NULL && fscanf(statm, "%lld %lld", &pages, &resident) != 2)
+    resident = 0;
+  if (statm != NULL)
+    fclose(statm);
+  return (struct process_size_s){count_entries("/proc/self/fd"), count_entries("/proc/self/task"),
+                                 resident * sysconf(_SC_PAGESIZE)};
+}
+
 static void close_window(side_t* s) {
   struct rusage usage;
   perf_result_t* r = s->r;
   if (!s->open)
     return;
-  if (s->o->side == SIDE_SOURCE) {
+  if (s->o->side == SIDE_SOURCE || s->o->side == SIDE_STUFF) {
     r->packets = s->sent;
     r->bytes = s->sent * s->o->size_bytes;
   }
@@ -49,6 +71,10 @@ static void close_window(side_t* s) {
   r->system_us = usec(s->opened_usage.ru_stime, usage.ru_stime);
   r->voluntary_switches = usage.ru_nvcsw - s->opened_usage.ru_nvcsw;
   r->involuntary_switches = usage.ru_nivcsw - s->opened_usage.ru_nivcsw;
+  struct process_size_s size = process_size();
+  r->fds = size.fds - s->size_before.fds;
+  r->threads = size.threads - s->size_before.threads;
+  r->rss_bytes = size.rss_bytes - s->size_before.rss_bytes;
 }
 
 static uint64_t faults(const perf_verify_t* v) {
@@ -64,6 +90,11 @@ void side_finish(side_t* s, int exit_code) {
     exit_code = faults(&s->r->verify) != 0 ? PERF_CORRUPT : s->r->stalls != 0 ? PERF_STALLED : PERF_OK;
   s->r->exit_code = exit_code;
   link_stop(s->link);
+}
+
+void side_add_sample(side_t* s, uint64_t ns) {
+  if (s->r->nsamples < s->max_samples)
+    s->r->samples_ns[s->r->nsamples++] = ns < UINT32_MAX ? (uint32_t) ns : UINT32_MAX;
 }
 
 bool side_time_is_up(const side_t* s) {
@@ -263,7 +294,7 @@ static bool allocate_packets(side_t* s) {
   bool reply = o->side == SIDE_FETCHSERVER;
   size_t len = reply ? o->reply_bytes : o->size_bytes;
   size_t stride = (len + 63) / 64 * 64;
-  s->pool = o->batch > PERF_MAX_RECV ? o->batch : PERF_MAX_RECV / o->batch * o->batch;
+  s->pool = o->side == SIDE_STUFF ? 1 : o->batch > PERF_MAX_RECV ? o->batch : PERF_MAX_RECV / o->batch * o->batch;
   size_t buffers = o->verify ? PERF_MAX_BATCH : 1;
   if (o->side == SIDE_ECHO)
     return true;
@@ -279,7 +310,7 @@ static bool allocate_packets(side_t* s) {
 /* Touched now: a page fault inside the window would be measured as a round trip. */
 static bool allocate_samples(side_t* s) {
   const perf_options_t* o = s->o;
-  if (o->side != SIDE_PING && o->side != SIDE_PACED)
+  if (o->side != SIDE_PING && o->side != SIDE_PACED && o->side != SIDE_SIP)
     return true;
   double most = o->count != 0 ? (double) o->count : o->secs * 1e7;
   size_t bytes = (most < PERF_MAX_SAMPLES ? (size_t) most + 1 : PERF_MAX_SAMPLES) * sizeof *s->r->samples_ns;
@@ -292,6 +323,7 @@ static bool allocate_samples(side_t* s) {
 }
 
 static void run_open(side_t* s, const perf_options_t* o, json_t** ret_link_stats) {
+  s->size_before = process_size();
   s->link = link_open(s, o);
   if (s->link == NULL)
     return;

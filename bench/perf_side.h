@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* perf_side.h: what perf_side.c, the frame of a side, and perf_kinds.c, the seven kinds of side, know of
+/* perf_side.h: what perf_side.c, the frame of a side, and perf_kinds.c, the nine kinds of side, know of
  * each other. Nobody else includes it. A kind never touches the window, the verdict or the link's errors;
  * the frame never asks which packets come next. */
 #ifndef PERF_SIDE_H
@@ -25,10 +25,15 @@ struct side_s {
   uint64_t warmup;         /* replies before the window opens */
   uint64_t opened_ns;      /* when the window opened */
   uint64_t sent_ns;        /* ping: when the last packet went */
-  uint64_t due_ns;         /* paced: when the next one goes */
+  uint64_t due_ns;         /* paced: when the next one goes; sip: when it takes packets again */
+  uint64_t resumed_ns;     /* sip: when it last did; 0 = what came of it is known */
   size_t max_samples;
   uint64_t next_seq;       /* the number the next packet must have */
   struct rusage opened_usage;
+  struct process_size_s { /* before the link was opened */
+    int fds, threads;
+    int64_t rss_bytes;
+  } size_before;
   /* outgoing: out[out_at .. out_n) is still to be sent; while `waiting` the link has a part of it */
   struct iovec out[PERF_MAX_BATCH];
   unsigned int pool; /* how many buffers there are: a multiple of the batch */
@@ -51,6 +56,8 @@ const side_ops_t* side_ops_of(perf_kind_t side);
 void side_open_window(side_t* s);
 /* Ends the side, once. A run that ended well can still have stalled or carried wrong bytes. */
 void side_finish(side_t* s, int exit_code);
+/* Keeps a time in nanoseconds for the percentiles, while there is room. */
+void side_add_sample(side_t* s, uint64_t ns);
 /* Whether a run by time is over. */
 bool side_time_is_up(const side_t* s);
 /* Writes packet number seq, len bytes of at least 8. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* pipe-perf.c: the measuring program's link over a Unix stream socket and uv_pipe_t: what an application
  * and a forwarder do without shared memory. Each packet is a 4-byte length and its bytes; a batch is one
- * write. Guarantees the same order and the same callbacks as the face, so that the sides cannot tell.
+ * write; with --coalesce all packets handed over at once are copied into one buffer and written together.
+ * Guarantees the same order and the same callbacks as the face, so that the sides cannot tell.
  * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. */
 #include "perf.h"
 
@@ -17,6 +18,7 @@
 
 enum {
   HEADER_BYTES = 4,
+  COALESCE_BYTES = 1 << 16,
   MAX_PACKET_BYTES = 1 << 20,
   READ_BYTES = 2 * (HEADER_BYTES + MAX_PACKET_BYTES), /* a whole packet fits behind the rest of another */
   READ_AT_ONCE = 1 << 16                              /* libuv's own suggestion for a read */
@@ -32,6 +34,7 @@ struct link_s {
   uv_write_t queued_req, tail_req;
   uint32_t headers[PERF_MAX_BATCH];
   uv_buf_t bufs[2 * PERF_MAX_BATCH];
+  char* together; /* --coalesce: what goes into one write */
   char* tail; /* what the socket did not take of a packet it took in part */
   char* in;   /* received: in[in_at .. in_len) is not delivered yet */
   size_t in_at, in_len;
@@ -156,8 +159,40 @@ static int write_some(link_t* l, const struct iovec pkts[], unsigned int npkts) 
   return rc < 0 ? failed(l, "write", rc) : (int) taken + 1;
 }
 
+/* Fills one buffer and writes it. What the socket does not take of it stays there and is queued. */
+static int write_together(link_t* l, const struct iovec pkts[], unsigned int npkts) {
+  size_t len = 0;
+  unsigned int taken = 0;
+  while (taken < npkts && (len == 0 || len + HEADER_BYTES + pkts[taken].iov_len <= COALESCE_BYTES)) {
+    uint32_t header = (uint32_t) pkts[taken].iov_len;
+    memcpy(l->together + len, &header, HEADER_BYTES);
+    memcpy(l->together + len + HEADER_BYTES, pkts[taken].iov_base, header);
+    len += HEADER_BYTES + header;
+    taken++;
+  }
+  uv_buf_t buf = uv_buf_init(l->together, (unsigned int) len);
+  int rc = uv_try_write((uv_stream_t*) &l->pipe, &buf, 1);
+  l->writes++;
+  l->would_block += rc == UV_EAGAIN;
+  if (rc < 0)
+    return rc == UV_EAGAIN ? 0 : failed(l, "write", rc);
+  if ((size_t) rc == len)
+    return (int) taken;
+  buf = uv_buf_init(l->together + rc, (unsigned int) (len - (size_t) rc));
+  l->short_writes++;
+  l->tail_waits = true;
+  rc = uv_write(&l->tail_req, (uv_stream_t*) &l->pipe, &buf, 1, on_tail_written);
+  return rc < 0 ? failed(l, "write", rc) : (int) taken;
+}
+
 int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   unsigned int taken = 0;
+  while (l->o->coalesce && taken < npkts && !l->tail_waits) {
+    int rc = write_together(l, pkts + taken, npkts - taken);
+    if (rc <= 0)
+      return rc < 0 ? rc : (int) taken;
+    taken += (unsigned int) rc;
+  }
   while (taken < npkts && !l->tail_waits) {
     unsigned int n = npkts - taken < l->o->batch ? npkts - taken : l->o->batch;
     int rc = write_some(l, pkts + taken, n);
@@ -266,7 +301,8 @@ static int open_socket(link_t* l) {
 link_t* link_open(side_t* s, const perf_options_t* o) {
   link_t* l = calloc(1, sizeof *l);
   if (l == NULL || uv_loop_init(&l->loop) != 0 || (l->in = malloc(READ_BYTES)) == NULL ||
-      (l->tail = malloc(HEADER_BYTES + MAX_PACKET_BYTES)) == NULL) {
+      (l->tail = malloc(HEADER_BYTES + MAX_PACKET_BYTES)) == NULL ||
+      (l->together = malloc(COALESCE_BYTES + HEADER_BYTES + MAX_PACKET_BYTES)) == NULL) {
     perf_error(o, "uv_loop_init: out of memory or descriptors");
     return NULL; /* and the program ends */
   }
@@ -307,6 +343,7 @@ void link_free(link_t* l) {
     perf_error(l->o, "uv_loop_close: handles are left open");
   free(l->in);
   free(l->tail);
+  free(l->together);
   free(l);
 }
 

@@ -2,7 +2,8 @@
 /* ring-perf.c: the measuring program's link over the bare rings of ndnshm.h, polled without a pause and
  * without an event loop: the ceiling for everything built on them. Guarantees nothing about CPU: both
  * processes run flat out, so each needs a CPU of its own. `ring-perf probe --cpu A,B` measures instead how
- * long a cache line takes between two CPUs and back, which tells apart where a host has placed them. */
+ * long a cache line takes between two CPUs and back, which tells apart where a host has placed them, and
+ * how long it takes to copy packets that the other CPU has just written. */
 #include "perf.h"
 
 #include <errno.h>
@@ -20,7 +21,10 @@ enum {
   LOOK_EVERY = 1024,        /* rounds between looks at the clock */
   FD_EVERY_NS = 1000000,    /* how often to ask whether the peer is gone */
   PROBE_ROUNDS = 20000,     /* of one block; the probe reports the median block */
-  PROBE_BLOCKS = 9
+  PROBE_BLOCKS = 9,
+  COPY_PACKETS = 32,        /* that one CPU writes before the other copies them */
+  COPY_MAX_BYTES = 8832,
+  COPY_ROUNDS = 101
 };
 
 struct link_s {
@@ -230,22 +234,75 @@ static void probe_client(atomic_uint* line, double ret_ns[PROBE_BLOCKS]) {
   qsort(ret_ns, PROBE_BLOCKS, sizeof *ret_ns, by_value);
 }
 
+/* What the two CPUs share: the line that goes back and forth, and packets that go one way. */
+typedef struct shared_s {
+  atomic_uint line;
+  _Alignas(64) char packets[COPY_PACKETS][COPY_MAX_BYTES];
+} shared_t;
+
+static const size_t copy_sizes[] = {64, 1024, 8800};
+enum { COPY_SIZES = sizeof copy_sizes / sizeof *copy_sizes };
+
+static unsigned int copy_turn(size_t size, unsigned int round) {
+  return (unsigned int) (size * COPY_ROUNDS + round) * 2;
+}
+
+static void wait_for(atomic_uint* line, unsigned int value) {
+  while (atomic_load_explicit(line, memory_order_acquire) != value)
+    pause_cpu();
+}
+
+static void copy_server(shared_t* shared) {
+  for (size_t size = 0; size < COPY_SIZES; size++)
+    for (unsigned int round = 0; round < COPY_ROUNDS; round++) {
+      wait_for(&shared->line, copy_turn(size, round));
+      for (size_t i = 0; i < COPY_PACKETS; i++)
+        memset(shared->packets[i], (int) round, copy_sizes[size]);
+      atomic_store_explicit(&shared->line, copy_turn(size, round) + 1, memory_order_release);
+    }
+}
+
+/* The median time of one packet. */
+static double copy_client(shared_t* shared, size_t size) {
+  static char private[COPY_PACKETS][COPY_MAX_BYTES];
+  double ns[COPY_ROUNDS];
+  for (unsigned int round = 0; round < COPY_ROUNDS; round++) {
+    wait_for(&shared->line, copy_turn(size, round) + 1);
+    uint64_t start_ns = perf_now_ns();
+    for (size_t i = 0; i < COPY_PACKETS; i++)
+      memcpy(private[i], shared->packets[i], copy_sizes[size]);
+    ns[round] = (double) (perf_now_ns() - start_ns) / COPY_PACKETS;
+    __asm__ __volatile__("" : : "r"(private) : "memory"); /* the copies are wanted */
+    atomic_store_explicit(&shared->line, copy_turn(size, round) + 2, memory_order_release);
+  }
+  qsort(ns, COPY_ROUNDS, sizeof *ns, by_value);
+  return ns[COPY_ROUNDS / 2];
+}
+
 static int probe(const perf_options_t* o) {
-  double ns[PROBE_BLOCKS];
-  atomic_uint* line = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  pid_t pid = line == MAP_FAILED ? -1 : fork();
+  double ns[PROBE_BLOCKS], copy_ns[COPY_SIZES];
+  shared_t* shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  atomic_uint* line = &shared->line;
+  pid_t pid = (void*) shared == MAP_FAILED ? -1 : fork();
   if (pid < 0 || perf_pin(o->cpu[pid == 0]) < 0) {
     perf_error(o, "mmap, fork or sched_setaffinity: %s", strerror(errno));
     return PERF_FAILED;
   }
   if (pid == 0) {
     bounce(line, 1, 2 * PROBE_ROUNDS * (PROBE_BLOCKS + 1) + 1);
+    copy_server(shared);
     _exit(PERF_OK);
   }
   probe_client(line, ns);
+  atomic_store_explicit(line, 0, memory_order_release);
+  for (size_t size = 0; size < COPY_SIZES; size++)
+    copy_ns[size] = copy_client(shared, size);
   waitpid(pid, NULL, 0);
-  printf("{\"mode\":\"probe\",\"round_trip_ns\":%.1f,\"min\":%.1f,\"max\":%.1f}\n", ns[PROBE_BLOCKS / 2],
+  printf("{\"mode\":\"probe\",\"round_trip_ns\":%.1f,\"min\":%.1f,\"max\":%.1f,\"copy_ns\":{", ns[PROBE_BLOCKS / 2],
          ns[0], ns[PROBE_BLOCKS - 1]);
+  for (size_t size = 0; size < COPY_SIZES; size++)
+    printf("%s\"%zu\":%.1f", size > 0 ? "," : "", copy_sizes[size], copy_ns[size]);
+  printf("}}\n");
   return PERF_OK;
 }
 
