@@ -20,11 +20,43 @@ void pair_open(pair_t* pair, const uvface_options_t* options);
 /* Closes what is not closing, runs the loop to its end, asserts that it closes cleanly. */
 void pair_close(pair_t* pair);
 
-/* Runs the loop until *flag is set; false after timeout_ms. */
+/* A deadline for a loop that may sleep; also lets it look up every few milliseconds, for what RUN_UNTIL() waits
+ * for may have come to pass right before the loop went to sleep. */
+typedef struct patience_s {
+  uv_timer_t tick;
+  uint64_t end_ns;
+} patience_t;
+
+void patience_start(patience_t* patience, uv_loop_t* loop, int timeout_ms);
+bool patience_is_over(const patience_t* patience);
+void patience_stop(patience_t* patience);
+
+/* How long RUN_UNTIL() is patient: longer than any machine takes, so that only what never comes fails. */
+#define PATIENCE_MS 30000
+
+/* Runs the loop until the condition holds, and asserts that this happens. */
+#define RUN_UNTIL(loop, condition)                                                          \
+  do {                                                                                      \
+    patience_t patience_;                                                                   \
+                                                                                            \
+    patience_start(&patience_, loop, PATIENCE_MS);                                          \
+    while (!(condition) && !patience_is_over(&patience_)) uv_run(loop, UV_RUN_ONCE);        \
+    patience_stop(&patience_);                                                              \
+    ck_assert_msg(condition, "not within %u ms: %s", PATIENCE_MS * harness_slow(), #condition); \
+  } while (0)
+
+/* The same for a flag; false after timeout_ms (times harness_slow()). */
 bool run_until(uv_loop_t* loop, const int* flag, int timeout_ms);
 
-/* Runs the loop for about so long. */
+/* Turns the loop until the face, just opened, has gone to sleep on an empty ring; asserts that it does. */
+void run_until_parked(uv_loop_t* loop, const uvface_t* face);
+
+/* Runs the loop for about so long: to give what must not happen the time to happen, never for what must. */
 void run_for(uv_loop_t* loop, int ms);
+
+/* The same, and asserts that the loop slept: that it took less than a tenth of that time of the CPU. A loop
+ * that turns without end takes all it gets, also on a busy machine. */
+void run_asleep(uv_loop_t* loop, int ms);
 
 /* Runs the loop until it has nothing more to do, and asserts uv_loop_close() == 0. */
 void finish_loop(uv_loop_t* loop);

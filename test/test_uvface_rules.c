@@ -45,7 +45,7 @@ START_TEST(rule1_failed_call_never_calls_back) {
   ck_assert_int_eq(uvface_send_batch(&req, &pair.app, &huge, 1, must_not_run_send), UV_EMSGSIZE);
   ck_assert_int_eq(uvface_recv_start(&lone, must_not_run_recv), UV_ENOTCONN);
   uvface_close(&pair.engine, NULL);
-  run_for(&pair.loop, 20);
+  RUN_UNTIL(&pair.loop, uvface_try_send(&pair.app, &buf, 1) == UV_EPIPE);
   ck_assert_int_eq(uvface_send(&req, &pair.app, &buf, 1, must_not_run_send), UV_EPIPE);
   uvface_close(&pair.app, NULL);
   ck_assert_int_eq(uvface_send(&req, &pair.app, &buf, 1, must_not_run_send), UV_ENOTCONN);
@@ -94,7 +94,7 @@ START_TEST(rule2_callback_never_inside_call) {
   ASSERT_OK(uvface_send(&req, &pair.app, &buf, 1, outside_send));
   ASSERT_OK(uvface_recv_start(&pair.engine, outside_recv)); /* a packet is waiting already */
   inside_call = false;
-  run_for(&pair.loop, 20);
+  RUN_UNTIL(&pair.loop, callbacks == 3);
   inside_call = true;
   ASSERT_OK(uvface_recv_start(&pair.app, must_not_run_recv)); /* so is the reply, but ... */
   uvface_close(&pair.app, outside_close);                     /* ... close comes first */
@@ -158,9 +158,8 @@ START_TEST(rule3_send_callbacks_in_order_once) {
     v += n;
   }
   ASSERT_OK(uvface_recv_start(&pair.engine, in_order_seen));
-  ck_assert(run_until(&pair.loop, &all_seen, 5000));
-  run_for(&pair.loop, 5);
-  ck_assert_uint_eq(next_done, nreqs);
+  RUN_UNTIL(&pair.loop, all_seen);
+  RUN_UNTIL(&pair.loop, next_done == nreqs);
   ck_assert(!uvface_is_active(&pair.app));
   pair_close(&pair);
   ck_assert_uint_eq(next_done, nreqs);
@@ -204,10 +203,9 @@ START_TEST(rule4_try_send_never_overtakes) {
     ck_assert_int_eq(uvface_reserve(&pair.app, 1, &slot), UV_EAGAIN);
     uv_run(&pair.loop, UV_RUN_NOWAIT);
   }
-  ck_assert(run_until(&pair.loop, &queued_done, 1000));
+  RUN_UNTIL(&pair.loop, queued_done);
   ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), 1);
-  run_for(&pair.loop, 20);
-  ck_assert_int_eq(last_seen, '2');
+  RUN_UNTIL(&pair.loop, last_seen == '2');
   pair_close(&pair);
 }
 END_TEST
@@ -273,7 +271,7 @@ START_TEST(rule5_views_stay_mapped_until_recv_cb_returns) {
   ck_assert_int_eq(uvface_try_send_batch(&pair.app, bufs, 2), 2);
   viewed = 0;
   ASSERT_OK(uvface_recv_start(&pair.engine, close_and_look));
-  ck_assert(run_until(&pair.loop, &viewed, 1000));
+  RUN_UNTIL(&pair.loop, viewed);
   pair_close(&pair);
 }
 END_TEST
@@ -368,9 +366,7 @@ START_TEST(rule6_any_call_from_any_callback) {
   everything_ran = 0;
   ASSERT_OK(uvface_recv_start(&pair.engine, everything_recv));
   ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), (int) sizeof(payload));
-  ck_assert(run_until(&pair.loop, &everything_ran, 1000));
-  run_for(&pair.loop, 50);
-  ck_assert_int_gt(everything_ran, 20);
+  RUN_UNTIL(&pair.loop, everything_ran > 20);
   ASSERT_OK(uvface_recv_stop(&pair.engine));
   ASSERT_OK(uvface_recv_start(&pair.engine, close_both));
   ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), (int) sizeof(payload));
@@ -523,13 +519,11 @@ START_TEST(rule10_null_callbacks_and_dead_faces) {
   pair_open(&pair, NULL);
   ASSERT_OK(uvface_recv_start(&pair.engine, NULL));
   ASSERT_OK(uvface_send(&req, &pair.app, &buf, 1, NULL));
-  run_for(&pair.loop, 20);
-  ASSERT_OK(uvface_get_stats(&pair.engine, &stats));
-  ck_assert_uint_eq(stats.rx_packets, 1);
+  RUN_UNTIL(&pair.loop, uvface_get_stats(&pair.engine, &stats) == 0 && stats.rx_packets == 1);
   got_eof = 0;
   ASSERT_OK(uvface_recv_start(&pair.app, note_eof));
   uvface_close(&pair.engine, NULL);
-  ck_assert(run_until(&pair.loop, &got_eof, 1000));
+  RUN_UNTIL(&pair.loop, got_eof);
   ck_assert_int_eq(uvface_recv_start(&pair.app, note_eof), UV_EOF);
   ck_assert_int_eq(uvface_recv_stop(&pair.app), 0);
   ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), UV_EPIPE);
