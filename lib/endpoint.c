@@ -109,7 +109,8 @@ static int take_region(ndnshm_t* ep, const plan_t* plan, bool* ret_is_free) {
   if (err < 0) return err;
   if (stale.fd >= 0) {
     err = stale.is_dead ? 0 : ndnshm__fifo_check_unread(ep->names.a2e, &ep->error);
-    if (err == 0) shm_unlink(ep->names.shm);
+    if (err == 0 && shm_unlink(ep->names.shm) != 0 && errno != ENOENT)
+      err = ndnshm__fail_errno(&ep->error, "shm_unlink", ep->names.shm);
     close(stale.fd);
     if (err < 0) return err;
     *ret_is_free = stale.is_dead;
@@ -172,8 +173,10 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
 
   if (err < 0) return err;
-  if (ndnshm__wake_drain(&ep->wake) == -EPIPE)
+  err = ndnshm__wake_drain(&ep->wake);
+  if (err == -EPIPE)
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
+  if (err < 0) return ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err));
   if (!ndnshm__region_has_name(&ep->region))
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "fstat %s: its engine is dead, another one is taking the name",
                         ep->names.shm);
