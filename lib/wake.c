@@ -121,25 +121,28 @@ int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
 }
 
 /* mkfifo, not cut by umask: what umask takes from the owner would keep us from opening it. */
-static int make_private(const char* path) {
-  if (mkfifo(path, 0600) != 0) return -1;
+static int make_private(const char* path, ndnshm__error_t* error) {
+  int err;
+
+  if (mkfifo(path, 0600) != 0) return ndnshm__fail_errno(error, "mkfifo", path);
   if (chmod(path, 0600) == 0) return 0;
+  err = ndnshm__fail_errno(error, "chmod", path);
   unlink(path);
-  return -1;
+  return err;
 }
 
 static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
-  int err;
+  int err = make_private(path, error);
 
-  if (make_private(path) == 0) return 0;
-  if (errno != EEXIST) return ndnshm__fail_errno(error, "mkfifo", path);
+  if (err != -EEXIST) return err;
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
   if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
-  if (make_private(path) == 0) return 0;
+  err = make_private(path, error);
+  if (err != -EEXIST) return err;
   return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
 }
 
