@@ -50,14 +50,28 @@ int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* pat
   return 0;
 }
 
+static int shm_open_retrying(const char* shm_name, int flags, mode_t mode) {
+  int fd;
+
+  do
+    fd = shm_open(shm_name, flags | O_CLOEXEC, mode);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
 /* Who holds the lock may unlink the name, nobody else: on failure here another engine does, or has. */
-static int lock_new(int fd, const char* shm_name, ndnshm__error_t* error) {
+static int lock_new(const ndnshm__region_t* region, const char* shm_name, ndnshm__error_t* error) {
   struct stat st;
+  int err;
 
   /* A file system without flock leaves only the FIFO's reader to tell that we live. */
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+  if (flock(region->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", shm_name);
-  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
+  if (fstat(region->fd, &st) != 0) {
+    err = ndnshm__fail_errno(error, "fstat", shm_name);
+    ndnshm__region_unlink(region, shm_name);
+    return err;
+  }
   if (st.st_nlink == 0)
     return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: another engine is taking the name", shm_name);
   return 0;
@@ -67,7 +81,10 @@ static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t*
   int err;
 
   /* The size first, at once: an ndn-rs app that maps a shorter file meanwhile would die of SIGBUS. */
-  if (ftruncate(fd, (off_t) bytes) != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
+  do
+    err = ftruncate(fd, (off_t) bytes);
+  while (err != 0 && errno == EINTR);
+  if (err != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
   do
     err = posix_fallocate(fd, 0, (off_t) bytes);
   while (err == EINTR);
@@ -104,9 +121,9 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
   ndnshm__region_t region = {.fd = -1, .geometry = *geometry};
   int err;
 
-  region.fd = shm_open(shm_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  region.fd = shm_open_retrying(shm_name, O_RDWR | O_CREAT | O_EXCL, 0600);
   if (region.fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
-  err = lock_new(region.fd, shm_name, error);
+  err = lock_new(&region, shm_name, error);
   if (err == 0) {
     err = fill(&region, shm_name, access, error);
     if (err < 0) ndnshm__region_unlink(&region, shm_name);
@@ -122,7 +139,7 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
 static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd,
                          uint64_t* ret_file_bytes, ndnshm__error_t* error) {
   struct stat st;
-  int fd = shm_open(shm_name, flags | O_CLOEXEC, 0);
+  int fd = shm_open_retrying(shm_name, flags, 0);
   int err = 0;
 
   if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == EINVAL)) /* glibc: EINVAL for a directory */
@@ -229,7 +246,8 @@ static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* acce
   struct stat st;
   bool locked;
 
-  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !is_ours(&st, access))
+  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
+  if (!S_ISREG(st.st_mode) || !is_ours(&st, access))
     return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
   locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
   if (!locked && errno == EWOULDBLOCK)
@@ -240,21 +258,22 @@ static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* acce
 
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error) {
-  ndnshm__stale_t stale = {.fd = shm_open(shm_name, O_RDWR | O_CLOEXEC, 0)};
+  ndnshm__stale_t stale = {.fd = shm_open_retrying(shm_name, O_RDWR, 0)};
   struct stat st;
   int err;
 
   if (stale.fd < 0 && errno != ENOENT) {
-    ndnshm__fail_errno(error, "shm_open", shm_name);
-    return -EADDRINUSE;
+    err = ndnshm__fail_errno(error, "shm_open", shm_name);
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : -EADDRINUSE; /* want, or not ours */
   }
   if (stale.fd >= 0) {
     err = lock_stale(stale.fd, shm_name, access, &stale.is_dead, error);
+    if (err == 0 && fstat(stale.fd, &st) != 0) err = ndnshm__fail_errno(error, "fstat", shm_name);
     if (err < 0) {
       close(stale.fd);
       return err;
     }
-    if (fstat(stale.fd, &st) != 0 || st.st_nlink == 0) { /* another engine was quicker: the name is its */
+    if (st.st_nlink == 0) { /* another engine was quicker: the name is its */
       close(stale.fd);
       stale.fd = -1;
     }

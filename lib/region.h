@@ -76,7 +76,7 @@ typedef struct ndnshm__stale_s {
 } ndnshm__stale_t;
 
 /* Opens the region of an existing name to find out whether it may be removed: ours, and not locked by
- * a live engine. Errors: -EADDRINUSE. */
+ * a live engine. Errors: -EADDRINUSE, -EMFILE, others. */
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error);
 
