@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* shim.c: see shim.h. Linux and glibc: the names are those that programs with 64-bit file offsets link to. */
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "harness.h"
+#include "point.h"
+
+#define MAX_ERRORS 4
+
+typedef enum call_id {
+  MALLOC, CALLOC, SHM_OPEN, SHM_UNLINK, FLOCK, FTRUNCATE, POSIX_FALLOCATE, MMAP, MUNMAP, MKFIFO, CHMOD, FCHMOD,
+  FCHOWN, OPEN, FSTAT, LSTAT, PREAD, UNLINK, CLOSE, READ, WRITE, UV_POLL_INIT, N_CALLS
+} call_id_t;
+
+/* Errors that the callers treat alike are represented by one. */
+static const struct {
+  const char* name;
+  int errors[MAX_ERRORS]; /* 0 = no more */
+} calls[N_CALLS] = {
+    [MALLOC] = {"malloc", {ENOMEM}},
+    [CALLOC] = {"calloc", {ENOMEM}},
+    [SHM_OPEN] = {"shm_open", {EMFILE, ENOMEM, EACCES, EINTR}},
+    [SHM_UNLINK] = {"shm_unlink", {EACCES}},
+    [FLOCK] = {"flock", {EWOULDBLOCK, ENOLCK}},
+    [FTRUNCATE] = {"ftruncate", {EFBIG, EIO, EINTR}},
+    [POSIX_FALLOCATE] = {"posix_fallocate", {ENOSPC, EFBIG, EINTR}},
+    [MMAP] = {"mmap", {ENOMEM, EACCES}},
+    [MUNMAP] = {"munmap", {0}}, /* what it cannot unmap stays */
+    [MKFIFO] = {"mkfifo", {ENOSPC, EACCES}},
+    [CHMOD] = {"chmod", {EPERM, EIO}},
+    [FCHMOD] = {"fchmod", {EPERM, EIO}},
+    [FCHOWN] = {"fchown", {EPERM}},
+    [OPEN] = {"open", {EMFILE, ENOMEM, EACCES, EINTR}},
+    [FSTAT] = {"fstat", {EIO, ENOMEM}},
+    [LSTAT] = {"lstat", {EIO, ENOMEM}},
+    [PREAD] = {"pread", {EIO, EINTR}},
+    [UNLINK] = {"unlink", {EACCES}},
+    [CLOSE] = {"close", {EIO, EINTR}},
+    [READ] = {"read", {EIO, EINTR}},
+    [WRITE] = {"write", {EAGAIN, EIO, EINTR}},
+    [UV_POLL_INIT] = {"uv_poll_init", {ENOMEM, EPERM}},
+};
+
+static unsigned int counts[N_CALLS];
+static unsigned int counted, fail_at, fail_with, die_at;
+static const char* failed_call;
+static int failed_errno;
+static shim_trace_t* trace;
+
+void shim_fail_at(unsigned int n, unsigned int k) {
+  shim_disarm();
+  fail_at = n;
+  fail_with = k;
+  failed_call = NULL;
+  failed_errno = 0;
+}
+
+void shim_die_at(unsigned int n, shim_trace_t* into) {
+  shim_disarm();
+  *into = (shim_trace_t){.died_ns = 0};
+  trace = into;
+  die_at = n;
+}
+
+unsigned int shim_disarm(void) {
+  unsigned int n = counted;
+
+  counted = fail_at = die_at = 0;
+  return n;
+}
+
+const char* shim_failed_call(void) {
+  return failed_call;
+}
+
+int shim_failed_errno(void) {
+  return failed_errno;
+}
+
+unsigned int shim_count(const char* call) {
+  for (int c = 0; c < N_CALLS; c++)
+    if (strcmp(calls[c].name, call) == 0) return counts[c];
+  return 0;
+}
+
+static void step(const char* name) {
+  if (die_at == 0) return;
+  trace->names[counted % SHIM_TRACE_STEPS] = name;
+  trace->steps = ++counted;
+  if (counted != die_at) return;
+  trace->died_ns = harness_now_ns();
+  kill(getpid(), SIGKILL);
+  for (;;) pause();
+}
+
+void ndnshm__point(const char* access) {
+  step(access);
+}
+
+/* True if the call is to fail now; errno says with what. */
+static bool fails(call_id_t call) {
+  counts[call]++;
+  step(calls[call].name);
+  if (fail_at == 0 || ++counted != fail_at) return false;
+  if (fail_with >= MAX_ERRORS || calls[call].errors[fail_with] == 0) return false;
+  failed_call = calls[call].name;
+  failed_errno = errno = calls[call].errors[fail_with];
+  return true;
+}
+
+/* --- The calls -------------------------------------------------------------------------------- */
+
+/* A wrapper: TYPE NAME(PARAMETERS), or FAILURE with errno set. NAME is the linker's. */
+#define WRAP(id, type, name, parameters, arguments, failure) \
+  type __real_##name parameters;                             \
+  type __wrap_##name parameters;                             \
+  type __wrap_##name parameters {                            \
+    return fails(id) ? (failure) : __real_##name arguments;  \
+  }
+
+WRAP(MALLOC, void*, malloc, (size_t bytes), (bytes), NULL)
+WRAP(CALLOC, void*, calloc, (size_t n, size_t bytes), (n, bytes), NULL)
+WRAP(SHM_OPEN, int, shm_open, (const char* path, int flags, mode_t mode), (path, flags, mode), -1)
+WRAP(SHM_UNLINK, int, shm_unlink, (const char* path), (path), -1)
+WRAP(FLOCK, int, flock, (int fd, int operation), (fd, operation), -1)
+WRAP(FTRUNCATE, int, ftruncate64, (int fd, off_t bytes), (fd, bytes), -1)
+WRAP(POSIX_FALLOCATE, int, posix_fallocate64, (int fd, off_t from, off_t bytes), (fd, from, bytes), errno)
+WRAP(MMAP, void*, mmap64, (void* at, size_t bytes, int rights, int flags, int fd, off_t from),
+     (at, bytes, rights, flags, fd, from), MAP_FAILED)
+WRAP(MUNMAP, int, munmap, (void* at, size_t bytes), (at, bytes), -1)
+WRAP(MKFIFO, int, mkfifo, (const char* path, mode_t mode), (path, mode), -1)
+WRAP(CHMOD, int, chmod, (const char* path, mode_t mode), (path, mode), -1)
+WRAP(FCHMOD, int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
+WRAP(FCHOWN, int, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid), -1)
+WRAP(FSTAT, int, fstat64, (int fd, struct stat* st), (fd, st), -1)
+WRAP(LSTAT, int, lstat64, (const char* path, struct stat* st), (path, st), -1)
+WRAP(PREAD, ssize_t, pread64, (int fd, void* to, size_t bytes, off_t from), (fd, to, bytes, from), -1)
+WRAP(UNLINK, int, unlink, (const char* path), (path), -1)
+WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
+WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
+WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t* loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __wrap_close(int fd) {
+  bool failing = fails(CLOSE);
+  int err = errno;
+  int result = __real_close(fd);
+
+  errno = failing ? err : errno;
+  return failing ? -1 : result;
+}
+
+int __real_open64(const char* path, int flags, ...);
+int __wrap_open64(const char* path, int flags, ...);
+int __wrap_open64(const char* path, int flags, ...) {
+  va_list args;
+  mode_t mode = 0;
+
+  va_start(args, flags);
+  if ((flags & O_CREAT) != 0) mode = va_arg(args, mode_t);
+  va_end(args);
+  return fails(OPEN) ? -1 : __real_open64(path, flags, mode);
+}

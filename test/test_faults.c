@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+/* test_faults.c: every call by which an operation asks the kernel, the C library or libuv for something fails
+ * once, with each error that is natural to it (shim.h); then nothing may be left, the error and its text must
+ * be right, and the operation, repeated, must work. An interruption (EINTR) must not be noticed at all. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ndnshm.h>
+
+#include "faces.h"
+#include "shim.h"
+
+#define MAX_CALLS 200
+#define SMALL_RING 4
+#define HUGE_PACKET 300000 /* more than a loop's arena holds, so that the face allocates its own */
+
+/* --- A face of our own, and what there is of it ---------------------------------------------- */
+
+typedef struct scene_s {
+  uv_loop_t loop;
+  char name[80];
+  uvface_t engine, app;
+  uvface_send_t req;
+  ndnshm_t* core_engine;
+  ndnshm_t* core_app;
+  int engine_got, app_got; /* packets, or the error that ended receiving */
+  int sends_done, send_status;
+} scene_t;
+
+typedef struct inventory_s {
+  int fds, maps, names, handles;
+} inventory_t;
+
+static void count_handle(uv_handle_t* handle, void* n) {
+  (void) handle;
+  ++*(int*) n;
+}
+
+static int count_maps(const char* name) {
+  char line[512];
+  FILE* maps = fopen("/proc/self/maps", "re");
+  int n = 0;
+
+  ck_assert_ptr_nonnull(maps);
+  while (fgets(line, sizeof(line), maps) != NULL) n += strstr(line, name) != NULL;
+  fclose(maps);
+  return n;
+}
+
+static int count_names(const char* name) {
+  const char* const paths[] = {harness_shm_path(name), harness_a2e_path(name), harness_e2a_path(name)};
+  struct stat st;
+  int n = 0;
+
+  for (int p = 0; p < 3; p++) n += lstat(paths[p], &st) == 0;
+  return n;
+}
+
+static inventory_t look(scene_t* s) {
+  inventory_t there = {.maps = count_maps(s->name), .names = count_names(s->name), .fds = harness_count_fds()};
+
+  uv_walk(&s->loop, count_handle, &there.handles);
+  return there;
+}
+
+static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  int* got = face->data;
+
+  (void) pkts;
+  *got = npkts < 0 ? (int) npkts : *got + (int) npkts;
+}
+
+static void on_sent(uvface_send_t* req, int status) {
+  scene_t* s = req->data;
+
+  s->sends_done++;
+  s->send_status = status;
+}
+
+static int send_byte(uvface_t* face) {
+  static char byte = 'b';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+
+  return uvface_try_send(face, &buf, 1);
+}
+
+/* Runs the loop until *counter has reached n, or is an error. */
+static void run_until_count(scene_t* s, const int* counter, int n) {
+  uint64_t end_ns = harness_now_ns() + UINT64_C(10000000000) * harness_slow();
+
+  while (*counter >= 0 && *counter < n) {
+    ck_assert_msg(harness_now_ns() < end_ns, "%d of %d", *counter, n);
+    run_for(&s->loop, 1);
+  }
+}
+
+/* A packet each way: whatever failed before, the face works. */
+static void assert_works(scene_t* s) {
+  s->engine_got = s->app_got = 0;
+  ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
+  ASSERT_OK(uvface_recv_start(&s->app, on_packets));
+  ck_assert_int_eq(send_byte(&s->engine), 1);
+  ck_assert_int_eq(send_byte(&s->app), 1);
+  run_until_count(s, &s->engine_got, 1);
+  run_until_count(s, &s->app_got, 1);
+  ck_assert_int_eq(s->engine_got, 1);
+  ck_assert_int_eq(s->app_got, 1);
+}
+
+static void init_face(scene_t* s, uvface_t* face, int* got) {
+  ASSERT_OK(uvface_init(&s->loop, face));
+  face->data = got;
+}
+
+static int create(scene_t* s, uint32_t slot_size) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  options.capacity = SMALL_RING;
+  options.slot_size = slot_size;
+  options.uid = geteuid(); /* so that fchown is called */
+  options.gid = getegid();
+  return uvface_create(&s->engine, s->name, &options);
+}
+
+static void open_pair(scene_t* s, uint32_t slot_size) {
+  init_face(s, &s->engine, &s->engine_got);
+  init_face(s, &s->app, &s->app_got);
+  ck_assert_msg(create(s, slot_size) == 0, "%s", uvface_errmsg(&s->engine));
+  ck_assert_msg(uvface_connect(&s->app, s->name, NULL) == 0, "%s", uvface_errmsg(&s->app));
+}
+
+static void close_pair(scene_t* s) {
+  uvface_close(&s->app, NULL);
+  uvface_close(&s->engine, NULL);
+  ck_assert_int_eq(uv_run(&s->loop, UV_RUN_DEFAULT), 0);
+}
+
+/* --- Operations ------------------------------------------------------------------------------- */
+
+typedef struct operation_s {
+  const char* name;
+  void (*prepare)(scene_t* s);
+  int (*act)(scene_t* s); /* 0 or the error; with the shim armed, so without assertions */
+  const char* (*errmsg)(const scene_t* s);
+  void (*finish)(scene_t* s);
+  int (*translate)(const char* call, int err); /* the error that a failed call becomes; 0 = none */
+  int or_else; /* what failing to see may become instead: not seen to be alive, or to be ours */
+} operation_t;
+
+static int nothing_is_translated(const char* call, int err) {
+  (void) call;
+  return err;
+}
+
+/* What a lock that somebody else holds means; and file systems without locks are lived with. */
+static int translate_create(const char* call, int err) {
+  if (strcmp(call, "flock") == 0) return err == -EWOULDBLOCK ? -EADDRINUSE : 0;
+  return err;
+}
+
+/* That the other engine is dead, its FIFO can show as well as its header. */
+static int translate_create_over(const char* call, int err) {
+  if (strcmp(call, "pread") == 0) return 0;
+  return translate_create(call, err);
+}
+
+static int no_error(const char* call, int err) {
+  (void) call;
+  (void) err;
+  return 0;
+}
+
+static const char* engine_errmsg(const scene_t* s) {
+  return uvface_errmsg(&s->engine);
+}
+
+static const char* app_errmsg(const scene_t* s) {
+  return uvface_errmsg(&s->app);
+}
+
+static const char* no_errmsg(const scene_t* s) {
+  (void) s;
+  return NULL;
+}
+
+static void prepare_init(scene_t* s) {
+  (void) s;
+}
+
+static int act_init(scene_t* s) {
+  return uvface_init(&s->loop, &s->engine);
+}
+
+static void finish_init(scene_t* s) {
+  s->engine.data = &s->engine_got;
+  init_face(s, &s->app, &s->app_got);
+  ASSERT_OK(create(s, 100));
+  ASSERT_OK(uvface_connect(&s->app, s->name, NULL));
+  assert_works(s);
+  close_pair(s);
+}
+
+static void prepare_create(scene_t* s) {
+  init_face(s, &s->engine, &s->engine_got);
+}
+
+static int act_create(scene_t* s) {
+  return create(s, HUGE_PACKET);
+}
+
+static void finish_create(scene_t* s) {
+  init_face(s, &s->app, &s->app_got);
+  ck_assert_msg(uvface_connect(&s->app, s->name, NULL) == 0, "%s", uvface_errmsg(&s->app));
+  assert_works(s);
+  close_pair(s);
+}
+
+static int die_as_engine(void* name) {
+  ndnshm_t* ep;
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+
+  options.capacity = SMALL_RING;
+  return ndnshm_new(&ep) == 0 ? ndnshm_create(ep, name, &options) : 1;
+}
+
+static void prepare_create_over(scene_t* s) {
+  init_face(s, &s->engine, &s->engine_got);
+  ck_assert_int_eq(harness_wait(harness_fork(die_as_engine, s->name), 10000 * (int) harness_slow()), 0);
+  ck_assert_int_eq(count_names(s->name), 3);
+}
+
+static void prepare_connect(scene_t* s) {
+  init_face(s, &s->engine, &s->engine_got);
+  init_face(s, &s->app, &s->app_got);
+  ASSERT_OK(create(s, HUGE_PACKET));
+}
+
+static int act_connect(scene_t* s) {
+  return uvface_connect(&s->app, s->name, NULL);
+}
+
+static void finish_connect(scene_t* s) {
+  assert_works(s);
+  close_pair(s);
+}
+
+static void prepare_send(scene_t* s) {
+  open_pair(s, 100);
+  ck_assert_int_eq(fill_ring(&s->app), SMALL_RING);
+}
+
+static int act_send(scene_t* s) {
+  static char text[] = "six of one";
+  uv_buf_t bufs[6];
+
+  for (int b = 0; b < 6; b++) bufs[b] = uv_buf_init(text, 1);
+  s->req.data = s;
+  return uvface_send(&s->req, &s->app, bufs, 6, on_sent);
+}
+
+static void finish_send(scene_t* s) {
+  ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
+  run_until_count(s, &s->engine_got, SMALL_RING + 1);
+  run_until_count(s, &s->sends_done, 1);
+  run_for(&s->loop, 1);
+  ck_assert_int_eq(s->engine_got, SMALL_RING + 1);
+  ck_assert_int_eq(s->sends_done, 1);
+  ck_assert_int_eq(s->send_status, 0);
+  close_pair(s);
+}
+
+static void prepare_waking_send(scene_t* s) {
+  uvface_stats_t stats = {.parks = 0};
+
+  open_pair(s, 100);
+  ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
+  while (stats.parks == 0) {
+    run_for(&s->loop, 1);
+    ASSERT_OK(uvface_get_stats(&s->engine, &stats));
+  }
+}
+
+static int act_waking_send(scene_t* s) {
+  int n = send_byte(&s->app);
+
+  return n == 1 ? 0 : n;
+}
+
+static void finish_waking_send(scene_t* s) {
+  /* A byte that could not be written at all wakes nobody; looking does. */
+  if (shim_failed_call() != NULL && shim_failed_errno() != EINTR) {
+    ASSERT_OK(uvface_recv_stop(&s->engine));
+    ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
+  }
+  run_until_count(s, &s->engine_got, 1);
+  ck_assert_int_eq(s->engine_got, 1);
+  close_pair(s);
+}
+
+static void prepare_close(scene_t* s) {
+  open_pair(s, HUGE_PACKET);
+}
+
+static int act_close(scene_t* s) {
+  uvface_close(&s->app, NULL);
+  uvface_close(&s->engine, NULL);
+  return uv_run(&s->loop, UV_RUN_DEFAULT);
+}
+
+static bool may_leave_names(const char* call) {
+  return call != NULL && (strstr(call, "unlink") != NULL || strstr(call, "stat") != NULL);
+}
+
+static void finish_close(scene_t* s) {
+  inventory_t left = look(s);
+
+  ck_assert_int_eq(left.maps, 0);
+  ck_assert_int_eq(left.handles, 0);
+  if (!may_leave_names(shim_failed_call())) ck_assert_int_eq(left.names, 0);
+  open_pair(s, 100); /* and what is left is taken by the next */
+  close_pair(s);
+}
+
+static void prepare_core_create(scene_t* s) {
+  (void) s;
+}
+
+static int act_core_create(scene_t* s) {
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  int err;
+
+  options.capacity = SMALL_RING;
+  options.uid = geteuid();
+  if (s->core_engine == NULL && (err = ndnshm_new(&s->core_engine)) < 0) return err;
+  return ndnshm_create(s->core_engine, s->name, &options);
+}
+
+static const char* core_engine_errmsg(const scene_t* s) {
+  return s->core_engine != NULL ? ndnshm_errmsg(s->core_engine) : NULL;
+}
+
+static void assert_core_works(scene_t* s) {
+  static char byte = 'c';
+  unsigned char arena[10000];
+  struct iovec packet = {&byte, 1};
+
+  ck_assert_int_eq(ndnshm_send(s->core_engine, &packet, 1), 1);
+  ck_assert_int_eq(ndnshm_recv(s->core_app, arena, sizeof(arena), &packet, 1), 1);
+  packet = (struct iovec){&byte, 1};
+  ck_assert_int_eq(ndnshm_send(s->core_app, &packet, 1), 1);
+  ck_assert_int_eq(ndnshm_recv(s->core_engine, arena, sizeof(arena), &packet, 1), 1);
+  ndnshm_free(s->core_app);
+  ndnshm_free(s->core_engine);
+}
+
+static void finish_core_create(scene_t* s) {
+  ck_assert_int_eq(ndnshm_new(&s->core_app), 0);
+  ck_assert_int_eq(ndnshm_connect(s->core_app, s->name, NULL), 0);
+  assert_core_works(s);
+}
+
+static void prepare_core_connect(scene_t* s) {
+  ck_assert_int_eq(act_core_create(s), 0);
+}
+
+static int act_core_connect(scene_t* s) {
+  int err;
+
+  if (s->core_app == NULL && (err = ndnshm_new(&s->core_app)) < 0) return err;
+  return ndnshm_connect(s->core_app, s->name, NULL);
+}
+
+static const char* core_app_errmsg(const scene_t* s) {
+  return s->core_app != NULL ? ndnshm_errmsg(s->core_app) : NULL;
+}
+
+static const operation_t operations[] = {
+    {"init", prepare_init, act_init, no_errmsg, finish_init, nothing_is_translated, 0},
+    {"create", prepare_create, act_create, engine_errmsg, finish_create, translate_create, 0},
+    {"create over a dead engine", prepare_create_over, act_create, engine_errmsg, finish_create,
+     translate_create_over, -EADDRINUSE},
+    {"connect", prepare_connect, act_connect, app_errmsg, finish_connect, nothing_is_translated, -ECONNREFUSED},
+    {"send", prepare_send, act_send, app_errmsg, finish_send, nothing_is_translated, 0},
+    {"send that wakes", prepare_waking_send, act_waking_send, app_errmsg, finish_waking_send, no_error, 0},
+    {"close", prepare_close, act_close, no_errmsg, finish_close, no_error, 0},
+    {"core create", prepare_core_create, act_core_create, core_engine_errmsg, finish_core_create,
+     translate_create, 0},
+    {"core connect", prepare_core_connect, act_core_connect, core_app_errmsg, assert_core_works,
+     nothing_is_translated, -ECONNREFUSED},
+};
+#define N_OPERATIONS ((int) (sizeof(operations) / sizeof(operations[0])))
+
+/* --- The n-th call fails ---------------------------------------------------------------------- */
+
+static void assert_errmsg(const operation_t* op, const scene_t* s, const char* call, const char* where) {
+  const char* text = op->errmsg(s);
+  bool is_memory = strstr(call, "alloc") != NULL && call[0] != 'p';
+
+  if (text == NULL) return;
+  if (is_memory) {
+    ck_assert_msg(strstr(text, "out of memory") != NULL, "%s: '%s'", where, text);
+    return;
+  }
+  if (strcmp(call, "uv_poll_init") == 0) call = "polling";
+  ck_assert_msg(strstr(text, call) != NULL, "%s: '%s' names another call", where, text);
+  ck_assert_msg(strstr(text, s->name) != NULL, "%s: '%s' does not name the object", where, text);
+}
+
+static void assert_failed_cleanly(const operation_t* op, scene_t* s, int err, inventory_t before) {
+  const char* call = shim_failed_call();
+  inventory_t after = look(s);
+  char where[160];
+  int expected = op->translate(call, -shim_failed_errno());
+  bool is_sight;
+
+  if (strcmp(call, "close") == 0 || shim_failed_errno() == EINTR) expected = 0;
+  snprintf(where, sizeof(where), "%s: %s failed with %s", op->name, call, strerror(shim_failed_errno()));
+  is_sight = strcmp(call, "fstat") == 0 || (strcmp(call, "shm_open") == 0 && shim_failed_errno() == EACCES);
+  if (!is_sight || err != op->or_else)
+    ck_assert_msg(err == expected, "%s: %d, not %d", where, err, expected);
+  if (err == 0) return;
+  assert_errmsg(op, s, call, where);
+  ck_assert_msg(after.fds == before.fds, "%s: %d descriptors, %d before", where, after.fds, before.fds);
+  ck_assert_msg(after.maps == before.maps, "%s: %d mappings, %d before", where, after.maps, before.maps);
+  if (strcmp(call, "flock") != 0) /* the name is whose lock it is */
+    ck_assert_msg(after.names <= before.names, "%s: %d names, %d before", where, after.names, before.names);
+  ck_assert_msg(after.handles == before.handles, "%s: %d handles, %d before", where, after.handles, before.handles);
+  ck_assert_int_eq(s->sends_done, 0); /* what is refused is not called back */
+  ck_assert_msg(op->act(s) == 0, "%s: and again without a failure: %s", where, op->errmsg(s));
+}
+
+/* One run, in which the n-th call fails with its k-th error. Returns the calls made if none failed, else 0. */
+static unsigned int run_with_fault(const operation_t* op, unsigned int n, unsigned int k) {
+  scene_t s = {.sends_done = 0};
+  inventory_t before;
+  int fds = harness_count_fds();
+  unsigned int made;
+  int err;
+
+  snprintf(s.name, sizeof(s.name), "%s", harness_name("fault"));
+  ASSERT_OK(uv_loop_init(&s.loop));
+  op->prepare(&s);
+  before = look(&s);
+  shim_fail_at(n, k);
+  err = op->act(&s);
+  made = shim_disarm();
+  if (shim_failed_call() != NULL)
+    assert_failed_cleanly(op, &s, err, before);
+  else
+    ck_assert_msg(err == 0, "%s without a failure: %d", op->name, err);
+  op->finish(&s);
+  ck_assert_int_eq(uv_loop_close(&s.loop), 0);
+  ck_assert_int_eq(harness_count_fds(), fds);
+  ck_assert_int_eq(count_maps(s.name), 0);
+  ck_assert_int_eq(count_names(s.name), 0);
+  return shim_failed_call() == NULL ? made : 0;
+}
+
+START_TEST(a_call_that_fails_is_told_undone_and_can_be_repeated) {
+  const operation_t* op = &operations[_i];
+  unsigned int failures = 0;
+  unsigned int made = MAX_CALLS;
+
+  for (unsigned int n = 1; n <= made; n++) {
+    unsigned int k = 0;
+
+    while ((made = run_with_fault(op, n, k)) == 0) k++;
+    failures += k;
+    ck_assert_uint_lt(made, MAX_CALLS);
+  }
+  ck_assert_uint_ge(failures, 1); /* or the shim stands in nobody's way */
+}
+END_TEST
+
+/* --- Waking up -------------------------------------------------------------------------------- */
+
+/* A FIFO that cannot be read any more ends the face, and says so once. */
+START_TEST(a_wake_up_that_cannot_be_read_ends_the_face) {
+  bool interrupted = _i == 1;
+  scene_t s = {.sends_done = 0};
+
+  snprintf(s.name, sizeof(s.name), "%s", harness_name("wake"));
+  ASSERT_OK(uv_loop_init(&s.loop));
+  prepare_waking_send(&s);
+  ck_assert_int_eq(send_byte(&s.app), 1);
+  shim_fail_at(1, interrupted ? 1 : 0);
+  uv_run(&s.loop, UV_RUN_ONCE);
+  shim_disarm();
+  ck_assert_str_eq(shim_failed_call(), "read");
+  ck_assert_int_eq(shim_failed_errno(), interrupted ? EINTR : EIO);
+  run_until_count(&s, &s.engine_got, 1);
+  ck_assert_int_eq(s.engine_got, interrupted ? 1 : UV_EIO);
+  if (!interrupted) {
+    ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s.engine), "read /tmp/"));
+    ck_assert_int_eq(send_byte(&s.engine), UV_EIO);
+    s.engine_got = 0;
+    run_for(&s.loop, 2);
+    ck_assert_int_eq(s.engine_got, 0); /* once */
+  }
+  close_pair(&s);
+  ck_assert_int_eq(uv_loop_close(&s.loop), 0);
+}
+END_TEST
+
+/* --- The shim itself -------------------------------------------------------------------------- */
+
+/* Whoever builds this differently must not end up with calls that pass the shim by. */
+START_TEST(every_call_passes_the_shim) {
+  static const char* const calls[] = {"malloc", "calloc", "shm_open", "shm_unlink", "flock", "ftruncate",
+                                      "posix_fallocate", "mmap", "munmap", "mkfifo", "chmod", "fchmod", "fchown",
+                                      "open", "fstat", "lstat", "pread", "unlink", "close", "read", "write",
+                                      "uv_poll_init"};
+  unsigned int before[sizeof(calls) / sizeof(calls[0])];
+
+  for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) before[c] = shim_count(calls[c]);
+  for (int o = 0; o < N_OPERATIONS; o++) ck_assert_uint_gt(run_with_fault(&operations[o], MAX_CALLS, 0), 0);
+  for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++)
+    ck_assert_msg(shim_count(calls[c]) > before[c], "%s", calls[c]);
+}
+END_TEST
+
+int main(void) {
+  Suite* suite = suite_create("faults");
+  TCase* t = harness_tcase(suite, "faults");
+
+  tcase_add_test(t, every_call_passes_the_shim);
+  tcase_add_loop_test(t, a_call_that_fails_is_told_undone_and_can_be_repeated, 0, N_OPERATIONS);
+  tcase_add_loop_test(t, a_wake_up_that_cannot_be_read_ends_the_face, 0, 2);
+  return harness_main(suite);
+}
