@@ -49,7 +49,8 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     if (slot.iov_len == 0) continue;
     if (slot.iov_len > (size_t) (end - to)) break;
     NDNSHM__POINT("read packet");
-    pkts[npkts].iov_base = memcpy(to, slot.iov_base, slot.iov_len);
+    ndnshm__copy(to, slot.iov_base, slot.iov_len);
+    pkts[npkts].iov_base = to;
     pkts[npkts++].iov_len = slot.iov_len;
     ep->stats.rx_bytes += slot.iov_len;
     slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);

@@ -20,7 +20,7 @@ from tap import Tap
 HEADERS = ("ndnshm.h", "uvface.h")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # A file of lib/ may include its own level and those before it.
-LIB_LEVELS = ("error", "point", "layout", "guard", "region", "ring", "wake", "endpoint", "packets")
+LIB_LEVELS = ("error", "point", "copy", "layout", "guard", "region", "ring", "wake", "endpoint", "packets")
 # guard.c: the list that a signal handler reads while threads change it.
 ATOMIC_FILES = {"ring.h", "ring.c", "wake.h", "wake.c", "guard.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
