@@ -83,7 +83,7 @@ typedef struct uvface__loop_s {
   uvface__link_t open;         /* faces with a peer, or waiting for one */
   long preemptions;            /* involuntary context switches of this thread, as last seen */
   uint64_t turn;               /* counts turns, for budgets */
-  uint64_t now_ns;             /* uv_hrtime() when packets were last found, or the turn began */
+  uint64_t now_ns;             /* uv_hrtime() when what is served now was found; read once a turn, not a packet */
   struct iovec pkts[UVFACE__PACKETS_PER_TURN];
   unsigned char arena[UVFACE__BYTES_PER_TURN]; /* private copies of one face's packets at a time */
 } uvface__loop_t;

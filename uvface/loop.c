@@ -149,7 +149,8 @@ void uvface__make_hot(uvface__priv_t* f) {
 /* The window is worth it where what is waited for comes within it while we look. It is not where it comes
  * later, nor where the peer can only run when the kernel takes the CPU away from our looking. */
 void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns) {
-  uint64_t max_ns = f->window_max_ns, gap_ns = now_ns - w->since_ns, open_ns;
+  uint64_t max_ns = f->window_max_ns, open_ns;
+  uint64_t gap_ns = now_ns > w->since_ns ? now_ns - w->since_ns : 0; /* one that was opened after now_ns was read */
   bool slept = w->slept;
 
   w->since_ns = now_ns;
@@ -204,6 +205,7 @@ static void serve_hot(uvface__loop_t* ctx) {
     uvface__list_remove(link);
     uvface__list_append(&ctx->hot, link);
     uvface__serve(UVFACE__CONTAINER(link, uvface__priv_t, hot));
+    if (!uvface__list_empty(&batch)) ctx->now_ns = uv_hrtime(); /* the callbacks of one are the wait of the next */
   }
   uvface__list_take(&ctx->hot, &batch); /* requests that one face's callback made on another */
   while (!uvface__list_empty(&batch)) {
@@ -215,20 +217,21 @@ static void serve_hot(uvface__loop_t* ctx) {
   }
 }
 
-/* How long to spin for the hot faces: 0 if any of them needs a turn of the loop first. */
-static uint64_t spin_until(const uvface__loop_t* ctx, uint64_t now_ns) {
-  uint64_t until_ns = 0;
+/* How long it pays to spin for the hot faces, in ns: 0 if any of them needs a turn of the loop first. */
+static uint64_t spin_budget(const uvface__loop_t* ctx) {
+  uint64_t budget_ns = 0;
 
   for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next) {
     const uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
 
     if (owes_callback(f) || uvface__recv_exhausted(f)) return 0;
-    if (now_ns < f->hot_until_ns && now_ns + f->spin_ns > until_ns) until_ns = now_ns + f->spin_ns;
+    if (ctx->now_ns < f->hot_until_ns && f->spin_ns > budget_ns) budget_ns = f->spin_ns;
   }
-  return until_ns;
+  return budget_ns;
 }
 
-/* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false. */
+/* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false.
+ * Leaves the time in now_ns. */
 static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
   unsigned int looks = 0;
 
@@ -238,9 +241,10 @@ static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
 
       if (ndnshm_ready(f->ep, uvface__wants(f)) != 0) {
         f->spin_hits++;
+        ctx->now_ns = uv_hrtime();
         return true;
       }
-      if (++looks % LOOKS_PER_CLOCK == 0 && uv_hrtime() >= until_ns) return false;
+      if (++looks % LOOKS_PER_CLOCK == 0 && (ctx->now_ns = uv_hrtime()) >= until_ns) return false;
     }
     cpu_relax();
   }
@@ -264,7 +268,6 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
 /* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
 static void park_expired(uvface__loop_t* ctx) {
   uvface__link_t all, parking;
-  uint64_t now_ns = uv_hrtime();
 
   uvface__list_take(&ctx->hot, &all);
   uvface__list_init(&parking);
@@ -272,7 +275,7 @@ static void park_expired(uvface__loop_t* ctx) {
     uvface__priv_t* f = UVFACE__CONTAINER(all.next, uvface__priv_t, hot);
 
     uvface__list_remove(&f->hot);
-    if (owes_callback(f) || (uvface__wants(f) != 0 && now_ns < f->hot_until_ns)) {
+    if (owes_callback(f) || (uvface__wants(f) != 0 && ctx->now_ns < f->hot_until_ns)) {
       uvface__list_append(&ctx->hot, &f->hot);
     } else if (uvface__wants(f) != 0) {
       f->announced = ndnshm_announce(f->ep, uvface__wants(f));
@@ -304,14 +307,15 @@ static void on_prepare(uv_prepare_t* handle) {
   ctx->now_ns = uv_hrtime();
   end_ns = ctx->now_ns + SPIN_PER_TURN_NS;
   for (int pass = 0; pass < PASSES_PER_TURN; pass++) {
-    uint64_t until_ns;
+    uint64_t budget_ns, until_ns;
 
     serve_hot(ctx);
     if (uvface__loop_is_dead(ctx)) return;
     uv_idle_stop(&ctx->idle);
     if (uvface__list_empty(&ctx->hot) || uv_backend_timeout(ctx->loop) == 0) break;
-    until_ns = spin_until(ctx, ctx->now_ns);
-    if (until_ns > end_ns) until_ns = end_ns;
+    if ((budget_ns = spin_budget(ctx)) == 0) break;
+    ctx->now_ns = uv_hrtime(); /* callbacks have run since */
+    until_ns = ctx->now_ns + budget_ns < end_ns ? ctx->now_ns + budget_ns : end_ns;
     if (until_ns <= ctx->now_ns || !spin(ctx, until_ns)) break;
   }
   park_expired(ctx);

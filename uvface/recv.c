@@ -76,7 +76,6 @@ void uvface__recv_deliver(uvface__priv_t* f) {
   if (npkts < 0) {
     report_end(f);
   } else if (npkts > 0) {
-    f->ctx->now_ns = uv_hrtime();
     f->empty_wakes = 0;
     charge(f, npkts);
     uvface__window_hit(f, &f->packets, f->ctx->now_ns);
