@@ -98,22 +98,32 @@ static int bind_rings(ndnshm_t* ep) {
   return 0;
 }
 
-/* Takes the name, from a dead engine if need be. ret_is_free: no live engine can have the FIFOs. */
-static int take_region(ndnshm_t* ep, const plan_t* plan, bool* ret_is_free) {
+/* Removes what a dead engine left. The region, which proves that it is dead, goes last: should we die meanwhile,
+ * an ndn-rs app that still reads the dead engine's FIFO would else look like a live engine to the next. */
+static int remove_stale(ndnshm_t* ep, const plan_t* plan, bool is_dead) {
+  int err;
+
+  if (is_dead)
+    err = ndnshm__fifo_remove_stale(ep->names.a2e, &plan->access, &ep->error);
+  else
+    err = ndnshm__fifo_check_unread(ep->names.a2e, &ep->error);
+  if (err == 0 && shm_unlink(ep->names.shm) != 0 && errno != ENOENT)
+    err = ndnshm__fail_errno(&ep->error, "shm_unlink", ep->names.shm);
+  return err;
+}
+
+/* Takes the name, from a dead engine if need be. */
+static int take_region(ndnshm_t* ep, const plan_t* plan) {
   ndnshm__stale_t stale;
   int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
 
-  *ret_is_free = false;
   if (err != -EEXIST) return err;
   err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
   if (err < 0) return err;
   if (stale.fd >= 0) {
-    err = stale.is_dead ? 0 : ndnshm__fifo_check_unread(ep->names.a2e, &ep->error);
-    if (err == 0 && shm_unlink(ep->names.shm) != 0 && errno != ENOENT)
-      err = ndnshm__fail_errno(&ep->error, "shm_unlink", ep->names.shm);
+    err = remove_stale(ep, plan, stale.is_dead);
     close(stale.fd);
     if (err < 0) return err;
-    *ret_is_free = stale.is_dead;
   }
   err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
   if (err != -EEXIST) return err;
@@ -122,8 +132,8 @@ static int take_region(ndnshm_t* ep, const plan_t* plan, bool* ret_is_free) {
 
 /* Engine: reads a2e only, so that end of file tells of the last app's death; keeps e2a open both ways,
  * so that it can be opened and written before any app is there. */
-static int make_fifos(ndnshm_t* ep, const plan_t* plan, bool is_free) {
-  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, !is_free, &plan->access, &ep->wake.rx_fd, &ep->error);
+static int make_fifos(ndnshm_t* ep, const plan_t* plan) {
+  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
 
   if (err < 0) return err;
   /* A reader of e2a is no engine but an app that has not noticed yet that its engine died. */
@@ -139,7 +149,6 @@ static void publish_header(ndnshm_t* ep) {
 
 int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
   plan_t plan;
-  bool is_free;
   int err;
 
   if (ep == NULL) return -EINVAL;
@@ -149,11 +158,11 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = check_options(ep, options)) < 0) return err;
   if ((err = plan_make(ep, options, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  if ((err = take_region(ep, &plan, &is_free)) < 0) return err;
+  if ((err = take_region(ep, &plan)) < 0) return err;
   ep->is_engine = true;
   ep->is_attached = false;
   err = guard_if_asked(ep, options);
-  if (err == 0) err = make_fifos(ep, &plan, is_free);
+  if (err == 0) err = make_fifos(ep, &plan);
   if (err == 0) err = bind_rings(ep);
   if (err < 0) {
     ndnshm_shutdown(ep);
@@ -166,9 +175,9 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
 }
 
 /* App: reads e2a only. Whether the engine lives is known from e2a's writer and the region's name, before
- * a2e is opened, last: a writer of a2e that goes away again would be an app's death to the engine. While an
- * engine takes over a dead one's name it replaces region, a2e and e2a in this order; so behind a new e2a
- * a region that still has its name is the new one. */
+ * a2e is opened, last: a writer of a2e that goes away again would be an app's death to the engine. An engine
+ * that takes over a dead one's name replaces the region before e2a; so behind a new e2a a region that still
+ * has its name is the new one. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
 

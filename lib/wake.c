@@ -131,13 +131,17 @@ static int make_private(const char* path, ndnshm__error_t* error) {
   return err;
 }
 
+static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
+  return S_ISFIFO(st->st_mode) && (st->st_uid == geteuid() || st->st_uid == access->uid);
+}
+
 static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
   int err = make_private(path, error);
 
   if (err != -EEXIST) return err;
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
-  if (!S_ISFIFO(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != access->uid))
+  if (!is_ours(&st, access))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
   if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
@@ -202,4 +206,12 @@ void ndnshm__fifo_unlink(int fd, const char* path) {
 
   if (fd < 0 || fstat(fd, &mine) != 0 || lstat(path, &named) != 0) return;
   if (named.st_dev == mine.st_dev && named.st_ino == mine.st_ino) unlink(path);
+}
+
+int ndnshm__fifo_remove_stale(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  struct stat st;
+
+  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
+  if (!is_ours(&st, access) || unlink(path) == 0 || errno == ENOENT) return 0;
+  return ndnshm__fail_errno(error, "unlink", path);
 }

@@ -75,4 +75,8 @@ int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */
 void ndnshm__fifo_unlink(int fd, const char* path);
 
+/* Removes a FIFO of ours that a dead engine left under the name; what else is there stays.
+ * Errors: those of lstat and unlink. */
+int ndnshm__fifo_remove_stale(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error);
+
 #endif
