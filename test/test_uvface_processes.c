@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +19,8 @@
 #define VERIFIED_PACKETS 200000u
 #define ROUND_TRIPS 20000u
 #define CONNECT_RETRY_MS 5
+#define REPORT_NS (50 * UINT64_C(1000000) * harness_slow())
+#define REPORT_DEATHS 5
 
 /* --- A face of one role, with what happened to it --------------------------------------------- */
 
@@ -26,6 +31,7 @@ typedef struct end_s {
   uint64_t sent, to_send;
   size_t size_bytes;
   bool echo, verify;
+  bool stream;       /* sends the next message for each that arrives */
   uint64_t count;    /* ends after so many received; 0 = never */
   uint64_t eof_ns;   /* when the end was told */
   int error;         /* UV_EOF ... */
@@ -44,6 +50,16 @@ static bool check_message(const uv_buf_t* packet, size_t bytes, uint64_t sequenc
   return packet->len == bytes && memcmp(packet->base, expected, bytes) == 0;
 }
 
+static bool send_message(end_t* end) {
+  unsigned char message[9000];
+  uv_buf_t buf = uv_buf_init((char*) message, (unsigned int) end->size_bytes);
+
+  fill_message(message, end->size_bytes, end->sent);
+  if (uvface_try_send(&end->face, &buf, 1) < 0) return false;
+  end->sent++;
+  return true;
+}
+
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   end_t* end = face->data;
 
@@ -57,6 +73,7 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     if (end->verify && !check_message(&pkts[p], end->size_bytes, end->received)) end->bad++;
     end->received++;
     if (end->echo && uvface_try_send(face, &pkts[p], 1) < 0) end->bad++;
+    if (end->stream) send_message(end);
   }
   if (end->count != 0 && end->received >= end->count) end->done = 1;
 }
@@ -91,6 +108,8 @@ typedef struct victim_s {
   const char* name;
   bool engine;
   victim_state_t state;
+  bool echo;
+  pid_t* child;     /* where to leave the id of a child that holds all its descriptors, too; NULL = none */
 } victim_t;
 
 static void flood(uv_idle_t* idle) {
@@ -100,11 +119,20 @@ static void flood(uv_idle_t* idle) {
 /* A process that gets into its state and stays there until it is killed. */
 static int victim_body(void* arg) {
   const victim_t* victim = arg;
-  end_t end = {0};
+  end_t end = {.echo = victim->echo};
   uv_timer_t forever;
   uv_idle_t flooder;
 
   if (end_open(&end, victim->name, victim->engine, NULL) != 0) return 1;
+  if (victim->child != NULL) {
+    pid_t child = fork();
+
+    if (child == 0) {
+      alarm(HARNESS_TIMEOUT_S * harness_slow()); /* its parent's death is not its own */
+      for (;;) pause();
+    }
+    *victim->child = child;
+  }
   uv_timer_init(&end.loop, &forever);
   uv_timer_start(&forever, (uv_timer_cb) abort, 60000, 0);
   if (victim->state == PARKED) uvface_recv_start(&end.face, on_packets);
@@ -140,12 +168,12 @@ static void wait_for_peer(end_t* end) {
   RUN_UNTIL(&end->loop, saw_peer);
 }
 
-/* How long it took until the survivor was told. */
-static uint64_t kill_and_wait_ns(victim_t* victim) {
+/* Kills a peer in a state; how long after that the survivor was told. */
+static uint64_t kill_and_time(const victim_t* victim) {
   end_t survivor = {0};
   uvface_t next;
   uint64_t killed_ns;
-  pid_t pid = harness_fork(victim_body, victim);
+  pid_t pid = harness_fork(victim_body, (void*) (uintptr_t) victim);
 
   ck_assert_int_eq(end_open(&survivor, victim->name, !victim->engine, NULL), 0);
   wait_for_peer(&survivor);
@@ -169,21 +197,22 @@ static uint64_t kill_and_wait_ns(victim_t* victim) {
   return survivor.eof_ns - killed_ns;
 }
 
-/* A busy machine may keep us, or the dying, from running for longer than that, but not time after time. */
-#define REPORT_LIMIT_NS (50 * UINT64_C(1000000) * harness_slow())
-#define REPORT_ATTEMPTS 5
-
+/* On a busy machine the kernel may keep anybody waiting longer than that: one in time, of some. */
 START_TEST(killed_peer_is_reported_within_50_ms) {
-  victim_t victim = {harness_name("kill"), _i % 2 == 0, (victim_state_t) (_i / 2)};
-  uint64_t took_ns = UINT64_MAX;
+  victim_t victim = {.name = harness_name("kill"), .engine = _i % 2 == 0, .state = (victim_state_t) (_i / 2)};
+  uint64_t shortest_ns = UINT64_MAX;
 
-  for (int n = 0; n < REPORT_ATTEMPTS && took_ns >= REPORT_LIMIT_NS; n++) took_ns = kill_and_wait_ns(&victim);
-  ck_assert_msg(took_ns < REPORT_LIMIT_NS, "reported after %llu us", (unsigned long long) took_ns / 1000);
+  for (int death = 0; death < REPORT_DEATHS && shortest_ns >= REPORT_NS; death++) {
+    uint64_t ns = kill_and_time(&victim);
+
+    if (ns < shortest_ns) shortest_ns = ns;
+  }
+  ck_assert_msg(shortest_ns < REPORT_NS, "reported after %llu us", (unsigned long long) shortest_ns / 1000);
 }
 END_TEST
 
 START_TEST(dead_engines_name_is_free_while_its_app_lives_on) {
-  victim_t victim = {harness_name("heir"), true, PARKED};
+  victim_t victim = {.name = harness_name("heir"), .engine = true, .state = PARKED};
   end_t survivor = {0};
   uvface_t heir;
   int a2e = -1, e2a = -1;
@@ -207,36 +236,100 @@ START_TEST(dead_engines_name_is_free_while_its_app_lives_on) {
 }
 END_TEST
 
-START_TEST(stopped_peer_is_not_dead_and_sends_time_out) {
-  victim_t victim = {harness_name("stop"), true, PARKED};
-  uvface_options_t options = UVFACE_OPTIONS_INIT;
-  end_t survivor = {0};
-  uvface_send_t req;
+static int sends_done, last_status;
+
+static void note_status(uvface_send_t* req, int status) {
+  (void) req;
+  last_status = status;
+  sends_done = 1;
+}
+
+/* Fills the ring of a peer that takes nothing, and waits for one packet more until its deadline. */
+static void assert_send_times_out(end_t* end) {
   char byte = 'x';
   uv_buf_t buf = uv_buf_init(&byte, 1);
-  pid_t pid = harness_fork(victim_body, &victim);
+  uvface_send_t req;
+
+  end->sent = (uint64_t) fill_ring(&end->face);
+  ck_assert_uint_eq(end->sent, 256);
+  sends_done = 0;
+  ASSERT_OK(uvface_send(&req, &end->face, &buf, 1, note_status));
+  ck_assert(run_until(&end->loop, &sends_done, 10000));
+  ck_assert_int_eq(last_status, UV_ETIMEDOUT);
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&end->face), "stayed full for 300 ms"));
+  ck_assert_int_eq(end->error, 0); /* slow, or gone for all we know, but not seen to be dead */
+}
+
+static void end_open_with_deadline(end_t* end, const victim_t* victim) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
 
   options.send_timeout_ms = 300;
-  ck_assert_int_eq(end_open(&survivor, victim.name, false, &options), 0);
-  ASSERT_OK(uvface_recv_start(&survivor.face, on_packets));
+  ck_assert_int_eq(end_open(end, victim->name, !victim->engine, &options), 0);
+  wait_for_peer(end);
+  ASSERT_OK(uvface_recv_start(&end->face, on_packets));
+}
+
+/* Closes the survivor, and what a killed engine left. */
+static void close_after_death(end_t* end, const victim_t* victim) {
+  ck_assert(run_until(&end->loop, &end->done, 10000));
+  ck_assert_int_eq(end->error, UV_EOF);
+  uvface_close(&end->face, NULL);
+  if (victim->engine) {
+    ASSERT_OK(uvface_init(&end->loop, &end->face));
+    ASSERT_OK(uvface_create(&end->face, victim->name, NULL));
+    uvface_close(&end->face, NULL);
+  }
+  finish_loop(&end->loop);
+}
+
+START_TEST(stopped_peer_is_not_dead_and_sends_time_out) {
+  victim_t victim = {.name = harness_name("stop"), .engine = _i == 0, .state = PARKED, .echo = true};
+  end_t survivor = {0};
+  pid_t pid = harness_fork(victim_body, &victim);
+
+  end_open_with_deadline(&survivor, &victim);
   kill(pid, SIGSTOP);
-  ck_assert(harness_wait_state(pid, 'T', 2000));
-  while (uvface_try_send(&survivor.face, &buf, 1) > 0) continue;
-  ASSERT_OK(uvface_send(&req, &survivor.face, &buf, 1, NULL));
-  run_asleep(&survivor.loop, 600);
-  ck_assert_int_eq(survivor.error, 0);
-  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&survivor.face), "stayed full for 300 ms"));
+  ck_assert(harness_wait_state(pid, 'T', 2000 * (int) harness_slow()));
+  assert_send_times_out(&survivor);
+  run_asleep(&survivor.loop, 300);
   kill(pid, SIGCONT);
-  harness_kill(pid);
+  survivor.count = 2 * survivor.sent; /* all come back; and the face works as before */
+  while (survivor.received < survivor.sent) run_for(&survivor.loop, 1);
+  survivor.size_bytes = 64;
+  for (uint64_t i = 0; i < 256; i++) ck_assert(send_message(&survivor));
   RUN_UNTIL(&survivor.loop, survivor.done);
-  uvface_close(&survivor.face, NULL);
-  ASSERT_OK(uvface_init(&survivor.loop, &survivor.face));
-  ASSERT_OK(uvface_create(&survivor.face, victim.name, NULL)); /* cleans up what the killed engine left */
-  end_close(&survivor);
+  survivor.done = 0;
+  survivor.count = 0;
+  ck_assert_int_eq(survivor.error, 0);
+  harness_kill(pid);
+  close_after_death(&survivor, &victim);
+}
+END_TEST
+
+/* Not seen by design: the FIFO has a writer still. Pending sends must end all the same. */
+START_TEST(dead_peers_child_is_taken_for_it_and_sends_time_out) {
+  victim_t victim = {.name = harness_name("child"), .engine = _i == 0, .state = IDLE};
+  end_t survivor = {0};
+  pid_t pid, child;
+
+  prctl(PR_SET_CHILD_SUBREAPER, 1); /* the child will be ours */
+  victim.child = mmap(NULL, sizeof(pid_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ck_assert_ptr_ne(victim.child, MAP_FAILED);
+  pid = harness_fork(victim_body, &victim);
+  end_open_with_deadline(&survivor, &victim);
+  while ((child = *(volatile pid_t*) victim.child) == 0) run_for(&survivor.loop, 1);
+  harness_kill(pid);
+  assert_send_times_out(&survivor);
+  harness_kill(child);
+  close_after_death(&survivor, &victim);
+  munmap(victim.child, sizeof(pid_t));
 }
 END_TEST
 
 /* --- Restarts --------------------------------------------------------------------------------- */
+
+#define RESTARTS 100
+#define IN_FLIGHT 32
 
 static int echo_engine_body(void* arg) {
   end_t end = {.echo = true};
@@ -246,34 +339,109 @@ static int echo_engine_body(void* arg) {
   return uv_run(&end.loop, UV_RUN_DEFAULT);
 }
 
+/* Names that are nearly the face's own, and no business of its engines. */
+typedef struct neighbour_s {
+  char paths[3][320];
+  struct stat before[3];
+} neighbour_t;
+
+static void neighbour_make(neighbour_t* n, const char* name) {
+  snprintf(n->paths[0], sizeof(n->paths[0]), "%s", harness_shm_path(name));
+  snprintf(n->paths[1], sizeof(n->paths[1]), "%s", harness_a2e_path(name));
+  snprintf(n->paths[2], sizeof(n->paths[2]), "%s", harness_e2a_path(name));
+  close(open(n->paths[0], O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  ck_assert(mkfifo(n->paths[1], 0600) == 0 && mkfifo(n->paths[2], 0600) == 0);
+  for (int p = 0; p < 3; p++) ck_assert_int_eq(lstat(n->paths[p], &n->before[p]), 0);
+}
+
+static void neighbour_remove_untouched(const neighbour_t* n) {
+  for (int p = 0; p < 3; p++) {
+    struct stat after;
+
+    ck_assert_int_eq(lstat(n->paths[p], &after), 0);
+    ck_assert_uint_eq(after.st_ino, n->before[p].st_ino);
+    ck_assert_uint_eq(after.st_mode, n->before[p].st_mode);
+    ck_assert_int_eq(after.st_size, n->before[p].st_size);
+    ck_assert_int_eq(unlink(n->paths[p]), 0);
+  }
+}
+
+/* Engines are killed in mid-traffic; every other time the next one takes the name before the app has noticed. */
 START_TEST(app_survives_engine_restarts) {
   char name[80];
-  unsigned char message[64];
-  uv_buf_t buf = uv_buf_init((char*) message, sizeof(message));
+  neighbour_t longer, shorter;
+  pid_t pid;
 
   snprintf(name, sizeof(name), "%s", harness_name("again"));
-  for (int round = 0; round < 10; round++) {
-    end_t app = {.count = 100};
-    pid_t pid = harness_fork(echo_engine_body, name);
+  neighbour_make(&longer, harness_name("again2"));
+  neighbour_make(&shorter, harness_name("agai"));
+  pid = harness_fork(echo_engine_body, name);
+  for (int round = 0; round < RESTARTS; round++) {
+    end_t app = {.count = (uint64_t) (IN_FLIGHT + round * 37 % 101), .stream = true, .verify = true, .size_bytes = 64};
 
     ck_assert_int_eq(end_open(&app, name, false, NULL), 0);
     ASSERT_OK(uvface_recv_start(&app.face, on_packets));
-    for (uint64_t i = 0; i < app.count; i++) {
-      fill_message(message, sizeof(message), i);
-      ck_assert_int_eq(uvface_try_send(&app.face, &buf, 1), (int) sizeof(message));
-    }
+    for (int i = 0; i < IN_FLIGHT; i++) ck_assert(send_message(&app));
     RUN_UNTIL(&app.loop, app.done);
+    ck_assert_int_eq(app.error, 0);
     app.done = 0;
     app.count = 0;
     harness_kill(pid);
+    if (round % 2 == 0) pid = harness_fork(echo_engine_body, name);
     RUN_UNTIL(&app.loop, app.done);
+    if (round % 2 == 1) pid = harness_fork(echo_engine_body, name);
     ck_assert_int_eq(app.error, UV_EOF);
+    ck_assert_uint_eq(app.bad, 0);
     end_close(&app);
   }
+  harness_kill(pid);
   /* Of the last, killed engine; one that may seal its region has taken the name of that away itself. */
   ck_assert(unlink(harness_shm_path(name)) == 0 || errno == ENOENT);
   ck_assert_int_eq(unlink(harness_a2e_path(name)), 0);
   ck_assert_int_eq(unlink(harness_e2a_path(name)), 0);
+  neighbour_remove_untouched(&longer);
+  neighbour_remove_untouched(&shorter);
+}
+END_TEST
+
+/* --- Programs that the application starts ----------------------------------------------------- */
+
+/* Descriptors of this process that lead to a face. */
+static int count_own_face_fds(void) {
+  int n = 0;
+
+  for (int fd = 0; fd < 256; fd++) {
+    char path[64], target[512];
+    ssize_t bytes;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    bytes = readlink(path, target, sizeof(target) - 1);
+    if (bytes < 0) continue;
+    target[bytes] = '\0';
+    n += strstr(target, "ndn-") != NULL;
+  }
+  return n;
+}
+
+START_TEST(a_program_inherits_no_descriptor) {
+  static const char* const argv[] = {"/bin/ls", "-l", "/proc/self/fd", NULL};
+  char line[1024];
+  int fd, lines = 0;
+  pair_t pair;
+  pid_t pid;
+
+  pair_open(&pair, NULL);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  ck_assert_int_eq(count_own_face_fds(), 5); /* the engine's region and FIFOs, the app's FIFOs */
+  pid = harness_spawn(argv, &fd);
+  while (harness_read_line(fd, line, sizeof(line), 10000 * (int) harness_slow())) {
+    lines++;
+    ck_assert_msg(strstr(line, "ndn-") == NULL, "%s", line);
+  }
+  ck_assert_int_ge(lines, 3);
+  ck_assert_int_eq(harness_wait(pid, 10000 * (int) harness_slow()), 0);
+  close(fd);
+  pair_close(&pair);
 }
 END_TEST
 
@@ -524,9 +692,9 @@ START_TEST(killed_foreign_peer_is_reported) {
   uint64_t took_ns = UINT64_MAX;
 
   if (path == NULL) return;
-  for (int n = 0; n < REPORT_ATTEMPTS && took_ns >= REPORT_LIMIT_NS; n++)
+  for (int n = 0; n < REPORT_DEATHS && took_ns >= REPORT_NS; n++)
     took_ns = kill_foreign_and_wait_ns(path, _i % 2 == 0);
-  ck_assert_msg(took_ns < REPORT_LIMIT_NS, "reported after %llu us", (unsigned long long) took_ns / 1000);
+  ck_assert_msg(took_ns < REPORT_NS, "reported after %llu us", (unsigned long long) took_ns / 1000);
 }
 END_TEST
 
@@ -578,8 +746,10 @@ int main(void) {
   signal(SIGPIPE, SIG_DFL); /* whatever started us: writing to a dead peer must not kill */
   tcase_add_loop_test(t, killed_peer_is_reported_within_50_ms, 0, 2 * N_STATES);
   tcase_add_loop_test(t, dead_engines_name_is_free_while_its_app_lives_on, 0, 2);
-  tcase_add_test(t, stopped_peer_is_not_dead_and_sends_time_out);
+  tcase_add_loop_test(t, stopped_peer_is_not_dead_and_sends_time_out, 0, 2);
+  tcase_add_loop_test(t, dead_peers_child_is_taken_for_it_and_sends_time_out, 0, 2);
   tcase_add_test(t, app_survives_engine_restarts);
+  tcase_add_test(t, a_program_inherits_no_descriptor);
   tcase_add_test(t, no_round_trip_through_sleep_stalls);
   tcase_add_loop_test(t, foreign_sink_gets_every_packet, 0, 4);
   tcase_add_loop_test(t, every_packet_of_a_foreign_source_arrives, 0, 4);
