@@ -18,6 +18,9 @@
 /* What this implementation announces: it fences, and its consumer wakes for space. */
 #define OWN_CAPS (NDNSHM__CAPS_TAG | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE)
 
+/* Reads that empty any FIFO that nobody writes: 64 KiB, 4096 bytes each, and one to see the end. */
+#define STALE_DRAINS 17
+
 static const ndnshm_options_t default_options = NDNSHM_OPTIONS_INIT;
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -180,9 +183,13 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
  * has its name is the new one. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
+  int rounds = STALE_DRAINS;
 
   if (err < 0) return err;
-  err = ndnshm__wake_drain(&ep->wake);
+  /* To the end: behind bytes that a dead engine left, poll() would never tell that nobody writes. */
+  do
+    err = ndnshm__wake_drain(&ep->wake);
+  while (err > 0 && --rounds > 0);
   if (err == -EPIPE)
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
   if (err < 0) return ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err));

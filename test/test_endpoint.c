@@ -830,6 +830,25 @@ START_TEST(an_engine_with_one_hand_in_the_grave_refuses) {
 }
 END_TEST
 
+/* A FIFO of which nobody ever was seen to write never tells poll() that nobody does: an app that attached here
+ * would wait for ever. */
+START_TEST(wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one) {
+  static const char bytes[4097];
+  face_t f = face_of_the_dead("bytes");
+  int a2e = open(f.a2e_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int lingering = open(f.e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int engine = open(f.e2a_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+  ck_assert_int_eq(write(engine, bytes, sizeof(bytes)), sizeof(bytes));
+  close(engine);
+  assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
+  close(lingering);
+  close(a2e);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
 static const char* unlinked_after_pread;
 
 /* The library is linked statically, so this comes before libc's: once a header was read, its name goes. */
@@ -2044,6 +2063,7 @@ static void add_connecting(TCase* tcase) {
   tcase_add_test(tcase, no_face_is_enoent);
   tcase_add_test(tcase, a_killed_engine_refuses);
   tcase_add_test(tcase, an_engine_with_one_hand_in_the_grave_refuses);
+  tcase_add_test(tcase, wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one);
   tcase_add_test(tcase, a_region_replaced_while_an_app_connects_refuses);
   tcase_add_test(tcase, a_broken_header_is_eproto);
   tcase_add_test(tcase, what_belongs_to_another_user_is_eperm_unless_trusted);
