@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
+
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo and tlv. PCAPS is a directory of captures; every
+whole NDN packet that starts anywhere in one becomes a seed of tlv. Deterministic. Run by .ci/fuzz; what it writes
+is not checked in, what the fuzzers made of it is (corpus/).
+"""
+import pathlib
+import struct
+import sys
+
+APP, BORROW, CORE, WINDOWS = 1, 2, 4, 8
+WAIT, PUSH, FLIP, HEADER, TAIL = 0x01, 0x20, 0x30, 0x40, 0x60
+HEAD, LENGTH, FIFO, WAKE, TAKE = 0x70, 0x80, 0xB0, 0xE0, 0xF0
+
+
+def ring():
+    """Each victim, each geometry, with a peer that talks, and with one that breaks one thing."""
+    talk = bytes([FIFO + 11, PUSH + 5, PUSH + 12, WAKE + 7, WAIT, TAKE, PUSH + 1, PUSH + 2, WAKE + 3, FIFO + 13])
+    breaks = [
+        bytes([TAIL, 3]), bytes([HEAD, 5]), bytes([TAIL, 7]),                # indices
+        bytes([PUSH + 4, LENGTH, 9]), bytes([PUSH + 4, LENGTH, 7]),          # lengths
+        bytes([PUSH + 4, FLIP, 9, 9]), bytes([PUSH + 8, FLIP + 1, 5, 30]),   # lengths that change
+        bytes([HEADER + 2, 7, HEADER + 3, 7, HEADER, 0]),                    # geometry
+        bytes([FIFO + 7, WAKE + 1]), bytes([FIFO + 11, PUSH + 3, FIFO + 8]), # floods, death
+    ]
+    # victim's scripts, read from the back: turns, sends, batches, sleeping
+    face = bytes([0, 1, 5, 0, 2, 3, 9, 4, 3, 9, 5, 3, 200, 6, 20, 7, 30, 12, 13, 14, 0, 8, 9, 0])[::-1]
+    core = bytes([0, 2, 9, 3, 4, 9, 4, 1, 7, 5, 3, 1, 0, 6, 14, 22, 30, 38, 46, 6, 0, 3, 3])[::-1]
+    for flags in range(16):
+        script = core if flags & CORE else face
+        for kind in range(4):
+            yield bytes([flags | kind << 4 | kind << 6]) + talk + script
+        for i, broken in enumerate(breaks):
+            yield bytes([flags | (i % 4) << 4]) + broken + script
+
+
+def file_of(capacity, slot_size, a2e=(0, 0), e2a=(0, 0), caps=(0, 0), packets=()):
+    head = struct.pack("<QIIIIII", 0x4E444E5F53484D00, capacity, slot_size, *caps, 0, 0).ljust(64, b"\0")
+    for value in (*a2e, *e2a, 0, 0):
+        head += struct.pack("<I", value).ljust(64, b"\0")
+    e2a_slots = b"".join(struct.pack("<I", len(p)) + p.ljust(slot_size, b"\0") for p in packets)
+    size = 448 + 2 * capacity * (slot_size + 4)
+    content = head + (bytes(capacity * (slot_size + 4)) + e2a_slots if packets else b"")
+    return size, content
+
+
+def header():
+    def seed(size, content):
+        return struct.pack("<I", size if size < 1 << 24 else (size >> 12) | 1 << 24) + content
+    for capacity, slot_size in ((1, 1), (4, 12), (3, 5), (16, 60), (256, 8960), (131, 17472)):
+        yield seed(*file_of(capacity, slot_size))
+    yield seed(*file_of(4, 12, a2e=(3, 1), e2a=(2, 0), caps=(0x55460003, 0x55460003), packets=(b"one", b"two")))
+    yield seed(*file_of(4, 12, e2a=(1, 0xFFFFFFFF), packets=(b"wrapped", b"")))
+    yield seed(*file_of(4, 12, e2a=(5, 0)))
+    size, content = file_of(4, 12)
+    yield seed(size + 1, content)
+    yield seed(size, content[:40])
+    yield struct.pack("<I", 0) + content
+    yield seed(size, bytes([0xFF]) + content[1:])
+    yield seed(*file_of(0, 12))
+    yield seed(*file_of(1 << 20, 4092)[:2])
+
+
+def fifo():
+    opened, died, turn, push, quiet, wake = 0, 1, 15, 7, 8, 6
+    for flags in range(32):
+        yield bytes([flags, opened, turn, push, turn, push, push, push, push, turn, 9, 11, 10, 11, turn])
+        yield bytes([flags, opened, turn, push, push, died, turn, turn])
+        yield bytes([flags, opened, quiet, quiet, turn, 14, turn, 2, turn, 5, push, turn])
+        yield bytes([flags, 5, wake + 0x70, turn, wake + 0x40, push, turn, 12, push, turn, 13, turn, 3, 10, 11, 4, turn])
+
+
+def tlv(kind, *parts):
+    value = b"".join(parts)
+
+    def number(n):
+        return bytes([n]) if n < 253 else b"\xfd" + struct.pack(">H", n)
+    return number(kind) + number(len(value)) + value
+
+
+def components(*names):
+    return b"".join(tlv(8, n) for n in names)
+
+
+def packets():
+    name = tlv(7, components(b"example", b"file"), tlv(54, b"\x03"), tlv(50, b"\x01\x2c"))
+    digest = tlv(7, components(b"a"), tlv(1, bytes(range(32))))
+    nonce, lifetime, hops = tlv(10, b"\1\2\3\4"), tlv(12, b"\x0f\xa0"), tlv(34, b"\x40")
+    plain = tlv(5, name)
+    hint = tlv(30, tlv(7, components(b"hint")))
+    full = tlv(5, name, tlv(33), tlv(18), hint, nonce, lifetime, hops)
+    params = tlv(5, tlv(7, components(b"q"), tlv(2, bytes(32))), nonce, tlv(36, b"parameters"))
+    meta = tlv(20, tlv(24, b"\0"), tlv(25, b"\x27\x10"), tlv(26, tlv(50, b"\x02")))
+    data = tlv(6, name, meta, tlv(21, b"content" * 9), tlv(22, tlv(27, b"\0")), tlv(23, bytes(32)))
+    key = tlv(28, tlv(7, components(b"key")))
+    rsa = tlv(6, digest, tlv(21, b""), tlv(22, tlv(27, b"\1"), key), tlv(23, bytes(256)))
+    nack = tlv(100, tlv(800, tlv(801, b"\x96")), tlv(80, full))
+    token = tlv(100, tlv(98, b"token"), tlv(832, b"\1"), tlv(80, data))
+    fragment = tlv(100, tlv(81, bytes(8)), tlv(82, b"\0"), tlv(83, b"\2"), tlv(80, data[:40]))
+    return [plain, full, params, data, rsa, nack, token, fragment, tlv(100), tlv(5, digest)]
+
+
+def captured(directory):
+    """Whatever in a capture has the type of a packet, and the length of what follows it."""
+    for path in sorted(pathlib.Path(directory).glob("*.pcap")):
+        raw = path.read_bytes()
+        for at in range(24, len(raw) - 4):
+            if raw[at] not in (5, 6, 100):
+                continue
+            length, start = raw[at + 1], 2
+            if length >= 253:
+                length, start = int.from_bytes(raw[at + 2:at + 4], "big"), 4
+            if 8 <= length <= 2000 and at + start + length <= len(raw) and (raw[at] == 100 or raw[at + start] == 7):
+                yield raw[at:at + start + length]
+
+
+def tlvs(pcaps):
+    for packet in packets() + (list(captured(pcaps)) if pcaps else []):
+        yield b"\2" + packet
+    for uri in ("/", "/a/b/c", "ndn:/a/%00%FF/...", "/seg=300/v=3", "/54=x/8=y", "/a/sha", "/..../a=b", "/a//b",
+                "/%2", "/1=" + "%41" * 32):
+        yield b"\1" + uri.encode()
+    names = [components(b"a", b"b"), components(b""), tlv(50, b"\0\1"), tlv(54, b"\1"), components(b"..", b"x" * 200)]
+    for a in names:
+        for b in names:
+            yield b"\0" + bytes([len(a)]) + a + b
+
+
+def main():
+    root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("tlv", tlvs(pcaps))):
+        (root / target).mkdir(parents=True, exist_ok=True)
+        for i, seed in enumerate(seeds):
+            (root / target / f"seed-{i:04}").write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main()
