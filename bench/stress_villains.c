@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* stress_villains.c: apps that break the protocol, or keep to it and nothing else: hostile, flood, wakes,
+ * stopped. Each does its worst to its own face until the engine ends it or it is told to stop. None writes
+ * outside its face. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "raw_face.h"
+#include "stress.h"
+
+enum {
+  OPEN_MS = 10000,
+  BEHAVE_NS = 200000000,
+  HOSTILE_MS = 100,
+  FULL_US = 20, /* nothing more can be done to an engine whose ring and FIFO are full: no CPU is taken for it */
+  BATCH = 64,
+  STRIKES = 9
+};
+
+static bool stopped(const stress_board_t* board) {
+  return atomic_load_explicit(&board->stop, memory_order_relaxed) != 0;
+}
+
+static bool enter(stress_board_t* board, raw_face_t* f, const char* name) {
+  signal(SIGPIPE, SIG_IGN);
+  int err = raw_open_waiting(f, name, OPEN_MS);
+  if (err < 0) {
+    stress_say(board, "villain of place %u: cannot open %s: %s", board->place, name, strerror(-err));
+    stress_add(&board->errors, 1);
+    return false;
+  }
+  atomic_store(&board->ready, 1);
+  return true;
+}
+
+/* Takes all answers without looking at them. */
+static void swallow(raw_face_t* f) {
+  raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL));
+}
+
+static void scribble(raw_face_t* f, uint32_t* random) {
+  for (int i = 0; i < 1000; i++) {
+    raw_store(f, stress_random(random) % (RAW_HEADER_BYTES / 4) * 4, stress_random(random) * 257u);
+    raw_ring(f);
+  }
+}
+
+static void change_while_read(raw_face_t* f) {
+  uint32_t good = 100, bad = f->slot_size * 2, tail = raw_load(f, RAW_A2E_TAIL);
+  for (int i = 0; i < 20000 && raw_has_room(f); i++) {
+    raw_push(f, good);
+    memcpy(raw_slot(f, tail), &bad, sizeof bad);
+    memcpy(raw_slot(f, tail), &good, sizeof good);
+    tail = raw_load(f, RAW_A2E_TAIL);
+    swallow(f);
+  }
+}
+
+/* Truncation is tried only on an engine that says it survives it. */
+static void truncate_it(const stress_board_t* board, raw_face_t* f, uint32_t* random) {
+  if (board->may_truncate == 0 || ftruncate(f->fd, (off_t) (stress_random(random) % f->bytes)) != 0)
+    raw_push(f, UINT32_MAX);
+}
+
+static void strike(const stress_board_t* board, raw_face_t* f, uint32_t kind, uint32_t* random) {
+  switch (kind) {
+    case 0: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_HEAD) + f->capacity + 1); break;
+    case 1: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_TAIL) + (UINT32_C(1) << 31)); break;
+    case 2: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_HEAD) - 1); break;
+    case 3: raw_push(f, UINT32_MAX); break;
+    case 4: raw_push(f, f->slot_size + 1); break;
+    case 5:
+      raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL) + 1 + stress_random(random));
+      raw_push(f, 100); /* to be answered */
+      break;
+    case 6: scribble(f, random); break;
+    case 7: change_while_read(f); break;
+    default: truncate_it(board, f, random); break;
+  }
+}
+
+/* Behaves for a while, at full rate; then one of the strikes, by the seed. */
+int stress_hostile(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  uint32_t random = board->seed;
+  uint64_t strike_ns = uv_hrtime() + BEHAVE_NS;
+  if (!enter(board, &f, name))
+    return 1;
+  while (uv_hrtime() < strike_ns) {
+    if (!raw_has_room(&f))
+      stress_nap(FULL_US);
+    else
+      raw_push(&f, 64);
+    swallow(&f);
+    raw_ring(&f);
+  }
+  strike(board, &f, board->seed % STRIKES, &random);
+  raw_ring(&f);
+  stress_add(&board->sent, 1);
+  raw_ended(&f, HOSTILE_MS); /* a strike that is none to the engine ends with this process */
+  raw_close(&f);
+  return 0;
+}
+
+int stress_flood(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  uint32_t length = 0;
+  if (!enter(board, &f, name))
+    return 1;
+  while (!stopped(board) && !raw_ended(&f, 0)) {
+    for (int i = 0; i < BATCH && raw_has_room(&f); i++) {
+      length = length % f.slot_size + 1;
+      raw_push(&f, length);
+      stress_add(&board->sent, 1);
+    }
+    swallow(&f);
+    if (raw_flood(&f) == 0 && !raw_has_room(&f))
+      stress_nap(FULL_US);
+  }
+  raw_close(&f);
+  return 0;
+}
+
+int stress_wakes(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  if (!enter(board, &f, name))
+    return 1;
+  while (!stopped(board) && !raw_ended(&f, 0))
+    stress_add(&board->sent, raw_flood(&f));
+  raw_close(&f);
+  return 0;
+}
+
+/* Asks until the answers fill their ring, and the questions the other; then it is there and does nothing. */
+int stress_stopped(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  if (!enter(board, &f, name))
+    return 1;
+  for (int idle = 0; idle < 50; idle++, stress_nap(1000)) {
+    while (raw_has_room(&f)) {
+      raw_push(&f, 64);
+      raw_ring(&f);
+      idle = 0;
+    }
+  }
+  raise(SIGSTOP);
+  raw_close(&f);
+  return 0;
+}
