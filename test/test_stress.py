@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Short runs of uvface-soak and uvface-attack, in TAP: that nothing is lost, leaked or left behind when apps are
+killed, hostile or flooding, and that the programs notice if it is. A run of seconds says nothing about
+times: the exit status of the soak is not looked at where it judges them. Needs a /dev/shm.
+
+    test_stress.py BENCH_BUILD_DIR"""
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tap import Tap
+
+BENCH = sys.argv[1]
+SLOW = float(os.environ.get('UVFACE_SLOW', '1'))
+DEADLINE_S = 120 * SLOW
+# What is judged by the clock and not by what happened.
+BY_THE_CLOCK = ('p99 of the healthy apps', 'the healthy apps keep', 'the engine takes')
+
+
+def program(name, *argv):
+    return [os.path.join(BENCH, name), *argv]
+
+
+def run(argv, **more):
+    """Returns (exit status, standard output, standard error)."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S,
+                          **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def left_behind():
+    return glob.glob('/dev/shm/ndn-shm-uvface-*') + glob.glob('/tmp/.ndn-uvface-*') + glob.glob('/tmp/uvface-*.canary')
+
+
+def report(name, *argv):
+    status, out, err = run(program(name, *argv, '--json'))
+    assert out, f'exit {status}: {err}'
+    found = json.loads(out)
+    failure = found['failure']
+    assert failure is None or failure.startswith(BY_THE_CLOCK), failure
+    assert (status == 0) == (failure is None), (status, failure)
+    return found
+
+
+def test_soak():
+    found = report('uvface-soak', '--secs', '3')
+    assert found['faults'] == 0 and found['left_behind'] == 0, found
+    assert found['healthy'] == 8 and found['killed'] >= 3 and found['started'] >= 20, found
+    assert found['rate']['clean'] > 0 and found['rate']['villains'] > 0, found
+
+
+def test_flood():
+    found = report('uvface-soak', 'flood', '--secs', '1')
+    assert found['faults'] == 0 and found['rate']['villains'] > 0, found
+
+
+def test_stopped():
+    found = report('uvface-soak', 'stopped', '--secs', '1')
+    assert found['faults'] == 0 and found['rate']['villains'] > 0, found
+
+
+def test_idle():
+    status, out, err = run(program('uvface-soak', 'idle', '--secs', '0.5', '--json'))
+    found = json.loads(out)
+    assert found['packets'] > 0 and found['turn_with_idle_ns'] > 0, (status, found, err)
+
+
+def check_attack(found):
+    assert found['faults'] == 0 and found['breaches'] == 0 and found['left_behind'] == 0, found
+    skipped = {kind for kind, n in found['attacks'].items() if n['tried'] == 0}
+    allowed = (set() if found['guard'] else {'truncate'}) | (set() if found['stranger'] else {'others'})
+    assert skipped == allowed, f'never tried: {skipped}'
+    assert found['faces']['opened'] > 10 and found['faces']['eproto'] > 0, found
+
+
+def test_attack():
+    found = report('uvface-attack', '--secs', '3')
+    assert found['stranger'] and found['attacks']['others']['refused'] == found['attacks']['others']['tried'], found
+    check_attack(found)
+
+
+def test_attack_of_same_user():
+    """An engine without rights and its attacker are the same user: less can be refused, nothing may be lost."""
+    as_nobody = {'user': 65534, 'group': 65534, 'extra_groups': []} if os.geteuid() == 0 else {}
+    fd = os.open(os.path.join(BENCH, 'uvface-attack'), os.O_RDONLY)  # nobody need not be able to reach the file
+    status, out, err = run([f'/proc/self/fd/{fd}', '--secs', '2', '--json'], pass_fds=[fd], **as_nobody)
+    os.close(fd)
+    assert status == 0, (status, out, err)
+    found = json.loads(out)
+    assert not found['stranger'], found
+    check_attack(found)
+
+
+def children_of(pid):
+    with open(f'/proc/{pid}/task/{pid}/children') as file:
+        return [int(child) for child in file.read().split()]
+
+
+def argv_of(pid):
+    with open(f'/proc/{pid}/cmdline') as file:
+        return file.read().split('\0')
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f'waited in vain for {what}')
+
+
+def find_child(soak, part):
+    for pid in children_of(soak.pid):
+        try:
+            if part in argv_of(pid):
+                return pid
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return None
+
+
+def kill_one(part, *argv):
+    """Kills the first process of that part under a running program; returns what the program says of it."""
+    process = subprocess.Popen(program(*argv, '--secs', '60', '--json'), stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for('an app', lambda: find_child(process, 'app'))  # an engine is killed when it has begun
+        os.kill(wait_for(part, lambda: find_child(process, part)), signal.SIGKILL)
+        out, _ = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert process.returncode == 1, process.returncode
+    return json.loads(out)['failure']
+
+
+def test_death_of_an_app_is_noticed():
+    assert 'ended by itself' in kill_one('app', 'uvface-soak')
+
+
+def test_death_of_the_engine_is_noticed():
+    for name in ('uvface-soak', 'uvface-attack'):
+        failure = kill_one('engine', name)
+        assert 'the engine ended (signal 9)' in failure or 'the app of place' in failure, failure
+
+
+def test_sigterm():
+    process = subprocess.Popen(program('uvface-soak', '--secs', '60'), stdout=subprocess.PIPE, text=True)
+    wait_for('an app', lambda: find_child(process, 'app'))
+    process.terminate()
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1 and 'Terminated' in out, (process.returncode, out)
+
+
+def test_usage():
+    for argv in (['uvface-soak', 'fly'], ['uvface-soak', '--secs', 'x'], ['uvface-soak', '--secs', '-1'],
+                 ['uvface-soak', '--fly'], ['uvface-attack', 'now'], ['uvface-attack', '--secs', '0']):
+        status, _, err = run(program(*argv))
+        assert status == 2 and '--help' in err, (argv, status, err)
+    for name in ('uvface-soak', 'uvface-attack'):
+        status, out, _ = run(program(name, '--help'))
+        assert status == 0 and '--secs' in out, (name, status, out)
+
+
+TESTS = (
+    ('villains among apps: nothing lost, leaked or left behind', test_soak),
+    ('a flooder beside an app: nothing lost', test_flood),
+    ('a stopped app beside another: nothing lost', test_stopped),
+    ('500 idle faces beside a busy one', test_idle),
+    ('an attack from one user: nothing lost', test_attack_of_same_user),
+    ('an app that dies is noticed: exit 1', test_death_of_an_app_is_noticed),
+    ('an engine that dies is noticed: exit 1', test_death_of_the_engine_is_noticed),
+    ('SIGTERM: all processes end', test_sigterm),
+    ('a wrong command line: exit 2', test_usage),
+)
+
+
+def run_test(tap, label, test):
+    why = ''
+    try:
+        test()
+        if left_behind():
+            why = f'left behind: {left_behind()}'
+    except (AssertionError, subprocess.TimeoutExpired, KeyError, ValueError, OSError) as error:
+        why = repr(error)
+    tap.check(not why, label, why)
+
+
+def main():
+    tap = Tap()
+    if left_behind():
+        tap.check(False, 'nothing of an earlier run is there', str(left_behind()))
+        return tap.done()
+    for label, test in TESTS:
+        run_test(tap, label, test)
+    label = 'an attack from another user: nothing lost, all refused that must be'
+    if os.geteuid() == 0:
+        run_test(tap, label, test_attack)
+    else:
+        tap.skip(label, 'needs root, to be another user')
+    return tap.done()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
