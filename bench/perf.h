@@ -81,6 +81,7 @@ typedef struct perf_result_s {
   uint64_t packets, bytes; /* inside the window */
   uint64_t window_ns;
   uint64_t user_us, system_us; /* CPU inside the window */
+  uint64_t pacing_ns;          /* of it, what paced spent on looking at the clock until the next packet was due */
   int64_t voluntary_switches, involuntary_switches;
   uint64_t stalls;
   int fds, threads;  /* that the link has opened and started, when the window closes */

@@ -107,11 +107,20 @@ static void paced_packets(side_t* s, const struct iovec pkts[], unsigned int npk
     paced_plan(s);
 }
 
+static uint64_t cpu_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
+}
+
 static void paced_idle(side_t* s) {
   uint64_t now_ns = perf_now_ns();
   uint64_t until_ns = s->due_ns < now_ns + MAX_BLOCK_NS ? s->due_ns : now_ns + MAX_BLOCK_NS;
+  uint64_t began_ns = cpu_ns();
   while (now_ns < until_ns)
     now_ns = perf_now_ns();
+  if (s->open)
+    s->r->pacing_ns += cpu_ns() - began_ns;
   if (now_ns < s->due_ns)
     return;
   link_idle(s->link, false);

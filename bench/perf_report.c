@@ -53,10 +53,10 @@ static json_t* ratio(double a, double b) {
 static json_t* cpu_json(const perf_result_t* r) {
   double secs = (double) r->window_ns / 1e9;
   double used = (double) (r->user_us + r->system_us) / 1e6;
-  return json_pack("{s:f, s:f, s:o, s:I, s:I}", "user_s", (double) r->user_us / 1e6, "system_s",
-                   (double) r->system_us / 1e6, "share", ratio(used, secs), "voluntary_switches",
-                   (json_int_t) r->voluntary_switches, "involuntary_switches",
-                   (json_int_t) r->involuntary_switches);
+  return json_pack("{s:f, s:f, s:f, s:o, s:I, s:I}", "user_s", (double) r->user_us / 1e6, "system_s",
+                   (double) r->system_us / 1e6, "pacing_s", (double) r->pacing_ns / 1e9, "share",
+                   ratio(used, secs), "voluntary_switches", (json_int_t) r->voluntary_switches,
+                   "involuntary_switches", (json_int_t) r->involuntary_switches);
 }
 
 static json_t* verify_json(const perf_verify_t* v) {

@@ -294,6 +294,7 @@ static int probe(const perf_options_t* o) {
     _exit(PERF_OK);
   }
   probe_client(line, ns);
+  wait_for(line, 2 * PROBE_ROUNDS * (PROBE_BLOCKS + 1)); /* its last answer */
   atomic_store_explicit(line, 0, memory_order_release);
   for (size_t size = 0; size < COPY_SIZES; size++)
     copy_ns[size] = copy_client(shared, size);

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What the suite measures: workloads W0 to W6 as cases, and which rivals each is run with. A case names the mode of
+the measuring programs and their options; a metric says its unit and whether more is better. No code runs
+anything here, so that the runner, the tables and the plots agree on the words."""
+
+import collections
+
+# mode: of uvface-perf and its kin, or 'many' or 'probe'. options: further arguments. cpus: 2, or 1 for both ends on
+# one. costs: system calls are counted in a run of its own. rivals: who takes part.
+Case = collections.namedtuple('Case', 'work label mode server options cpus costs rivals')
+# kind: 'rate' (more is better), 'time', 'share' and 'cost' (less is better), 'fact' (not compared).
+Metric = collections.namedtuple('Metric', 'label kind digits')
+
+METRICS = {
+    'mpps': Metric('M/s', 'rate', 3),
+    'p50': Metric('p50 ns', 'time', 0),
+    'p99': Metric('p99 ns', 'time', 0),
+    'client_cpu': Metric('client CPU %', 'share', 1),
+    'server_cpu': Metric('server CPU %', 'share', 1),
+    'turn_p50': Metric('turn p50 ns', 'time', 0),
+    'wait_turns_p99': Metric('turns until served, p99', 'fact', 0),
+    'wait_turns_max': Metric('turns until served, max', 'fact', 0),
+    'sleeps': Metric('sleeps per M packets', 'cost', 0),
+    'wakeups': Metric('wake-up bytes per M packets', 'fact', 0),
+    'syscalls': Metric('system calls per M packets', 'cost', 0),
+    'memory_kib': Metric('memory of both ends, KiB', 'cost', 0),
+    'fds': Metric('descriptors of both ends', 'cost', 0),
+    'threads': Metric('threads of both ends', 'fact', 0),
+    'face_kib': Metric('memory per face, KiB', 'cost', 1),
+    'face_fds': Metric('descriptors per face', 'cost', 2),
+    'round_trip': Metric('round trip ns', 'time', 0),
+    'copy_64': Metric('copy of 64 B, ns', 'time', 1),
+    'copy_1024': Metric('copy of 1024 B, ns', 'time', 1),
+    'copy_8800': Metric('copy of 8800 B, ns', 'time', 1),
+}
+WORKS = {
+    'W0': 'The machine: a cache line there and back, a copy of what the other CPU wrote',
+    'W1': 'One way',
+    'W2': 'Round trips of 100 B',
+    'W3': 'Paced: 100 B there and back, 10,000 a second',
+    'W4': 'Fetch: 64 Interests of 100 B outstanding, 8000 B back for each',
+    'W5': 'Many faces on one loop',
+    'W6': 'A full ring: the receiver takes packets every 10 ms only',
+}
+LINUX = ('pipe', 'seqpacket', 'nng', 'zmq')
+RIVALS = {
+    'uvface': 'this library',
+    'borrow': 'this library, UVFACE_RECV_BORROW',
+    'literal': 'this library against an end that announces nothing, as one of ndn-rs',
+    'ring': 'the bare ring, busy polling',
+    'pipe': 'uv_pipe_t on a Unix socket, a write for each packet or batch',
+    'pipe-co': 'uv_pipe_t on a Unix socket, a write for all that is ready',
+    'seqpacket': 'SOCK_SEQPACKET and epoll',
+    'fifo': 'two FIFOs and epoll',
+    'nng': 'nng, pair0 on ipc',
+    'zmq': 'ZeroMQ, PAIR on ipc',
+    'rust': 'ndn-rs, both ends',
+}
+
+
+def case(work, label, mode, rivals, *options, server='engine', cpus=2, costs=False):
+    return Case(work, label, mode, server, options, cpus, costs, rivals)
+
+
+def one_way():
+    for size in (64, 1024, 8800):
+        for batch in (1, 32):
+            options = ('--size', str(size), '--batch', str(batch))
+            yield case('W1', f'{size} B x{batch} a2e', 'throughput',
+                       ('uvface', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), *options, costs=size == 64)
+            yield case('W1', f'{size} B x{batch} e2a', 'throughput', ('uvface', 'borrow', 'ring', 'rust'), *options,
+                       server='app')
+
+
+def many():
+    for faces, active in ((1, 1), (16, 16), (128, 128), (500, 500), (16, 1), (128, 1), (500, 1)):
+        yield case('W5', f'{faces} faces, {active} active', 'many', ('uvface', 'pipe'), '--faces', str(faces),
+                   '--active', str(active))
+    yield case('W5', '127 flood, 1 quiet', 'many', ('uvface', 'pipe'), '--faces', '128', '--quiet')
+
+
+CASES = [
+    case('W0', 'the two CPUs', 'probe', ('machine',)),
+    *one_way(),
+    case('W2', 'default', 'rtt', ('uvface', 'ring', 'rust', 'fifo', *LINUX), costs=True),
+    case('W2', 'windows off', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), '--no-spin', costs=True),
+    case('W2', 'both ends on one CPU', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), cpus=1, costs=True),
+    case('W3', 'default', 'paced', ('uvface', 'rust', 'fifo', *LINUX), costs=True),
+    case('W3', 'windows off', 'paced', ('uvface',), '--no-spin', costs=True),
+    case('W3', 'window 150 us', 'paced', ('uvface',), '--hot-ns', '150000', costs=True),
+    case('W4', 'fetch', 'fetch', ('uvface', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), costs=True),
+    *many(),
+    case('W6', '64 B', 'full', ('uvface', 'literal', 'ring', *LINUX)),
+]

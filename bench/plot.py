@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""From the file that compare.py wrote with --json to what docs/performance.rst shows: one table per workload, as
+reStructuredText, and plots, as SVG. The tables need nothing; the plots need matplotlib and are left out, with a
+message, where it is missing. Shows the placement of the CPUs that was seen most, and the others as further
+tables. The same file gives the same output.
+
+    plot.py docs/performance/suite.json docs/performance"""
+
+import os
+import statistics
+import sys
+
+import tables
+from cases import METRICS, RIVALS, WORKS
+
+try:
+    import matplotlib
+    matplotlib.use('svg')
+    matplotlib.rcParams.update({'svg.fonttype': 'none', 'svg.hashsalt': 'uvface', 'font.size': 9,
+                                'axes.spines.top': False, 'axes.spines.right': False})
+    from matplotlib import pyplot
+except ImportError:
+    pyplot = None
+
+COLOURS = {'uvface': '#0b5fa5', 'borrow': '#5fa8e6', 'literal': '#a8d0f0', 'ring': '#2b2b2b', 'rust': '#c2410c',
+           'pipe': '#15803d', 'pipe-co': '#65c18c', 'seqpacket': '#a16207', 'fifo': '#d4a72c', 'nng': '#7e22ce',
+           'zmq': '#c084fc'}
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------
+
+
+def list_table(title, some_rows):
+    names = tables.rivals_of(some_rows)
+    lines = [f'.. list-table:: {title}', '   :header-rows: 1', '', '   * -']
+    lines += [f'     - {name}' for name in names]
+    for row in some_rows:
+        lines.append(f'   * - {row.case.label}, {METRICS[row.metric].label}')
+        for name in names:
+            ratio = tables.ratio(row, name)
+            lines.append(f'     - {tables.number(tables.median(row, name), row.metric)}'.rstrip())
+            if ratio:
+                lines += ['', f'       *{ratio}*', '']
+    return lines + ['']
+
+
+def write_tables(about, runs, directory):
+    classes = [where for where, _ in tables.classes(runs) if where is not None]
+    for work in WORKS:
+        lines = ['.. made by bench/plot.py; do not edit', '']
+        for where in classes:
+            mine = [row for row in tables.rows(runs, where) if row.case.work == work]
+            for kind, cost in (('', False), (', costs', True)):
+                some = [row for row in mine if tables.is_cost(row) == cost]
+                if some:
+                    lines += list_table(f'{work}{kind}: CPUs {where}', some)
+        with open(os.path.join(directory, f'{work.lower()}.inc'), 'w', encoding='utf-8') as file:
+            file.write('\n'.join(lines))
+    write_about(about, runs, directory)
+
+
+def write_about(about, runs, directory):
+    counts = ', '.join(f'{count} {where or "dropped, because it changed meanwhile"}'
+                       for where, count in tables.classes(runs))
+    lines = ['.. made by bench/plot.py; do not edit', '']
+    lines += [f':{key}: {value}' for key, value in about.items() if key != 'command']
+    lines += [f':runs by placement: {counts}', f':command: ``{about["command"]}``', '']
+    with open(os.path.join(directory, 'about.inc'), 'w', encoding='utf-8') as file:
+        file.write('\n'.join(lines))
+
+
+# --- Plots ------------------------------------------------------------------------------------------------------
+
+
+class Data:
+    """Medians with their spread, of one placement."""
+
+    def __init__(self, runs, where):
+        self.rows = {(row.case.work, row.case.label, row.metric): row for row in tables.rows(runs, where)}
+
+    def values(self, work, label, metric, rival):
+        row = self.rows.get((work, label, metric))
+        return sorted(row.values.get(rival, {}).values()) if row else []
+
+    def rivals(self, work, label, metric):
+        row = self.rows.get((work, label, metric))
+        return [name for name in RIVALS if row and row.values.get(name)]
+
+
+def new_axes(count, title, width=3.2, height=3.4):
+    figure, axes = pyplot.subplots(1, count, figsize=(width * count, height), squeeze=False)
+    figure.suptitle(title, fontsize=10)
+    return figure, axes[0]
+
+
+def finish(figure, directory, name):
+    figure.tight_layout()
+    figure.savefig(os.path.join(directory, name + '.svg'), metadata={'Date': None})
+    pyplot.close(figure)
+
+
+def bars(axis, title, found, log=True):
+    """found: [(rival, sorted values)]; the whisker is from the smallest to the largest."""
+    axis.set_title(title, fontsize=9)
+    for at, (name, values) in enumerate(reversed(found)):
+        middle = statistics.median(values)
+        axis.barh(at, middle, color=COLOURS[name], xerr=[[middle - values[0]], [values[-1] - middle]],
+                  error_kw={'elinewidth': 0.8, 'ecolor': '#666666'})
+        axis.annotate(f' {tables.short(middle)}', (values[-1], at), va='center', fontsize=7)
+    axis.set_yticks(range(len(found)), [name for name, _ in reversed(found)], fontsize=8)
+    if log:
+        axis.set_xscale('log')
+    axis.margins(x=0.25)
+
+
+def plot_one_way(data, directory):
+    for batch in (1, 32):
+        figure, axes = new_axes(3, f'One way, {"one packet at a time" if batch == 1 else "batches of 32"}: '
+                                   'million packets a second')
+        for axis, size in zip(axes, (64, 1024, 8800)):
+            label = f'{size} B x{batch} a2e'
+            bars(axis, f'{size} B', [(name, data.values('W1', label, 'mpps', name))
+                                     for name in data.rivals('W1', label, 'mpps')])
+        finish(figure, directory, f'one-way-x{batch}')
+
+
+def plot_round_trips(data, directory):
+    figure, axes = new_axes(3, 'Round trip of 100 B: p50 (dot) and p99 (line ends), microseconds')
+    for axis, label in zip(axes, ('default', 'windows off', 'both ends on one CPU')):
+        names = data.rivals('W2', label, 'p50')
+        axis.set_title(label, fontsize=9)
+        for at, name in enumerate(reversed(names)):
+            p50, p99 = (statistics.median(data.values('W2', label, key, name)) / 1000 for key in ('p50', 'p99'))
+            axis.plot([p50, p99], [at, at], color=COLOURS[name], linewidth=2)
+            axis.plot([p50], [at], 'o', color=COLOURS[name])
+            axis.annotate(tables.short(p50), (p50, at), xytext=(0, 5), textcoords='offset points', fontsize=7,
+                          ha='center')
+        axis.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
+        axis.set_xscale('log')
+        axis.margins(y=0.12)
+    finish(figure, directory, 'round-trip')
+
+
+def plot_paced(data, directory):
+    figure, axes = new_axes(1, 'Paced, 10,000 a second: what being awake costs the server', 6)
+    for label, marker in (('default', 'o'), ('windows off', 's'), ('window 150 us', '^')):
+        for name in data.rivals('W3', label, 'p50'):
+            p50 = statistics.median(data.values('W3', label, 'p50', name)) / 1000
+            cpu = statistics.median(data.values('W3', label, 'server_cpu', name))
+            axes[0].plot([cpu], [p50], marker, color=COLOURS[name])
+            axes[0].annotate(name if label == 'default' else f'{name}, {label}', (cpu, p50), xytext=(5, 3),
+                             textcoords='offset points', fontsize=7)
+    axes[0].set_xlabel('CPU of the server, %')
+    axes[0].set_ylabel('round trip p50, us')
+    axes[0].set_yscale('log')
+    axes[0].margins(x=0.2, y=0.2)
+    finish(figure, directory, 'paced')
+
+
+def plot_fetch(data, directory):
+    figure, axes = new_axes(1, 'Fetch, 8000 B replies, 64 outstanding: million replies a second', 6)
+    bars(axes[0], '', [(name, data.values('W4', 'fetch', 'mpps', name))
+                       for name in data.rivals('W4', 'fetch', 'mpps')])
+    finish(figure, directory, 'fetch')
+
+
+def plot_many(data, directory):
+    figure, axes = new_axes(2, 'Many faces on one loop', 4)
+    for axis, metric, title, scale in ((axes[0], 'mpps', 'million packets a second', 1),
+                                       (axes[1], 'turn_p50', 'turn of the loop, one face active: p50, us', 1000)):
+        axis.set_title(title, fontsize=9)
+        for name in ('uvface', 'pipe'):
+            points = []
+            for faces in (1, 16, 128, 500):
+                active = faces if metric == 'mpps' else 1
+                values = data.values('W5', f'{faces} faces, {active} active', metric, name)
+                if values:
+                    points.append((faces, statistics.median(values) / scale))
+            if points:
+                axis.plot(*zip(*points), 'o-', color=COLOURS[name], label=name)
+        axis.set_xscale('log')
+        axis.set_xticks([1, 16, 128, 500], ['1', '16', '128', '500'])
+        axis.minorticks_off()
+        axis.set_xlabel('faces')
+        axis.set_ylim(bottom=0)
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=8)
+    finish(figure, directory, 'many-faces')
+
+
+def plot_full(data, directory):
+    figure, axes = new_axes(2, 'A full ring', 4)
+    bars(axes[0], 'CPU of the waiting sender, %', [(name, data.values('W6', '64 B', 'client_cpu', name))
+                                                   for name in data.rivals('W6', '64 B', 'client_cpu')], log=False)
+    bars(axes[1], 'from room to the next packet, p50, us',
+         [(name, [value / 1000 for value in data.values('W6', '64 B', 'p50', name)])
+          for name in data.rivals('W6', '64 B', 'p50')])
+    finish(figure, directory, 'full-ring')
+
+
+PLOTS = (('W1', plot_one_way), ('W2', plot_round_trips), ('W3', plot_paced), ('W4', plot_fetch), ('W5', plot_many),
+         ('W6', plot_full))
+
+
+def write(about, runs, directory):
+    """Tables and plots of these runs; what was not measured is left as it is."""
+    os.makedirs(directory, exist_ok=True)
+    write_tables(about, runs, directory)
+    measured = {run['work'] for run in runs}
+    where = next((where for where, _ in tables.classes(runs) if where is not None), None)
+    if pyplot is None or where is None:
+        print('plot.py: no plots: ' + ('matplotlib is missing' if pyplot is None else 'no placement kept'),
+              file=sys.stderr)
+        return
+    data = Data(runs, where)
+    for work, plot in PLOTS:
+        if work in measured:
+            plot(data, directory)
+
+
+def main():
+    if len(sys.argv) != 3:
+        print('Usage: plot.py FILE DIR', file=sys.stderr)
+        return 2
+    write(*tables.load(sys.argv[1]), sys.argv[2])
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
