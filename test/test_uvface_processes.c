@@ -706,7 +706,7 @@ START_TEST(withheld_wake_up_is_made_good_by_the_recheck) {
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_stats_t stats;
   char name[80], line[256];
-  unsigned long long lost = 0, in_time = 0, late_byte = 0;
+  unsigned long long lost = 0, in_time = 0;
   int fd;
   pid_t pid;
 
@@ -729,10 +729,10 @@ START_TEST(withheld_wake_up_is_made_good_by_the_recheck) {
   ck_assert_uint_eq(stats.peer_caps, 0);
   ck_assert_uint_ge(stats.recheck_hits, 10);
   while (harness_read_line(fd, line, sizeof(line), 5000)) {
-    sscanf(line, "withheld=%llu in_time=%llu late=%llu", &lost, &in_time, &late_byte);
+    sscanf(line, "withheld=%llu in_time=%llu", &lost, &in_time);
   }
   ck_assert_uint_ge(lost, 10);
-  ck_assert_uint_ge((in_time + late_byte) * 10, lost * 9); /* of a hundred, a busy machine may delay some */
+  ck_assert_uint_ge(in_time * 4, lost); /* a busy machine delays many, but a recheck that is late all of them */
   close(fd);
   ck_assert_int_eq(harness_wait(pid, 5000), 0);
   end_close(&end);
