@@ -620,14 +620,14 @@ START_TEST(lengths_from_none_to_the_whole_slot_are_read_as_they_are) {
 }
 END_TEST
 
-/* Rewrites a length, possible and impossible in turn, until it is killed. Each stays for a while, now shorter,
- * now longer: of two stores that follow each other at once the first may never be seen by another processor. */
+/* Rewrites a length, possible and impossible in turn, until it is killed. Now and then each stays for a while:
+ * of two stores that follow each other at once the first may never be seen by another processor. */
 static int flip_length(void* arg) {
   volatile uint32_t* length = arg;
 
   for (unsigned int flips = 0;; flips++) {
     *length = flips % 2 == 0 ? 10 : UINT32_MAX;
-    for (volatile unsigned int pause = flips / 2 % 16; pause > 0; pause--) continue;
+    for (volatile unsigned int pause = flips / 2 % 64 == 0 ? 20 : 0; pause > 0; pause--) continue;
   }
   return 0;
 }
