@@ -139,10 +139,11 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
 static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd,
                          uint64_t* ret_file_bytes, ndnshm__error_t* error) {
   struct stat st;
-  int fd = shm_open_retrying(shm_name, flags, 0);
+  int fd = shm_open_retrying(shm_name, flags | O_NONBLOCK, 0); /* to read a FIFO would block in open */
   int err = 0;
 
-  if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == EINVAL)) /* glibc: EINVAL for a directory */
+  /* glibc: EINVAL for a directory; ENXIO: a socket */
+  if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == EINVAL || errno == ENXIO))
     return ndnshm__fail(error, -EPERM, "shm_open %s: not a regular file", shm_name);
   if (fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
   if (fstat(fd, &st) != 0)

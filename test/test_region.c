@@ -16,9 +16,11 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -570,8 +572,19 @@ START_TEST(a_file_shorter_than_a_header_is_a_protocol_error) {
 }
 END_TEST
 
+static void bind_socket(const char* path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", path);
+  ck_assert_int_eq(bind(fd, (struct sockaddr*) &address, sizeof(address)), 0);
+  close(fd);
+}
+
 START_TEST(what_is_no_regular_file_is_eperm) {
   face_t f = face_make("kinds");
+  ndnshm__header_t header;
+  uint64_t file_bytes;
   char target[340];
 
   snprintf(target, sizeof(target), "%s-target", f.path);
@@ -582,6 +595,11 @@ START_TEST(what_is_no_regular_file_is_eperm) {
   unlink(target);
   ck_assert_int_eq(mkfifo(f.path, 0600), 0);
   assert_attach_fails(&f, -EPERM, "fstat", "not a regular file");
+  ck_assert_int_eq(ndnshm__region_inspect(f.names.shm, NOBODY, &header, &file_bytes, &f.error), -EPERM);
+  assert_text(&f.error, "not a regular file"); /* told at once, though nobody writes that FIFO */
+  unlink(f.path);
+  bind_socket(f.path);
+  assert_attach_fails(&f, -EPERM, "shm_open", "not a regular file");
   face_drop(&f);
 }
 END_TEST
