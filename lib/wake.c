@@ -191,6 +191,7 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
   if (fd < 0 && errno == ENXIO)
     return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
   if (fd < 0 && errno == ELOOP) return ndnshm__fail(error, -EPERM, "open %s: a symbolic link", path);
+  if (fd < 0 && errno == EISDIR) return ndnshm__fail(error, -EPERM, "open %s: not a FIFO", path);
   if (fd < 0) return ndnshm__fail_errno(error, "open", path);
   err = check_fifo(fd, path, trusted, error);
   if (err < 0) {

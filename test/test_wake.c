@@ -692,6 +692,7 @@ START_TEST(what_is_no_fifo_is_eperm) {
   unlink(l.path);
   ck_assert_int_eq(mkdir(l.path, 0700), 0);
   assert_open_fails(&l, O_RDONLY, -EPERM, "fstat", "not a FIFO");
+  assert_open_fails(&l, O_WRONLY, -EPERM, "open", "not a FIFO");
   rmdir(l.path);
   link_drop(&l);
 }
