@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: MIT */
+/* test_hostile.c: a face whose peer writes what it likes, when it likes, into what they share: header,
+ * indices, lengths, payloads, wake-up bytes. Each test is run with our end as engine (even) and as app (odd).
+ *
+ * The peer is a puppet (puppet.h): its mapping is another one than the library's, and what has to change at
+ * any moment is changed by a child process, so that nothing here is a data race to ThreadSanitizer, and none
+ * is hidden from it: it sees one address space and knows nothing of two mappings of one page. What the
+ * interleavings of two loads could do is for the fuzzer and the models to say. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "faces.h"
+#include "puppet.h"
+
+#define SLOTS 4
+#define SLOT_BYTES 100
+#define SECOND_NS UINT64_C(1000000000)
+
+/* An assertion for loops: Check's own notes each passage in a file, a microsecond each. */
+#define HOLDS(condition)                                 \
+  do {                                                   \
+    if (!(condition)) ck_abort_msg("%s", #condition);    \
+  } while (0)
+
+/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
+#define REQUIRE(condition)                                              \
+  do {                                                                  \
+    if (!(condition)) {                                                 \
+      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                         \
+    }                                                                   \
+  } while (0)
+
+/* --- Our face, its puppet, and two others on the same loop -------------------------------------- */
+
+typedef struct scene_s {
+  uv_loop_t loop;
+  uvface_t face;
+  uvface_t others[2];
+  puppet_t puppet;
+  char name[80];
+  unsigned char last[SLOT_BYTES]; /* the packet that came last */
+  size_t last_bytes;
+  unsigned int packets, errors;
+  int error;
+  unsigned int others_packets;
+  int others_done;
+} scene_t;
+
+static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  scene_t* s = face->data;
+
+  if (npkts < 0) {
+    s->errors++;
+    s->error = (int) npkts;
+    return;
+  }
+  s->packets += (unsigned int) npkts;
+  s->last_bytes = pkts[npkts - 1].len;
+  HOLDS(s->last_bytes <= sizeof(s->last));
+  memcpy(s->last, pkts[npkts - 1].base, s->last_bytes);
+}
+
+static void on_others_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  scene_t* s = face->data;
+
+  ck_assert_int_eq(npkts, 1);
+  ck_assert(pkts[0].len == 5 && memcmp(pkts[0].base, "hello", 5) == 0);
+  s->others_packets++;
+  s->others_done = 1;
+}
+
+static void open_others(scene_t* s) {
+  const char* name = harness_name("others");
+
+  for (int i = 0; i < 2; i++) {
+    ASSERT_OK(uvface_init(&s->loop, &s->others[i]));
+    s->others[i].data = s;
+  }
+  ASSERT_OK(uvface_create(&s->others[0], name, NULL));
+  ASSERT_OK(uvface_connect(&s->others[1], name, NULL));
+  ASSERT_OK(uvface_recv_start(&s->others[0], on_others_packets));
+}
+
+static void open_scene(scene_t* s, bool engine, unsigned int flags, uint32_t capacity, uint32_t slot_bytes) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  memset(s, 0, sizeof(*s));
+  options.capacity = capacity;
+  options.slot_size = slot_bytes;
+  options.flags = flags;
+  snprintf(s->name, sizeof(s->name), "%s", harness_name("hostile"));
+  ASSERT_OK(uv_loop_init(&s->loop));
+  ASSERT_OK(uvface_init(&s->loop, &s->face));
+  s->face.data = s;
+  if (engine) {
+    ASSERT_OK(uvface_create(&s->face, s->name, &options));
+    puppet_attach(&s->puppet, s->name);
+  } else {
+    puppet_make(&s->puppet, s->name, capacity, slot_bytes, 0);
+    ck_assert_msg(uvface_connect(&s->face, s->name, &options) == 0, "%s", uvface_errmsg(&s->face));
+  }
+  open_others(s);
+}
+
+static void drop_scene(scene_t* s) {
+  uvface_close(&s->face, NULL);
+  for (int i = 0; i < 2; i++) uvface_close(&s->others[i], NULL);
+  finish_loop(&s->loop);
+  puppet_drop(&s->puppet);
+}
+
+/* Turns the loop until our end has taken all that the puppet published, or has failed. */
+static void until_taken(scene_t* s) {
+  uint64_t end_ns = harness_now_ns() + 10 * SECOND_NS * harness_slow();
+
+  while (s->error == 0 && puppet_load(puppet_peer_head(&s->puppet)) != s->puppet.tail) {
+    HOLDS(harness_now_ns() < end_ns);
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+  }
+}
+
+static void until_error(scene_t* s) {
+  uint64_t end_ns = harness_now_ns() + 10 * SECOND_NS * harness_slow();
+
+  while (s->errors == 0) {
+    HOLDS(harness_now_ns() < end_ns);
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+  }
+}
+
+static int send_text(uvface_t* face, const char* text) {
+  uv_buf_t buf = uv_buf_init((char*) (uintptr_t) text, (unsigned int) strlen(text));
+
+  return uvface_try_send(face, &buf, 1);
+}
+
+static void assert_others_go_on(scene_t* s) {
+  s->others_done = 0;
+  ck_assert_int_eq(send_text(&s->others[1], "hello"), 5);
+  ck_assert(run_until(&s->loop, &s->others_done, 10000));
+}
+
+/* The face has failed with UV_EPROTO, said so once, and answers everything with it. */
+static void assert_failed_once(scene_t* s, const char* what) {
+  run_for(&s->loop, 20);
+  ck_assert_int_eq(s->error, UV_EPROTO);
+  ck_assert_uint_eq(s->errors, 1);
+  ck_assert_msg(strstr(uvface_errmsg(&s->face), what) != NULL, "'%s'", uvface_errmsg(&s->face));
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s->face), s->name));
+  ck_assert_int_eq(send_text(&s->face, "x"), UV_EPROTO);
+  ck_assert_int_eq(uvface_recv_start(&s->face, on_packets), UV_EPROTO);
+  assert_others_go_on(s);
+  ck_assert_uint_eq(s->errors, 1);
+}
+
+/* --- The header --------------------------------------------------------------------------------- */
+
+/* One packet each way, whole, and the shared copies of our indices are the true ones afterwards. */
+static void exchange(scene_t* s, uint32_t n) {
+  uint32_t reply = ~n, taken = 0;
+  uv_buf_t buf = uv_buf_init((char*) &reply, sizeof(reply));
+
+  puppet_fill(&s->puppet, sizeof(n), &n, sizeof(n));
+  puppet_publish(&s->puppet);
+  until_taken(s);
+  HOLDS(s->error == 0);
+  HOLDS(s->last_bytes == sizeof(n) && memcmp(s->last, &n, sizeof(n)) == 0);
+  HOLDS(uvface_try_send(&s->face, &buf, 1) == (int) sizeof(reply));
+  HOLDS(puppet_load(puppet_peer_tail(&s->puppet)) == s->puppet.head + 1);
+  HOLDS(puppet_take(&s->puppet, &taken, sizeof(taken)) == (int) sizeof(reply) && taken == reply);
+  HOLDS(uvface_get_mtu(&s->face) == SLOT_BYTES);
+}
+
+/* Not the magic, which a slow probe may look at, and not the indices that are the puppet's to write. */
+START_TEST(header_rewritten_in_mid_traffic_changes_nothing) {
+  static const uint32_t values[] = {0, 1, SLOTS + 1, 0x5546ffff, UINT32_C(1) << 31, UINT32_MAX};
+  uint32_t n = 0;
+  scene_t s;
+
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  for (size_t at = AT_CAPACITY; at < AT_SLOTS; at += 4) {
+    uint32_t* word = puppet_word(&s.puppet, at);
+
+    if (word == puppet_own_tail(&s.puppet) || word == puppet_own_head(&s.puppet)) continue;
+    for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+      puppet_store(word, values[v]);
+      exchange(&s, n++);
+    }
+  }
+  ck_assert_uint_eq(s.packets, n);
+  assert_others_go_on(&s);
+  drop_scene(&s);
+}
+END_TEST
+
+/* --- Indices ------------------------------------------------------------------------------------ */
+
+/* As they are, or so far from our own index. */
+static const struct {
+  uint32_t value;
+  bool relative;
+} nonsense[] = {{0, false}, {1, false}, {SLOTS + 1, true}, {UINT32_C(1) << 31, true}, {UINT32_MAX, true}};
+#define N_NONSENSE ((int) (sizeof(nonsense) / sizeof(nonsense[0])))
+
+START_TEST(impossible_tail_is_eproto_once) {
+  scene_t s;
+  uint32_t value = nonsense[_i / 2].value;
+
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  for (uint32_t n = 0; n < 7; n++) exchange(&s, n);
+  s.puppet.tail = nonsense[_i / 2].relative ? s.puppet.tail + value : value;
+  puppet_publish(&s.puppet);
+  until_error(&s);
+  assert_failed_once(&s, "tail index");
+  ck_assert_uint_eq(s.packets, 7);
+  ck_assert_uint_eq(puppet_load(puppet_peer_head(&s.puppet)), 7);
+  drop_scene(&s);
+}
+END_TEST
+
+static int send_status;
+static unsigned int send_callbacks;
+
+static void note_status(uvface_send_t* req, int status) {
+  (void) req;
+  send_status = status;
+  send_callbacks++;
+}
+
+START_TEST(impossible_head_is_eproto_once) {
+  scene_t s;
+  uvface_send_t req;
+  uv_buf_t buf = uv_buf_init((char*) &req, 1);
+  uint32_t value = nonsense[_i / 2].value;
+  uint32_t tail;
+
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  for (uint32_t n = 0; n < 7; n++) exchange(&s, n);
+  ck_assert_int_eq(fill_ring(&s.face), SLOTS);
+  memset(&req, 0, sizeof(req));
+  send_callbacks = 0;
+  ASSERT_OK(uvface_send(&req, &s.face, &buf, 1, note_status));
+  tail = puppet_load(puppet_peer_tail(&s.puppet));
+  s.puppet.head = nonsense[_i / 2].relative ? tail - value : value;
+  puppet_store(puppet_own_head(&s.puppet), s.puppet.head);
+  puppet_publish(&s.puppet); /* nothing but a byte */
+  until_error(&s);
+  assert_failed_once(&s, "head index");
+  ck_assert_uint_eq(send_callbacks, 1);
+  ck_assert_int_eq(send_status, UV_EPROTO);
+  ck_assert_uint_eq(puppet_load(puppet_peer_tail(&s.puppet)), tail);
+  drop_scene(&s);
+}
+END_TEST
+
+/* --- Lengths ------------------------------------------------------------------------------------ */
+
+START_TEST(impossible_length_is_eproto_once_after_what_came_before) {
+  static const uint32_t lies[] = {SLOT_BYTES + 1, UINT32_C(1) << 31, UINT32_MAX};
+  unsigned char full[SLOT_BYTES];
+  scene_t s;
+
+  memset(full, 'f', sizeof(full));
+  open_scene(&s, _i % 2 == 0, _i / 2 % 2 == 0 ? 0 : UVFACE_RECV_BORROW, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  puppet_fill(&s.puppet, SLOT_BYTES, full, sizeof(full));
+  puppet_fill(&s.puppet, 0, full, 0);
+  puppet_fill(&s.puppet, lies[_i / 4], full, sizeof(full));
+  puppet_fill(&s.puppet, 5, "never", 5);
+  puppet_publish(&s.puppet);
+  until_error(&s);
+  assert_failed_once(&s, "packet length");
+  ck_assert_uint_eq(s.packets, 1);
+  ck_assert(s.last_bytes == SLOT_BYTES && memcmp(s.last, full, SLOT_BYTES) == 0);
+  ck_assert_uint_eq(puppet_load(puppet_peer_head(&s.puppet)), 2);
+  drop_scene(&s);
+}
+END_TEST
+
+START_TEST(empty_slots_are_delivered_as_nothing) {
+  scene_t s;
+
+  open_scene(&s, _i % 2 == 0, _i / 2 == 0 ? 0 : UVFACE_RECV_BORROW, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  for (int round = 0; round < 100; round++) {
+    for (int i = 0; i < SLOTS; i++) puppet_fill(&s.puppet, 0, "", 0);
+    puppet_publish(&s.puppet);
+    until_taken(&s);
+  }
+  ck_assert_uint_eq(s.packets + s.errors, 0);
+  puppet_fill(&s.puppet, 3, "end", 3);
+  puppet_publish(&s.puppet);
+  until_taken(&s);
+  ck_assert_uint_eq(s.packets, 1);
+  ck_assert_uint_eq(s.last_bytes, 3);
+  drop_scene(&s);
+}
+END_TEST
+
+/* Rewrites a length, without end. That the library loads it by one instruction, once, is shown in
+ * test_ring.c, where a million looks cost nothing; here it is what comes of it. */
+static int flip_length(void* arg) {
+  volatile uint32_t* length = arg;
+
+  for (;;) {
+    *length = 10;
+    *length = SLOT_BYTES + 1;
+    *length = 10;
+    *length = UINT32_MAX;
+    *length = 0;
+  }
+  return 0;
+}
+
+/* With one slot the length under attack is that of every packet. Ends each scene by UV_EPROTO. */
+static void receive_flipping_lengths(bool engine, unsigned int flags, uint64_t* good, uint64_t* bad) {
+  scene_t s;
+  pid_t flipper;
+
+  open_scene(&s, engine, flags, 1, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  flipper = harness_fork(flip_length, puppet_slot(&s.puppet, 0));
+  for (int i = 0; i < 1000 && s.error == 0; i++) {
+    unsigned int before = s.packets;
+
+    s.puppet.tail++;
+    puppet_publish(&s.puppet);
+    until_taken(&s);
+    if (s.packets == before) continue;
+    HOLDS(s.packets == before + 1 && s.last_bytes == 10);
+    ++*good;
+  }
+  harness_kill(flipper);
+  if (s.error != 0) {
+    ck_assert_int_eq(s.error, UV_EPROTO);
+    assert_others_go_on(&s);
+    ck_assert_uint_eq(s.errors, 1);
+    ++*bad;
+  }
+  drop_scene(&s);
+}
+
+START_TEST(length_that_changes_meanwhile_is_whole_or_eproto) {
+  uint64_t end_ns = harness_now_ns() + 30 * SECOND_NS * harness_slow();
+  uint64_t good = 0, bad = 0;
+
+  while ((good < 10 || bad < 3) && harness_now_ns() < end_ns)
+    receive_flipping_lengths(_i % 2 == 0, _i / 2 == 0 ? 0 : UVFACE_RECV_BORROW, &good, &bad);
+  ck_assert_msg(good > 0 && bad > 0, "%llu good, %llu bad", (unsigned long long) good, (unsigned long long) bad);
+}
+END_TEST
+
+/* --- Payloads ----------------------------------------------------------------------------------- */
+
+#define LARGE_BYTES 8000u
+
+/* Rewrites a payload, without end. */
+static int flip_payload(void* arg) {
+  volatile unsigned char* payload = arg;
+
+  for (unsigned char value = 1;; value++)
+    for (unsigned int b = 0; b < LARGE_BYTES; b++) payload[b] = value;
+  return 0;
+}
+
+static uint64_t hash(const uv_buf_t* packet) {
+  const volatile char* bytes = packet->base; /* read anew each time, whatever the compiler knows */
+  uint64_t h = 14695981039346656037u;
+
+  for (size_t b = 0; b < packet->len; b++) h = (h ^ (unsigned char) bytes[b]) * 1099511628211u;
+  return h;
+}
+
+typedef struct watch_s {
+  uint64_t first_hash;
+  unsigned int packets, changed, different; /* under our eyes; from the first one */
+} watch_t;
+
+static void watch_packet(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  watch_t* w = face->data;
+  uint64_t before;
+
+  HOLDS(npkts == 1 && pkts[0].len == LARGE_BYTES);
+  before = hash(&pkts[0]);
+  sched_yield();
+  w->changed += hash(&pkts[0]) != before;
+  if (w->packets++ == 0) w->first_hash = before;
+  w->different += before != w->first_hash;
+}
+
+/* That the packet does change when it is borrowed shows that it could have. */
+START_TEST(packet_given_to_the_callback_never_changes) {
+  bool borrowed = _i / 2 == 1;
+  uint64_t end_ns = harness_now_ns() + 30 * SECOND_NS * harness_slow();
+  uint32_t length = LARGE_BYTES;
+  watch_t w = {0};
+  scene_t s;
+  pid_t flipper;
+
+  open_scene(&s, _i % 2 == 0, borrowed ? UVFACE_RECV_BORROW : 0, 1, LARGE_BYTES);
+  s.face.data = &w;
+  ASSERT_OK(uvface_recv_start(&s.face, watch_packet));
+  memcpy(puppet_slot(&s.puppet, 0), &length, sizeof(length));
+  flipper = harness_fork(flip_payload, puppet_slot(&s.puppet, 0) + 4);
+  while ((w.packets < 100 || w.different == 0 || (borrowed && w.changed == 0)) && harness_now_ns() < end_ns) {
+    s.puppet.tail++;
+    puppet_publish(&s.puppet);
+    until_taken(&s);
+  }
+  harness_kill(flipper);
+  ck_assert_uint_gt(w.different, 0);
+  if (borrowed)
+    ck_assert_uint_gt(w.changed, 0);
+  else
+    ck_assert_uint_eq(w.changed, 0);
+  drop_scene(&s);
+}
+END_TEST
+
+/* --- Wake-ups ----------------------------------------------------------------------------------- */
+
+/* Fills the FIFO that the puppet reads; a descriptor that keeps it full. */
+static int fill_fifo(const puppet_t* p) {
+  int fd = open(p->engine ? harness_a2e_path(p->name) : harness_e2a_path(p->name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  char bytes[4096] = {0};
+
+  ck_assert_int_ge(fd, 0);
+  while (write(fd, bytes, sizeof(bytes)) > 0) continue;
+  ck_assert_int_eq(errno, EAGAIN);
+  return fd;
+}
+
+START_TEST(full_fifo_is_a_wake_up) {
+  uvface_stats_t stats;
+  scene_t s;
+  int fd;
+
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  fd = fill_fifo(&s.puppet);
+  for (uint32_t n = 0; n < 100; n++) {
+    puppet_store(puppet_word(&s.puppet, s.puppet.engine ? AT_A2E_PARKED : AT_E2A_PARKED), 1);
+    puppet_store(puppet_word(&s.puppet, s.puppet.engine ? AT_E2A_WAITING : AT_A2E_WAITING), 1);
+    exchange(&s, n);
+    HOLDS(puppet_load(puppet_word(&s.puppet, s.puppet.engine ? AT_A2E_PARKED : AT_E2A_PARKED)) == 0);
+  }
+  ASSERT_OK(uvface_get_stats(&s.face, &stats));
+  ck_assert_uint_eq(stats.wakeups_sent, 0);
+  ck_assert_uint_eq(s.errors, 0);
+  close(fd);
+  drop_scene(&s);
+}
+END_TEST
+
+START_TEST(sends_to_a_dead_peer_raise_no_signal) {
+  struct sigaction action;
+  scene_t s;
+
+  sigaction(SIGPIPE, NULL, &action);
+  ck_assert(action.sa_handler == SIG_DFL);
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  exchange(&s, 1);
+  puppet_die(&s.puppet);
+  for (int i = 0; i < SLOTS; i++) { /* it has not been seen yet */
+    puppet_store(puppet_word(&s.puppet, s.puppet.engine ? AT_A2E_PARKED : AT_E2A_PARKED), 1);
+    ck_assert_int_eq(send_text(&s.face, "hello?"), 6);
+  }
+  until_error(&s);
+  ck_assert_int_eq(s.error, UV_EOF);
+  for (int i = 0; i < SLOTS; i++) ck_assert_int_eq(send_text(&s.face, "hello?"), UV_EPIPE);
+  sigaction(SIGPIPE, NULL, &action);
+  ck_assert(action.sa_handler == SIG_DFL);
+  drop_scene(&s);
+}
+END_TEST
+
+/* --- Interrupted calls -------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number) {
+  (void) number;
+  alarms++;
+}
+
+static void echo(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  if (npkts > 0) uvface_try_send_batch(face, pkts, (unsigned int) npkts);
+}
+
+static void count_echoes(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  (void) pkts;
+  if (npkts > 0) *(unsigned int*) face->data += (unsigned int) npkts;
+}
+
+/* One life of a face: made, used both ways, closed. */
+static int live_once(uv_loop_t* loop, const char* name) {
+  uint64_t end_ns = harness_now_ns() + 20 * SECOND_NS * harness_slow();
+  uvface_t engine, app;
+  unsigned int echoes = 0;
+
+  REQUIRE(uvface_init(loop, &engine) == 0 && uvface_init(loop, &app) == 0);
+  app.data = &echoes;
+  REQUIRE(uvface_create(&engine, name, NULL) == 0);
+  REQUIRE(uvface_connect(&app, name, NULL) == 0);
+  REQUIRE(uvface_recv_start(&engine, echo) == 0 && uvface_recv_start(&app, count_echoes) == 0);
+  for (unsigned int n = 0; n < 20; n++) {
+    REQUIRE(send_text(&app, "ping") == 4);
+    while (echoes <= n && harness_now_ns() < end_ns) uv_run(loop, UV_RUN_NOWAIT);
+    REQUIRE(echoes == n + 1);
+  }
+  uvface_close(&app, NULL);
+  uvface_close(&engine, NULL);
+  REQUIRE(uv_run(loop, UV_RUN_DEFAULT) == 0);
+  return 0;
+}
+
+static int live_in_a_storm(void* arg) {
+  struct sigaction action = {.sa_handler = count_alarm}; /* no SA_RESTART */
+  struct itimerval storm = {{0, 200}, {0, 200}};
+  struct itimerval calm = {{0, 0}, {0, 0}};
+  int status = 0;
+  uv_loop_t loop;
+
+  uv_loop_init(&loop);
+  sigaction(SIGALRM, &action, NULL);
+  setitimer(ITIMER_REAL, &storm, NULL);
+  for (int cycles = 0; status == 0 && (cycles < 20 || alarms < 50); cycles++) status = live_once(&loop, arg);
+  setitimer(ITIMER_REAL, &calm, NULL);
+  return status != 0 ? status : uv_loop_close(&loop) != 0;
+}
+
+START_TEST(storm_of_signals_disturbs_nothing) {
+  char name[80];
+
+  snprintf(name, sizeof(name), "%s", harness_name("storm"));
+  ck_assert_int_eq(harness_wait(harness_fork(live_in_a_storm, name), (int) (50000 * harness_slow())), 0);
+}
+END_TEST
+
+/* --- Death, and another attach, between two looks ----------------------------------------------- */
+
+/* The FIFO has a writer again before the engine looks: it cannot see that it is another one. What the first
+ * app published arrives, what it only wrote does not; the second goes on where it stopped. */
+START_TEST(second_app_between_two_looks_continues_the_first) {
+  puppet_t first;
+  scene_t s;
+
+  open_scene(&s, true, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  exchange(&s, 0);
+  first = s.puppet;
+  puppet_fill(&first, 5, "first", 5);
+  puppet_publish(&first);
+  puppet_fill(&first, 7, "unsaid ", 7); /* not published */
+  puppet_die(&first);
+  puppet_attach(&s.puppet, s.name);
+  until_taken(&s);
+  ck_assert_uint_eq(s.packets, 2);
+  exchange(&s, 1);
+  ck_assert_uint_eq(s.packets, 3);
+  run_for(&s.loop, 20);
+  ck_assert_uint_eq(s.errors, 0);
+  puppet_die(&s.puppet); /* with nobody after it a death is seen */
+  until_error(&s);
+  ck_assert_int_eq(s.error, UV_EOF);
+  puppet_drop(&first);
+  drop_scene(&s);
+}
+END_TEST
+
+/* The other way round it is seen: a new engine makes new files. */
+START_TEST(second_engine_between_two_looks_is_the_end_of_the_first) {
+  puppet_t second;
+  scene_t s;
+
+  open_scene(&s, false, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  exchange(&s, 0);
+  puppet_fill(&s.puppet, 5, "first", 5);
+  puppet_publish(&s.puppet);
+  puppet_die(&s.puppet);
+  unlink(harness_shm_path(s.name));
+  unlink(harness_a2e_path(s.name));
+  unlink(harness_e2a_path(s.name));
+  puppet_make(&second, s.name, SLOTS, SLOT_BYTES, 0);
+  ck_assert(puppet_send(&second, "second", 6));
+  until_error(&s);
+  ck_assert_int_eq(s.error, UV_EOF);
+  ck_assert_uint_eq(s.packets, 2);
+  ck_assert_uint_eq(s.last_bytes, 5);
+  puppet_drop(&second);
+  drop_scene(&s);
+}
+END_TEST
+
+int main(void) {
+  Suite* suite = suite_create("hostile");
+  TCase* t = harness_tcase(suite, "hostile");
+
+  signal(SIGPIPE, SIG_DFL); /* whatever started us */
+  tcase_add_loop_test(t, header_rewritten_in_mid_traffic_changes_nothing, 0, 2);
+  tcase_add_loop_test(t, impossible_tail_is_eproto_once, 0, 2 * N_NONSENSE);
+  tcase_add_loop_test(t, impossible_head_is_eproto_once, 0, 2 * N_NONSENSE);
+  tcase_add_loop_test(t, impossible_length_is_eproto_once_after_what_came_before, 0, 12);
+  tcase_add_loop_test(t, empty_slots_are_delivered_as_nothing, 0, 4);
+  tcase_add_loop_test(t, length_that_changes_meanwhile_is_whole_or_eproto, 0, 4);
+  tcase_add_loop_test(t, packet_given_to_the_callback_never_changes, 0, 4);
+  tcase_add_loop_test(t, full_fifo_is_a_wake_up, 0, 2);
+  tcase_add_loop_test(t, sends_to_a_dead_peer_raise_no_signal, 0, 2);
+  tcase_add_test(t, storm_of_signals_disturbs_nothing);
+  tcase_add_test(t, second_app_between_two_looks_continues_the_first);
+  tcase_add_test(t, second_engine_between_two_looks_is_the_end_of_the_first);
+  return harness_main(suite);
+}
