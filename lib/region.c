@@ -19,6 +19,9 @@
 #include <linux/fs.h>
 #endif
 
+/* Of memory, allocated in one go however many signals come. */
+#define MIN_PIECE_BYTES 65536
+
 static bool name_is_clean(const char* name) {
   static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
@@ -77,6 +80,25 @@ static int lock_new(const ndnshm__region_t* region, const char* shm_name, ndnshm
   return 0;
 }
 
+/* What a signal interrupts is undone by a tmpfs and has to be done again. In pieces that get smaller each time
+ * it ends, however often a timer of the program fires. */
+static int back_with_memory(int fd, off_t bytes) {
+  off_t piece = bytes, done = 0;
+
+  while (done < bytes) {
+    off_t n = piece < bytes - done ? piece : bytes - done;
+    int err = posix_fallocate(fd, done, n);
+
+    if (err == 0)
+      done += n;
+    else if (err != EINTR)
+      return err;
+    else if (piece > MIN_PIECE_BYTES)
+      piece /= 2;
+  }
+  return 0;
+}
+
 static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t* error) {
   int err;
 
@@ -85,9 +107,7 @@ static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t*
     err = ftruncate(fd, (off_t) bytes);
   while (err != 0 && errno == EINTR);
   if (err != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
-  do
-    err = posix_fallocate(fd, 0, (off_t) bytes);
-  while (err == EINTR);
+  err = back_with_memory(fd, (off_t) bytes);
   if (err == 0) return 0;
   errno = err;
   return ndnshm__fail_errno(error, "posix_fallocate", shm_name);

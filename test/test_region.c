@@ -43,6 +43,8 @@
 static void (*before_flock)(int fd);
 static int flock_errno;
 static int fallocate_interruptions;
+static off_t fallocate_longest; /* bytes that are allocated before the next signal comes; 0 = any */
+static int fallocate_undone;
 
 int flock(int fd, int operation) {
   if (before_flock != NULL) before_flock(fd);
@@ -54,6 +56,10 @@ int flock(int fd, int operation) {
 int posix_fallocate(int fd, off_t offset, off_t len) {
   if (fallocate_interruptions > 0) {
     fallocate_interruptions--;
+    return EINTR;
+  }
+  if (fallocate_longest != 0 && len > fallocate_longest) {
+    if (++fallocate_undone > 1000) ck_abort_msg("allocating anew for ever");
     return EINTR;
   }
   return fallocate(fd, 0, offset, len) == 0 ? 0 : errno;
@@ -399,6 +405,22 @@ START_TEST(interrupted_allocation_is_resumed) {
   fallocate_interruptions = 3;
   ck_assert_int_eq(face_create(&f), 0);
   ck_assert_int_eq(fallocate_interruptions, 0);
+  ck_assert_int_eq(stat(f.path, &st), 0);
+  ck_assert_uint_ge((uint64_t) st.st_blocks * 512, f.geometry.region_bytes);
+  face_drop(&f);
+}
+END_TEST
+
+/* A tmpfs may give an interrupted allocation up and undo it: then one that takes longer than the interval of a
+ * timer would never end. */
+START_TEST(an_allocation_that_takes_longer_than_a_timer_ends) {
+  face_t f = face_plan("timer");
+  struct stat st;
+
+  ck_assert_int_eq(ndnshm__geometry_from_options(256, 4000, 0, &f.geometry), 0);
+  fallocate_longest = 100000;
+  ck_assert_int_eq(face_create(&f), 0);
+  ck_assert_int_gt(fallocate_undone, 0);
   ck_assert_int_eq(stat(f.path, &st), 0);
   ck_assert_uint_ge((uint64_t) st.st_blocks * 512, f.geometry.region_bytes);
   face_drop(&f);
@@ -975,6 +997,7 @@ static void add_creating(TCase* tcase) {
   tcase_add_test(tcase, an_owner_we_may_not_give_to_leaves_nothing);
   tcase_add_test(tcase, an_engines_descriptor_is_closed_on_exec);
   tcase_add_test(tcase, interrupted_allocation_is_resumed);
+  tcase_add_test(tcase, an_allocation_that_takes_longer_than_a_timer_ends);
   tcase_add_test(tcase, a_region_that_no_memory_can_back_leaves_nothing);
   tcase_add_test(tcase, file_size_limit_is_efbig_and_leaves_nothing);
   tcase_add_test(tcase, too_few_descriptors_leave_nothing);
