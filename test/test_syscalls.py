@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Checks that no system call is given memory of the region (docs/security.rst, row 20), and prints TAP. Looks
+at the sources of both libraries: a function that they do not define themselves has to be listed here, either
+because it hands no memory of its caller's to the kernel, or with each of its calls as it is written, whose
+memory is private. So a new call, or an old one with another argument, fails here until somebody has looked at
+it. Plants calls that break the rule, too, and fails if they are not found. Does not follow pointers: that
+what is listed is private was judged by a reader, once.
+
+Usage: test_syscalls.py SOURCE_ROOT
+"""
+
+import collections
+import pathlib
+import re
+import sys
+
+from tap import Tap
+
+# Functions that never reach the kernel with memory of the caller's: pure ones, and those that take numbers.
+NO_MEMORY = set(
+    """
+    memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
+    snprintf vsnprintf va_start va_end malloc calloc free
+    close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember
+    pthread_mutex_lock pthread_mutex_unlock
+    uv_backend_timeout uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
+    uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_prepare_start uv_ref uv_strerror uv_timer_init
+    uv_timer_start uv_timer_stop uv_unref
+    """.split()
+)
+# Compiler's own: atomics are accesses by this process, not by the kernel.
+COMPILER = re.compile(r"__builtin_\w+|atomic_\w+|_Atomic|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format")
+# Every call of a function that gives the kernel memory to read or to write, as it is written: file, call.
+PRIVATE_MEMORY = {
+    # Bytes: to and from variables of the function itself.
+    ("lib/wake.c", "write(fd, &byte, 1)"),
+    ("lib/wake.c", "read(wake->rx_fd, bytes, sizeof(bytes))"),
+    ("lib/region.c", "pread(fd, ret_header, sizeof(*ret_header), 0)"),
+    # Whose header that is.
+    ("lib/region.c", 'read_header(fd, "", &header, &ignored)'),
+    ("lib/region.c", "read_header(fd, shm_name, ret_header, error)"),
+    ("lib/region.c", "read_header(region.fd, shm_name, &header, error)"),
+    ("lib/endpoint.c", "ndnshm__region_inspect(names.shm, (uid_t) -1, &h, &file_bytes, &error)"),
+    # The mapping itself: an address and a size, nothing behind them.
+    ("lib/region.c", "mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)"),
+    ("lib/region.c", "munmap(region->header, region->geometry.region_bytes)"),
+    # Names: text of the endpoint's own.
+    ("lib/endpoint.c", "shm_unlink(ep->names.shm)"),
+    ("lib/region.c", "shm_unlink(shm_name)"),
+    ("lib/region.c", "shm_open(shm_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)"),
+    ("lib/region.c", "shm_open(shm_name, O_RDWR | O_CLOEXEC, 0)"),
+    ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC | O_NONBLOCK, 0)"),
+    ("lib/wake.c", "open(path, flags | FIFO_FLAGS)"),
+    ("lib/wake.c", "mkfifo(path, 0600)"),
+    ("lib/wake.c", "chmod(path, 0600)"),
+    ("lib/wake.c", "unlink(path)"),
+    # What the kernel tells: into variables of the function itself.
+    ("lib/region.c", "fstat(fd, &st)"),
+    ("lib/region.c", "fstat(region->fd, &st)"),
+    ("lib/region.c", "fstat(stale.fd, &st)"),
+    ("lib/region.c", "fstat(region->fd, &mine)"),
+    ("lib/region.c", "lstat(path, &named)"),
+    ("lib/wake.c", "fstat(fd, &st)"),
+    ("lib/wake.c", "fstat(fd, &mine)"),
+    ("lib/wake.c", "lstat(path, &st)"),
+    ("lib/wake.c", "lstat(path, &named)"),
+    ("lib/wake.c", "pthread_sigmask(SIG_BLOCK, &sigpipe, &before)"),
+    ("lib/wake.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
+    ("lib/wake.c", "sigpending(&pending)"),
+    ("lib/wake.c", "sigtimedwait(&sigpipe, NULL, &now)"),
+    ("uvface/loop.c", "getrusage(RUSAGE_THREAD, &usage)"),
+}
+# What makes the bytes above private.
+DECLARATIONS = (
+    ("lib/wake.c", "static const char byte = 1;"),
+    ("lib/wake.c", "char bytes[DRAIN_BYTES];"),
+    ("lib/region.c", "ndnshm__header_t header;"),
+    ("lib/endpoint.c", "ndnshm__header_t h;"),
+)
+# The user's own functions, and a test's.
+CALLBACKS = {"cb", "cb_", "recv_cb", "ndnshm__point"}
+KEYWORDS = {"if", "for", "while", "switch", "return", "defined", "do", "else"}
+# Ours, but named above because they pass memory on.
+PASSED_ON = {"read_header", "ndnshm__region_inspect"}
+
+CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+DEFINITION = re.compile(r"^(?:[A-Za-z_][\w ]*[ *]+)(\w+)\((?:[^;{}]|\n)*\)\s*\{", re.MULTILINE)
+MACRO = re.compile(r"^#define +(\w+)\(", re.MULTILINE)
+# What is planted, and where: each must be found.
+PLANTED = (
+    ("lib/wake.c", "write(wake->tx_fd, wake->peer_parked, 4)"),
+    ("lib/region.c", "pread(fd, region.header, sizeof(header), 0)"),
+    ("lib/region.c", "read_header(region.fd, shm_name, region.header, error)"),
+    ("lib/ring.c", "writev(fd, ret_packet, 1)"),
+    ("uvface/recv.c", "uv_try_write(stream, pkts, 1)"),
+)
+
+
+def blank(text):
+    """Without comments, and with empty strings, so that neither looks like a call."""
+    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    text = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', text)
+    return re.sub(r"^#\s*(?:include|pragma).*$", "", text, flags=re.MULTILINE)
+
+
+def call_at(text, start):
+    """The whole call that begins at start, on one line."""
+    depth = 0
+    for end in range(text.index("(", start), len(text)):
+        depth += (text[end] == "(") - (text[end] == ")")
+        if depth == 0:
+            return re.sub(r"\s+", " ", text[start : end + 1])
+    return text[start:]
+
+
+def own_functions(sources):
+    names = set()
+    for text in sources.values():
+        names |= set(DEFINITION.findall(text)) | set(MACRO.findall(text))
+    return names
+
+
+def calls_of(text):
+    """Name and text of every call; declarations and definitions of functions are none."""
+    prototypes = {match.start(1) for match in re.finditer(r"^(?:[A-Za-z_][\w ]*[ *]+)(\w+)\(", text, re.MULTILINE)}
+    for match in CALL.finditer(text):
+        if match.start(1) not in prototypes or text[: match.start(1)].rsplit("\n", 1)[-1].startswith("return"):
+            yield match.group(1), call_at(text, match.start(1))
+
+
+def judge(sources):
+    """What is not allowed, and which allowances were used."""
+    own = own_functions(sources) - PASSED_ON
+    wrong, used = [], collections.Counter()
+    for name, text in sources.items():
+        for function, call in calls_of(text):
+            if (name, call) in PRIVATE_MEMORY:
+                used[name, call] += 1
+            elif function in own or function in NO_MEMORY or function in KEYWORDS or COMPILER.fullmatch(function):
+                continue
+            elif function in CALLBACKS or function.isupper():
+                continue
+            else:
+                wrong.append(f"{name}: {call}")
+    return wrong, used
+
+
+def read_sources(root):
+    paths = [path for name in ("lib", "uvface") for path in sorted((root / name).glob("*.[ch]"))]
+    return {str(path.relative_to(root)): blank(path.read_text()) for path in paths}
+
+
+def plant(sources, name, call):
+    """A copy with the call at the end of the last function of the file."""
+    copy = dict(sources)
+    at = copy[name].rindex("\n}")
+    copy[name] = copy[name][:at] + f"\n  {call};" + copy[name][at:]
+    return copy
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    tap = Tap()
+    sources = read_sources(root)
+    wrong, used = judge(sources)
+    tap.check(len(sources) > 10 and not wrong, "each call that reaches the kernel is listed", "\n".join(wrong))
+    stale = sorted(f"{name}: {call}" for name, call in PRIVATE_MEMORY if not used[name, call])
+    tap.check(not stale, "what is listed is there", "\n".join(stale))
+    for name, declaration in DECLARATIONS:
+        tap.check(declaration in sources[name], f"{name} has its own: {declaration}")
+    for name, call in PLANTED:
+        found, _ = judge(plant(sources, name, call))
+        tap.check(found == [f"{name}: {call}"], f"finds a planted {call}", "\n".join(found))
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
