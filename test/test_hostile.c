@@ -605,6 +605,35 @@ START_TEST(second_engine_between_two_looks_is_the_end_of_the_first) {
 }
 END_TEST
 
+/* --- A peer's child ----------------------------------------------------------------------------- */
+
+static int sleep_for_ever(void* arg) {
+  (void) arg;
+  for (;;) pause();
+  return 0;
+}
+
+/* The FIFO has a writer as long as a child that the peer forked has it open: no death before both are gone. */
+START_TEST(forked_child_of_the_peer_keeps_it_alive) {
+  scene_t s;
+  pid_t child;
+
+  open_scene(&s, _i % 2 == 0, 0, SLOTS, SLOT_BYTES);
+  ASSERT_OK(uvface_recv_start(&s.face, on_packets));
+  exchange(&s, 1);
+  child = harness_fork(sleep_for_ever, NULL);
+  puppet_die(&s.puppet);
+  run_for(&s.loop, 50);
+  ck_assert_uint_eq(s.errors, 0);
+  ck_assert_int_eq(send_text(&s.face, "to nobody"), 9);
+  harness_kill(child);
+  until_error(&s);
+  ck_assert_int_eq(s.error, UV_EOF);
+  ck_assert_uint_eq(s.errors, 1);
+  drop_scene(&s);
+}
+END_TEST
+
 int main(void) {
   Suite* suite = suite_create("hostile");
   TCase* t = harness_tcase(suite, "hostile");
@@ -622,5 +651,6 @@ int main(void) {
   tcase_add_test(t, storm_of_signals_disturbs_nothing);
   tcase_add_test(t, second_app_between_two_looks_continues_the_first);
   tcase_add_test(t, second_engine_between_two_looks_is_the_end_of_the_first);
+  tcase_add_loop_test(t, forked_child_of_the_peer_keeps_it_alive, 0, 2);
   return harness_main(suite);
 }

@@ -30,7 +30,9 @@ NO_MEMORY = set(
     """.split()
 )
 # Compiler's own: atomics are accesses by this process, not by the kernel.
-COMPILER = re.compile(r"__builtin_\w+|atomic_\w+|_Atomic|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format")
+COMPILER = re.compile(
+    r"__builtin_\w+|atomic_\w+|_Atomic|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format"
+)
 # Every call of a function that gives the kernel memory to read or to write, as it is written: file, call.
 PRIVATE_MEMORY = {
     # Bytes: to and from variables of the function itself.
