@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Checks that the documentation and the code say the same, and prints TAP: every public prototype, type,
 member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is,
-and the C blocks of README.md are the marked regions of the smallest examples. Does not judge the prose.
+the C blocks of README.md are the marked regions of the smallest examples, each test that a page names exists
+and is run, and docs/security.rst has a row for each requirement and sizes that are right. Does not judge the
+prose.
 
 Usage: test_docs.py SOURCE_ROOT
 """
@@ -27,6 +29,15 @@ MACRO = re.compile(r"^#define +((?:NDNSHM|UVFACE)_\w+) +\S", re.MULTILINE)
 DIRECTIVE = re.compile(
     r"^\.\. c:(function|type|struct|member|enumerator|macro):: *(.*(?:\n +\S.*)*)", re.MULTILINE
 )
+# "``test_ring``: ``this_one``, ``and_this``": a binary and its tests; "``test/test_docs.py``": a file.
+TESTS = re.compile(r"``(test_\w+)``:\s+(``\w+``(?:,\s+``\w+``)*)")
+TEST_FILE = re.compile(r"``(test/[\w./]+)``")
+START_TEST = re.compile(r"^START_TEST\((\w+)\)", re.MULTILINE)
+ADD_TEST = re.compile(r"\btcase_add_(?:loop_)?test\(\w+, (\w+)")
+# The rows of the table of docs/security.rst, and those of its sizes.
+REQUIREMENTS = 26
+ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)
+SIZES = re.compile(r"^(\d+) +(\d+) +(\d+) +(\d+)(?: .*)?$", re.MULTILINE)
 OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|NDNSHM|UVFACE)_\w+")
 
 
@@ -119,11 +130,44 @@ def check_readme(tap, root):
     tap.check(not strangers, "README.md shows no C that is not in an example", "\n---\n".join(strangers))
 
 
+def check_tests(tap, root):
+    """A promise names the test that keeps it: one that exists, and that its suite runs."""
+    missing, named = [], 0
+    for page in sorted((root / "docs").glob("*.rst")):
+        text = page.read_text()
+        for binary, names in TESTS.findall(text):
+            source = root / "test" / f"{binary}.c"
+            code = source.read_text() if source.exists() else ""
+            run = set(START_TEST.findall(code)) & set(ADD_TEST.findall(code))
+            named += 1
+            missing += [f"{page.name}: {binary}: {name}" for name in re.findall(r"\w+", names) if name not in run]
+        missing += [f"{page.name}: {name}" for name in TEST_FILE.findall(text) if not (root / name).exists()]
+    tap.check(named > 0 and not missing, "each test that docs/ names exists and is run", "\n".join(missing))
+
+
+def check_security(tap, root):
+    text = (root / "docs" / "security.rst").read_text()
+    rows = dict(ROW.findall(text))
+    tap.check(list(map(int, rows)) == list(range(1, REQUIREMENTS + 1)), "security.rst has each requirement once", rows)
+    untested = [n for n, row in rows.items() if "``test" not in row and "*not yet*" not in row]
+    tap.check(not untested, "each has a test, or says that it has not", untested)
+    sizes = [tuple(map(int, row)) for row in SIZES.findall(text)]
+    wrong = [
+        row
+        for row in sizes
+        for bytes_needed in [448 + 2 * row[0] * (4 + row[1])]
+        if row[2:] != (bytes_needed, (64 << 20) // (-(-bytes_needed // 4096) * 4096))
+    ]
+    tap.check(sizes and not wrong, "its sizes are those of the geometry", wrong)
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     tap = Tap()
     check_reference(tap, root)
     check_readme(tap, root)
+    check_tests(tap, root)
+    check_security(tap, root)
     return tap.done()
 
 
