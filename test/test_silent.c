@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "faces.h"
+#include "puppet.h"
 
 
 static uint64_t own_cpu_ns(void) {
@@ -204,6 +205,38 @@ START_TEST(sends_to_a_stopped_peer_end_at_the_deadline) {
 }
 END_TEST
 
+/* A peer that cannot wake for space, as ndn-rs: the sender looks again by the clock. */
+START_TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
+  char byte = 's';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+  unsigned int packets = 0;
+  uvface_send_t req;
+  puppet_t puppet;
+  uv_loop_t loop;
+  uvface_t face;
+  double percent;
+
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &face));
+  face.data = &packets;
+  ASSERT_OK(uvface_create(&face, harness_name("plain"), NULL));
+  puppet_attach(&puppet, harness_name("plain"));
+  ASSERT_OK(uvface_recv_start(&face, count_packets));
+  ck_assert_int_eq(fill_ring(&face), 256);
+  send_done = 0;
+  ASSERT_OK(uvface_send(&req, &face, &buf, 1, note_status));
+  run_for(&loop, 20);
+  percent = cpu_percent(&loop, 1000);
+  ck_assert_msg(percent < 5.0 * harness_slow(), "%.1f %% of a CPU", percent);
+  ck_assert_int_eq(puppet_take(&puppet, &byte, 1), 1); /* room, said to nobody */
+  ck_assert(run_until(&loop, &send_done, 10000));
+  ck_assert_int_eq(send_status, 0);
+  puppet_drop(&puppet);
+  uvface_close(&face, NULL);
+  finish_loop(&loop);
+}
+END_TEST
+
 /* An engine's sends have no deadline of their own: they wait, for nothing, and cost nothing. */
 START_TEST(stopped_app_holds_up_nobody_else) {
   char byte = 's';
@@ -237,6 +270,7 @@ int main(void) {
 
   tcase_add_test(t, engine_that_no_app_ever_attaches_to_sleeps);
   tcase_add_loop_test(t, sends_to_a_stopped_peer_end_at_the_deadline, 0, 2);
+  tcase_add_test(t, waiting_for_a_peer_that_announces_nothing_is_cheap);
   tcase_add_test(t, stopped_app_holds_up_nobody_else);
   return harness_main(suite);
 }
