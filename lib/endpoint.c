@@ -238,6 +238,8 @@ static void close_fd(int* fd) {
 void ndnshm__note_attached(ndnshm_t* ep) {
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
+  if (!ndnshm__region_can_be_sealed(&ep->region)) return;
+  ndnshm__fifo_vouch(ep->wake.rx_fd); /* before the region's name goes, and with it what tells that we live */
   ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
 }
 

@@ -341,21 +341,29 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
   return region->is_gone = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
 }
 
-bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
 #if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)
-  int open_flags, sealed_flags;
+static bool set_append_only(int fd, bool on) {
+  int flags;
 
-  if (ioctl(region->fd, FS_IOC_GETFLAGS, &open_flags) != 0) return false;
-  sealed_flags = open_flags | FS_APPEND_FL;
-  if (ioctl(region->fd, FS_IOC_SETFLAGS, &sealed_flags) != 0) return false; /* tried before the name goes */
-  if (ioctl(region->fd, FS_IOC_SETFLAGS, &open_flags) != 0) return true;
-  ndnshm__region_unlink(region, shm_name);
-  return ioctl(region->fd, FS_IOC_SETFLAGS, &sealed_flags) == 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return false;
+  flags = on ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
+  return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+}
 #else
-  (void) region;
-  (void) shm_name;
+static bool set_append_only(int fd, bool on) {
+  (void) fd;
+  (void) on;
   return false;
+}
 #endif
+
+bool ndnshm__region_can_be_sealed(const ndnshm__region_t* region) {
+  return set_append_only(region->fd, true) && set_append_only(region->fd, false);
+}
+
+bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
+  ndnshm__region_unlink(region, shm_name);
+  return set_append_only(region->fd, true);
 }
 
 void ndnshm__region_close(ndnshm__region_t* region) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -135,6 +136,27 @@ static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
   return S_ISFIFO(st->st_mode) && (st->st_uid == geteuid() || st->st_uid == access->uid);
 }
 
+void ndnshm__fifo_vouch(int fd) {
+  struct stat st;
+
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
+}
+
+/* A FIFO that its engine vouched for: only the lock counts, for an ndn-rs app reads on when the engine is dead. */
+static int check_unlocked(const char* path, ndnshm__error_t* error) {
+  int fd = open_retrying(path, O_RDONLY);
+  int err = 0;
+
+  if (fd < 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "open", path);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) err = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
+  close(fd);
+  return err;
+}
+
+static int check_dead(const char* path, const struct stat* st, ndnshm__error_t* error) {
+  return (st->st_mode & S_ISVTX) != 0 ? check_unlocked(path, error) : ndnshm__fifo_check_unread(path, error);
+}
+
 static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
   int err = make_private(path, error);
@@ -143,7 +165,7 @@ static int make(const char* path, bool reader_lives, const ndnshm__access_t* acc
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!is_ours(&st, access))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
-  if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
+  if (reader_lives && (err = check_dead(path, &st, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
   err = make_private(path, error);
   if (err != -EEXIST) return err;

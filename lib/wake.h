@@ -72,6 +72,10 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
  * Errors: -EADDRINUSE (an engine reads it), others (it cannot be told). */
 int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
 
+/* Engine: locks the FIFO for life and marks it (S_ISVTX), so that the lock tells later whether we live where the
+ * region, whose lock tells it else, has no name any more. */
+void ndnshm__fifo_vouch(int fd);
+
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */
 void ndnshm__fifo_unlink(int fd, const char* path);
 

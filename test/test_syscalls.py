@@ -22,10 +22,10 @@ NO_MEMORY = set(
     """
     memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
     snprintf vsnprintf va_start va_end malloc calloc free
-    close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember
+    close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise
     pthread_mutex_lock pthread_mutex_unlock
     uv_backend_timeout uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
-    uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_prepare_start uv_ref uv_strerror uv_timer_init
+    uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
     uv_timer_start uv_timer_stop uv_unref
     """.split()
 )
@@ -47,12 +47,12 @@ PRIVATE_MEMORY = {
     # The mapping itself: an address and a size, nothing behind them.
     ("lib/region.c", "mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)"),
     ("lib/region.c", "munmap(region->header, region->geometry.region_bytes)"),
+    ("lib/guard.c", "mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | "
+                    "MAP_NORESERVE, -1, 0)"),
     # Names: text of the endpoint's own.
     ("lib/endpoint.c", "shm_unlink(ep->names.shm)"),
     ("lib/region.c", "shm_unlink(shm_name)"),
-    ("lib/region.c", "shm_open(shm_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)"),
-    ("lib/region.c", "shm_open(shm_name, O_RDWR | O_CLOEXEC, 0)"),
-    ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC | O_NONBLOCK, 0)"),
+    ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC, mode)"),
     ("lib/wake.c", "open(path, flags | FIFO_FLAGS)"),
     ("lib/wake.c", "mkfifo(path, 0600)"),
     ("lib/wake.c", "chmod(path, 0600)"),
@@ -71,6 +71,11 @@ PRIVATE_MEMORY = {
     ("lib/wake.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
     ("lib/wake.c", "sigpending(&pending)"),
     ("lib/wake.c", "sigtimedwait(&sigpipe, NULL, &now)"),
+    ("lib/region.c", "ioctl(fd, FS_IOC_GETFLAGS, &flags)"),
+    ("lib/region.c", "ioctl(fd, FS_IOC_SETFLAGS, &flags)"),
+    ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),
+    ("lib/guard.c", "sigaction(SIGBUS, NULL, &before_us)"),
+    ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
     ("uvface/loop.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.
@@ -81,7 +86,7 @@ DECLARATIONS = (
     ("lib/endpoint.c", "ndnshm__header_t h;"),
 )
 # The user's own functions, and a test's.
-CALLBACKS = {"cb", "cb_", "recv_cb", "ndnshm__point"}
+CALLBACKS = {"cb", "cb_", "recv_cb", "sa_handler", "sa_sigaction", "ndnshm__point"}
 KEYWORDS = {"if", "for", "while", "switch", "return", "defined", "do", "else"}
 # Ours, but named above because they pass memory on.
 PASSED_ON = {"read_header", "ndnshm__region_inspect"}

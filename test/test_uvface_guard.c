@@ -318,6 +318,49 @@ START_TEST(name_of_a_sealed_region_is_still_taken) {
 }
 END_TEST
 
+static int sealing_engine_body(void* arg) {
+  thief_t thief = {0};
+  uvface_options_t options = small(0);
+
+  uv_loop_init(&thief.pair.loop);
+  uvface_init(&thief.pair.loop, &thief.pair.engine);
+  thief.pair.engine.data = &thief;
+  if (uvface_create(&thief.pair.engine, arg, &options) != 0) return 1;
+  uvface_recv_start(&thief.pair.engine, on_thief);
+  uv_run(&thief.pair.loop, UV_RUN_DEFAULT);
+  return 0;
+}
+
+/* The region's lock tells who is dead, but its name has gone; and an ndn-rs app reads the FIFO until it ends. */
+START_TEST(name_of_a_dead_sealing_engine_is_free_while_its_app_lingers) {
+  uv_loop_t loop;
+  uvface_t app, heir;
+  char name[80];
+  int lingering;
+  pid_t pid;
+
+  if (!may_seal()) return;
+  snprintf(name, sizeof(name), "%s", harness_name("linger"));
+  pid = harness_fork(sealing_engine_body, name);
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &app));
+  for (int n = 0; uvface_connect(&app, name, NULL) != 0 && n < 5000; n++) run_for(&loop, 1);
+  lingering = open(harness_a2e_path(name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  ck_assert_int_ge(lingering, 0);
+  send_one(&app);
+  for (int n = 0; access(harness_shm_path(name), F_OK) == 0 && n < 5000; n++) run_for(&loop, 1);
+  ck_assert_int_ne(access(harness_shm_path(name), F_OK), 0);
+  ASSERT_OK(uvface_init(&loop, &heir));
+  ck_assert_int_eq(uvface_create(&heir, name, NULL), UV_EADDRINUSE);
+  harness_kill(pid);
+  ck_assert_msg(uvface_create(&heir, name, NULL) == 0, "%s", uvface_errmsg(&heir));
+  close(lingering);
+  uvface_close(&app, NULL);
+  uvface_close(&heir, NULL);
+  finish_loop(&loop);
+}
+END_TEST
+
 START_TEST(engine_that_may_not_seal_goes_on_and_says_so) {
   thief_t thief;
 
@@ -453,6 +496,7 @@ int main(void) {
   tcase_add_test(t, sealed_region_refuses_every_attack_and_traffic_goes_on);
   tcase_add_test(t, app_that_stays_silent_is_sealed_by_the_probe);
   tcase_add_test(t, name_of_a_sealed_region_is_still_taken);
+  tcase_add_test(t, name_of_a_dead_sealing_engine_is_free_while_its_app_lingers);
   tcase_add_test(t, engine_that_may_not_seal_goes_on_and_says_so);
   tcase_add_test(t, flooded_fifo_is_not_polled_until_it_is_quiet);
   tcase_add_test(t, death_of_a_flooder_is_reported);
