@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +47,28 @@ unsigned int harness_slow(void) {
 
 bool harness_under_valgrind(void) {
   return getenv("UVFACE_VALGRIND") != NULL;
+}
+
+static void read_capabilities(struct __user_cap_data_struct capabilities[2]) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+  ck_assert_int_eq(syscall(SYS_capget, &header, capabilities), 0);
+}
+
+bool harness_may_seal(void) {
+  struct __user_cap_data_struct capabilities[2];
+
+  read_capabilities(capabilities);
+  return (capabilities[0].effective & (1u << CAP_LINUX_IMMUTABLE)) != 0;
+}
+
+void harness_forbid_sealing(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct capabilities[2];
+
+  read_capabilities(capabilities);
+  capabilities[0].effective &= ~(1u << CAP_LINUX_IMMUTABLE);
+  ck_assert_int_eq(syscall(SYS_capset, &header, capabilities), 0);
 }
 
 static const char* buffer_printf(const char* format, const char* a) {

@@ -22,6 +22,11 @@ unsigned int harness_slow(void);
  * tests that limit the one or race the other have nothing to say there. */
 bool harness_under_valgrind(void);
 
+/* Whether this process may make files append-only, and taking that from it: an engine then cannot seal its regions,
+ * like one that is not privileged or lives in a container. */
+bool harness_may_seal(void);
+void harness_forbid_sealing(void);
+
 /* A face name of this test process: "t-PID-tag"; valid until the fourth next call. */
 const char* harness_name(const char* tag);
 

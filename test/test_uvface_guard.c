@@ -4,12 +4,10 @@
  * holds a descriptor of the region and of the engine's FIFO, as any app can. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "faces.h"
@@ -23,28 +21,6 @@ typedef struct thief_s {
   int packets;
   int error;
 } thief_t;
-
-static struct __user_cap_data_struct capabilities[2];
-
-static void read_capabilities(void) {
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-
-  ck_assert_int_eq(syscall(SYS_capget, &header, capabilities), 0);
-}
-
-static bool may_seal(void) {
-  read_capabilities();
-  return (capabilities[0].effective & (1u << CAP_LINUX_IMMUTABLE)) != 0;
-}
-
-/* As an engine that is not privileged, or lives in a container. */
-static void forbid_sealing(void) {
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-
-  read_capabilities();
-  capabilities[0].effective &= ~(1u << CAP_LINUX_IMMUTABLE);
-  ck_assert_int_eq(syscall(SYS_capset, &header, capabilities), 0);
-}
 
 static uvface_stats_t stats_of(const uvface_t* face) {
   uvface_stats_t stats;
@@ -117,7 +93,7 @@ START_TEST(truncated_region_fails_the_face_with_eio) {
   char byte = 'x';
   uv_buf_t slot, buf = uv_buf_init(&byte, 1);
 
-  forbid_sealing();
+  harness_forbid_sealing();
   thief_open(&thief, UVFACE_SIGBUS_GUARD | (_i == 1 ? UVFACE_RECV_BORROW : 0));
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
@@ -138,7 +114,7 @@ START_TEST(truncated_region_fails_a_waiting_send) {
   char byte = 'x';
   uv_buf_t buf = uv_buf_init(&byte, 1);
 
-  forbid_sealing();
+  harness_forbid_sealing();
   thief_open(&thief, UVFACE_SIGBUS_GUARD);
   fill_ring(&thief.pair.engine);
   ASSERT_OK(uvface_send(&req, &thief.pair.engine, &buf, 1, NULL));
@@ -178,7 +154,7 @@ START_TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
   thief_t thief;
   struct stat st;
 
-  forbid_sealing();
+  harness_forbid_sealing();
   thief_open(&thief, 0);
   run_for(&thief.pair.loop, 20);
   ck_assert_int_eq(fstat(thief.region_fd, &st), 0);
@@ -197,7 +173,7 @@ START_TEST(of_64_faces_48_are_truncated_and_16_go_on) {
   int failed = 0, served = 0;
   uint32_t random = 12345;
 
-  forbid_sealing();
+  harness_forbid_sealing();
   for (int i = 0; i < FACES; i++) {
     char name[80];
     uvface_options_t options = small(UVFACE_SIGBUS_GUARD);
@@ -260,7 +236,7 @@ START_TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
   void* view;
   char path[64];
 
-  if (!may_seal()) return; /* the next test is about that */
+  if (!harness_may_seal()) return; /* the next test is about that */
   thief_open(&thief, 0);
   ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 0);
   ck_assert_int_eq(fstat(thief.region_fd, &st), 0);
@@ -289,7 +265,7 @@ END_TEST
 START_TEST(app_that_stays_silent_is_sealed_by_the_probe) {
   thief_t thief;
 
-  if (!may_seal()) return;
+  if (!harness_may_seal()) return;
   thief_open(&thief, 0);
   for (int i = 0; i < 50 && stats_of(&thief.pair.engine).sealed == 0; i++) run_for(&thief.pair.loop, 100);
   ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
@@ -301,7 +277,7 @@ START_TEST(name_of_a_sealed_region_is_still_taken) {
   thief_t thief;
   uvface_t other;
 
-  if (!may_seal()) return;
+  if (!harness_may_seal()) return;
   thief_open(&thief, 0);
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
@@ -339,7 +315,7 @@ START_TEST(name_of_a_dead_sealing_engine_is_free_while_its_app_lingers) {
   int lingering;
   pid_t pid;
 
-  if (!may_seal()) return;
+  if (!harness_may_seal()) return;
   snprintf(name, sizeof(name), "%s", harness_name("linger"));
   pid = harness_fork(sealing_engine_body, name);
   ASSERT_OK(uv_loop_init(&loop));
@@ -364,7 +340,7 @@ END_TEST
 START_TEST(engine_that_may_not_seal_goes_on_and_says_so) {
   thief_t thief;
 
-  forbid_sealing();
+  harness_forbid_sealing();
   thief_open(&thief, 0);
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
