@@ -286,18 +286,23 @@ static void check_flag(attacker_t* a, size_t offset) {
   put_u32(a, offset, get_u32(a, offset));
 }
 
-void attacker_check(attacker_t* a) {
+/* Bits that differ from the shadow where the face must not write. Not instrumented: this is no news to a fuzzer, and
+ * would cost more than all the rest. */
+#ifdef __clang__
+__attribute__((no_sanitize("address", "undefined", "coverage")))
+#endif
+static uint64_t changed_bits(const attacker_t* a) {
+  const uint64_t* region = (const uint64_t*) (const void*) a->base;
   const size_t words = a->geometry.region_bytes / 8;
-  uint64_t changed = 0; /* gathered: a comparison each would cost more than all the rest */
+  uint64_t changed = 0;
 
+  for (size_t i = 0; i < words; i++) changed |= (region[i] ^ a->shadow[i]) & a->mask[i];
+  return changed;
+}
+
+void attacker_check(attacker_t* a) {
   if (a->base == NULL) return;
-  for (size_t i = 0; i < words; i++) {
-    uint64_t word;
-
-    memcpy(&word, a->base + 8 * i, sizeof(word));
-    changed |= (word ^ a->shadow[i]) & a->mask[i];
-  }
-  FUZZ_REQUIRE(changed == 0); /* the face wrote what is the peer's */
+  FUZZ_REQUIRE(changed_bits(a) == 0); /* the face wrote what is the peer's */
   check_flag(a, a->is_engine ? AT(e2a_waiting) : AT(a2e_waiting));
   check_flag(a, a->is_engine ? AT(a2e_parked) : AT(e2a_parked));
 }
