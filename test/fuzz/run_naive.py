@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Shows that fuzz_ring finds what it is there to find: run_naive.py BUILD_DIR [SECONDS]
 
-Runs it over rings that trust their peer (naive_ring.c), one fault each, from an empty corpus. Succeeds if each fault
+Runs it over rings that trust their peer (naive_ring.h), one fault each, from an empty corpus. Succeeds if each fault
 is caught within SECONDS (30), and says how many runs that took. BUILD_DIR was set up with -Dfuzz=true.
 """
 import glob
@@ -27,8 +27,8 @@ def catch(directory, fault, seconds):
     """Returns whether the fault was caught; prints how."""
     env = dict(os.environ, ASAN_OPTIONS="handle_sigbus=0", UBSAN_OPTIONS="print_stacktrace=1")
     with tempfile.TemporaryDirectory(dir=directory) as work:
-        command = [HERE / "in_tmpfs.sh", f"./fuzz_ring_naive_{fault}", "-handle_bus=0", "-len_control=0", "-max_len=64",
-                   f"-max_total_time={seconds}", "-print_final_stats=1",
+        command = [HERE / "in_tmpfs.sh", f"./fuzz_ring_naive_{fault}", "-handle_bus=0", "-seed=1", "-len_control=0",
+                   "-max_len=64", f"-max_total_time={seconds}", "-print_final_stats=1",
                    f"-artifact_prefix={pathlib.Path(work).name}/"]
         process = subprocess.Popen(command, cwd=directory, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         output = process.communicate()[1].decode(errors="replace")
