@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the suite measures: workloads W0 to W6 as cases, and which rivals each is run with. A case names the mode of
+"""What the suite measures: workloads W0 to W7 as cases, and which rivals each is run with. A case names the mode of
 the measuring programs and their options; a metric says its unit and whether more is better. No code runs
 anything here, so that the runner, the tables and the plots agree on the words."""
 
@@ -41,6 +41,7 @@ WORKS = {
     'W4': 'Fetch: 64 Interests of 100 B outstanding, 8000 B back for each',
     'W5': 'Many faces on one loop',
     'W6': 'A full ring: the receiver takes packets every 10 ms only',
+    'W7': 'What options change, against the defaults',
 }
 LINUX = ('pipe', 'seqpacket', 'nng', 'zmq')
 RIVALS = {
@@ -55,6 +56,24 @@ RIVALS = {
     'nng': 'nng, pair0 on ipc',
     'zmq': 'ZeroMQ, PAIR on ipc',
     'rust': 'ndn-rs, both ends',
+}
+
+
+# W7's rivals: this library with other options, which override the case's.
+VARIANTS = {
+    'batch 8': ('--batch', '8'),
+    'batch 32': ('--batch', '32'),
+    'borrowed': ('--borrow',),
+    '16 slots': ('--capacity', '16'),
+    '64 slots': ('--capacity', '64'),
+    '1024 slots': ('--capacity', '1024'),
+    'slots of 1020 B': ('--slot-size', '1020'),
+    'hot 0': ('--hot-ns', '0'),
+    'hot 20 us': ('--hot-ns', '20000'),
+    'hot 150 us': ('--hot-ns', '150000'),
+    'spin 0': ('--spin-ns', '0'),
+    'spin 10 us': ('--spin-ns', '10000'),
+    'both 0': ('--no-spin',),
 }
 
 
@@ -79,6 +98,16 @@ def many():
     yield case('W5', '127 flood, 1 quiet', 'many', ('uvface', 'pipe'), '--faces', '128', '--quiet')
 
 
+def options():
+    rings = ('16 slots', '64 slots', '1024 slots')
+    windows = ('hot 0', 'hot 20 us', 'hot 150 us', 'spin 0', 'spin 10 us', 'both 0')
+    yield case('W7', '64 B x1', 'throughput', ('uvface', 'batch 8', 'batch 32', 'borrowed', 'spin 0', 'spin 10 us',
+                                               *rings, 'slots of 1020 B'), '--size', '64')
+    yield case('W7', '8800 B x32', 'throughput', ('uvface', 'borrowed', *rings), '--size', '8800', '--batch', '32')
+    yield case('W7', 'round trip', 'rtt', ('uvface', *windows))
+    yield case('W7', 'paced', 'paced', ('uvface', *windows))
+
+
 CASES = [
     case('W0', 'the two CPUs', 'probe', ('machine',)),
     *one_way(),
@@ -86,9 +115,8 @@ CASES = [
     case('W2', 'windows off', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), '--no-spin', costs=True),
     case('W2', 'both ends on one CPU', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), cpus=1, costs=True),
     case('W3', 'default', 'paced', ('uvface', 'rust', 'fifo', *LINUX), costs=True),
-    case('W3', 'windows off', 'paced', ('uvface',), '--no-spin', costs=True),
-    case('W3', 'window 150 us', 'paced', ('uvface',), '--hot-ns', '150000', costs=True),
     case('W4', 'fetch', 'fetch', ('uvface', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), costs=True),
     *many(),
     case('W6', '64 B', 'full', ('uvface', 'literal', 'ring', *LINUX)),
+    *options(),
 ]

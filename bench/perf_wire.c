@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum { GOODBYE_MS = 1000 }; /* longest wait for the other's goodbye */
-
 struct link_s {
   side_t* side;
   const perf_options_t* o;
@@ -82,12 +80,18 @@ static void turn(link_t* l) {
     side_on_idle(l->side);
 }
 
+/* Whether the other's goodbye can still come. */
+static bool may_answer(const link_t* l, uint64_t since_ns) {
+  bool late = perf_now_ns() - since_ns > l->o->timeout_ms * UINT64_C(1000000);
+  return !late && perf_signal() == 0 && !perf_server_gone(l->o);
+}
+
 /* Both ends say it, so neither closes while the other's last packets are on their way. */
 static void say_goodbye(link_t* l) {
   struct iovec pkts[PERF_MAX_RECV], goodbye = {(char[]){0}, 1};
   uint64_t start_ns = perf_now_ns();
   bool said = false;
-  while (!(said && l->peer_left) && perf_now_ns() - start_ns < GOODBYE_MS * UINT64_C(1000000)) {
+  while (!(said && l->peer_left) && may_answer(l, start_ns)) {
     unsigned int what = (said ? 0u : WIRE_ROOM) | (l->peer_left ? 0u : WIRE_PACKETS);
     unsigned int ready = wire_wait(l->wire, what, 10);
     if (!said && ready & WIRE_ROOM)

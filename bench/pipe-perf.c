@@ -119,10 +119,17 @@ static unsigned int frame(link_t* l, const struct iovec pkts[], unsigned int npk
   return 2 * npkts;
 }
 
+static void close_pipe(link_t* l) {
+  if (!uv_is_closing((uv_handle_t*) &l->pipe))
+    uv_close((uv_handle_t*) &l->pipe, NULL);
+}
+
 static void on_tail_written(uv_write_t* req, int status) {
   link_t* l = req->data;
   l->tail_waits = false;
-  if (status < 0 && !l->stopped)
+  if (l->stopped)
+    close_pipe(l);
+  else if (status < 0)
     side_on_end(l->side, failed(l, "write", status));
 }
 
@@ -324,9 +331,11 @@ void link_run(link_t* l) {
   uv_run(&l->loop, UV_RUN_DEFAULT);
 }
 
+/* The rest of a packet that the socket took in part is still to go: the peer counts it. */
 void link_stop(link_t* l) {
   l->stopped = true;
-  uv_close((uv_handle_t*) &l->pipe, NULL);
+  if (!l->tail_waits || perf_signal() != 0)
+    close_pipe(l);
   uv_close((uv_handle_t*) &l->idle, NULL);
   uv_close((uv_handle_t*) &l->tick, NULL);
 }

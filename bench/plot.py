@@ -7,6 +7,7 @@ tables. The same file gives the same output.
 
     plot.py docs/performance/suite.json docs/performance"""
 
+import json
 import os
 import statistics
 import sys
@@ -18,6 +19,7 @@ try:
     import matplotlib
     matplotlib.use('svg')
     matplotlib.rcParams.update({'svg.fonttype': 'none', 'svg.hashsalt': 'uvface', 'font.size': 9,
+                                'font.sans-serif': ['DejaVu Sans', 'sans-serif'],
                                 'axes.spines.top': False, 'axes.spines.right': False})
     from matplotlib import pyplot
 except ImportError:
@@ -51,13 +53,81 @@ def write_tables(about, runs, directory):
         lines = ['.. made by bench/plot.py; do not edit', '']
         for where in classes:
             mine = [row for row in tables.rows(runs, where) if row.case.work == work]
-            for kind, cost in (('', False), (', costs', True)):
-                some = [row for row in mine if tables.is_cost(row) == cost]
-                if some:
-                    lines += list_table(f'{work}{kind}: CPUs {where}', some)
+            for group in tables.grouped(mine):
+                lines += list_table(f'{work}{", costs" if tables.is_cost(group[0]) else ""}: CPUs {where}', group)
         with open(os.path.join(directory, f'{work.lower()}.inc'), 'w', encoding='utf-8') as file:
             file.write('\n'.join(lines))
     write_about(about, runs, directory)
+    write_instructions(directory)
+
+
+# What docs/tuning.rst advises: what, how, the metric, where it was and with what, as (work, case, rival), the command.
+TUNING = (
+    ('Send what is there in batches', 'uvface_try_send_batch(), 8 packets', 'mpps', ('W7', '64 B x1', 'uvface'),
+     ('W7', '64 B x1', 'batch 8'), 'uvface-perf throughput --batch 8'),
+    ('', '32 packets', 'mpps', ('W7', '64 B x1', 'uvface'), ('W7', '64 B x1', 'batch 32'),
+     'uvface-perf throughput --batch 32'),
+    ('Borrow, if the peer is trusted', 'UVFACE_RECV_BORROW, 64 B', 'mpps', ('W7', '64 B x1', 'uvface'),
+     ('W7', '64 B x1', 'borrowed'), 'uvface-perf throughput --borrow'),
+    ('', 'UVFACE_RECV_BORROW, 8800 B', 'mpps', ('W7', '8800 B x32', 'uvface'), ('W7', '8800 B x32', 'borrowed'),
+     'uvface-perf throughput --size 8800 --batch 32 --borrow'),
+    ('Leave the capacity', 'capacity 64, 8800 B', 'mpps', ('W7', '8800 B x32', 'uvface'),
+     ('W7', '8800 B x32', '64 slots'), 'uvface-perf throughput --size 8800 --batch 32 --capacity 64'),
+    ('', 'capacity 1024, 8800 B', 'mpps', ('W7', '8800 B x32', 'uvface'), ('W7', '8800 B x32', '1024 slots'),
+     'uvface-perf throughput --size 8800 --batch 32 --capacity 1024'),
+    ('', 'capacity 16, 64 B', 'mpps', ('W7', '64 B x1', 'uvface'), ('W7', '64 B x1', '16 slots'),
+     'uvface-perf throughput --capacity 16'),
+    ('Smaller slots save memory', 'slot_size 1020, 64 B', 'mpps', ('W7', '64 B x1', 'uvface'),
+     ('W7', '64 B x1', 'slots of 1020 B'), 'uvface-perf throughput --slot-size 1020'),
+    ('Widen the hot window beyond the gap of your packets, if a CPU is to be had', 'hot_ns 150000, packets each 100 us',
+     'p50', ('W7', 'paced', 'uvface'), ('W7', 'paced', 'hot 150 us'), 'uvface-perf paced --hot-ns 150000'),
+    ('', 'what it costs the server', 'server_cpu', ('W7', 'paced', 'uvface'), ('W7', 'paced', 'hot 150 us'),
+     'uvface-perf paced --hot-ns 150000'),
+    ('Shut the windows, if no CPU is to be spent on waiting', 'hot_ns 0, spin_ns 0', 'p50',
+     ('W7', 'round trip', 'uvface'), ('W7', 'round trip', 'both 0'), 'uvface-perf rtt --no-spin'),
+    ('', 'what it saves the server, packets each 100 us', 'server_cpu', ('W7', 'paced', 'uvface'),
+     ('W7', 'paced', 'both 0'), 'uvface-perf paced --no-spin'),
+    ('Leave the spin', 'spin_ns 10000', 'mpps', ('W7', '64 B x1', 'uvface'), ('W7', '64 B x1', 'spin 10 us'),
+     'uvface-perf throughput --spin-ns 10000'),
+    ('', 'spin_ns 0', 'p50', ('W7', 'round trip', 'uvface'), ('W7', 'round trip', 'spin 0'),
+     'uvface-perf rtt --spin-ns 0'),
+    ('Give each end a CPU of its own', 'both on one', 'p50', ('W2', 'default', 'uvface'),
+     ('W2', 'both ends on one CPU', 'uvface'), 'uvface-perf rtt --cpu 0'),
+)
+
+
+def write_tuning(runs, where, directory):
+    """Each advice with its effect: the medians, and by what factor within the rounds that have both."""
+    data = {(row.case.work, row.case.label, row.metric): row for row in tables.rows(runs, where)}
+    lines = ['.. made by bench/plot.py; do not edit', '', f'.. list-table:: CPUs {where}', '   :header-rows: 1', '']
+    lines += ['   * - Advice', '     - Set', '     - Effect', '     - Command']
+    for advice, option, metric, (*at, rival), (*at_after, rival_after), command in TUNING:
+        before, after = (data.get((*key, metric)) for key in (at, at_after))
+        if before is None or after is None:
+            continue
+        was, now = before.values.get(rival, {}), after.values.get(rival_after, {})
+        factors = [now[n] / was[n] for n in was if n in now and was[n] > 0]
+        if not factors:
+            continue
+        effect = f'{tables.number(tables.median(before, rival), metric)} to ' \
+                 f'{tables.number(tables.median(after, rival_after), metric)} {METRICS[metric].label}: x ' \
+                 f'{tables.short(statistics.median(factors))} ({tables.short(min(factors))} to ' \
+                 f'{tables.short(max(factors))})'
+        lines += [f'   * - {advice}'.rstrip(), f'     - {option}', f'     - {effect}', f'     - ``{command}``']
+    with open(os.path.join(directory, 'tuning.inc'), 'w', encoding='utf-8') as file:
+        file.write('\n'.join(lines + ['']))
+
+
+def write_instructions(directory):
+    """From the numbers that the tests compare with, beside this file."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'instructions.json'), encoding='utf-8') as file:
+        kept = json.load(file)
+    lines = ['.. made by bench/plot.py; do not edit', '', f'.. list-table:: {kept["compiler"]}', '   :header-rows: 1', '',
+             '   * - 64 B', '     - instructions per packet']
+    for name, count in kept['instructions_per_packet'].items():
+        lines += [f'   * - {name}', f'     - {count:.0f}']
+    with open(os.path.join(directory, 'instructions.inc'), 'w', encoding='utf-8') as file:
+        file.write('\n'.join(lines + ['']))
 
 
 def write_about(about, runs, directory):
@@ -111,6 +181,7 @@ def bars(axis, title, found, log=True):
     axis.set_yticks(range(len(found)), [name for name, _ in reversed(found)], fontsize=8)
     if log:
         axis.set_xscale('log')
+        axis.minorticks_off()
     axis.margins(x=0.25)
 
 
@@ -138,19 +209,23 @@ def plot_round_trips(data, directory):
                           ha='center')
         axis.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
         axis.set_xscale('log')
+        axis.minorticks_off()
         axis.margins(y=0.12)
     finish(figure, directory, 'round-trip')
 
 
 def plot_paced(data, directory):
     figure, axes = new_axes(1, 'Paced, 10,000 a second: what being awake costs the server', 6)
-    for label, marker in (('default', 'o'), ('windows off', 's'), ('window 150 us', '^')):
-        for name in data.rivals('W3', label, 'p50'):
-            p50 = statistics.median(data.values('W3', label, 'p50', name)) / 1000
-            cpu = statistics.median(data.values('W3', label, 'server_cpu', name))
-            axes[0].plot([cpu], [p50], marker, color=COLOURS[name])
-            axes[0].annotate(name if label == 'default' else f'{name}, {label}', (cpu, p50), xytext=(5, 3),
-                             textcoords='offset points', fontsize=7)
+    points = [('W3', 'default', name) for name in data.rivals('W3', 'default', 'p50')]
+    points += [('W7', 'paced', name) for name in ('hot 0', 'hot 20 us', 'hot 150 us', 'both 0')]
+    for work, label, name in points:
+        if not data.values(work, label, 'p50', name):
+            continue
+        p50 = statistics.median(data.values(work, label, 'p50', name)) / 1000
+        cpu = statistics.median(data.values(work, label, 'server_cpu', name))
+        axes[0].plot([cpu], [p50], 'o' if work == 'W3' else '^', color=COLOURS.get(name, COLOURS['uvface']))
+        axes[0].annotate(name if work == 'W3' else f'uvface, {name}', (cpu, p50), xytext=(5, 3),
+                         textcoords='offset points', fontsize=7)
     axes[0].set_xlabel('CPU of the server, %')
     axes[0].set_ylabel('round trip p50, us')
     axes[0].set_yscale('log')
@@ -209,6 +284,8 @@ def write(about, runs, directory):
     write_tables(about, runs, directory)
     measured = {run['work'] for run in runs}
     where = next((where for where, _ in tables.classes(runs) if where is not None), None)
+    if where is not None:
+        write_tuning(runs, where, directory)
     if pyplot is None or where is None:
         print('plot.py: no plots: ' + ('matplotlib is missing' if pyplot is None else 'no placement kept'),
               file=sys.stderr)

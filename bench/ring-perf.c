@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <ndnshm.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ enum {
   FD_EVERY_NS = 1000000,    /* how often to ask whether the peer is gone */
   PROBE_ROUNDS = 20000,     /* of one block; the probe reports the median block */
   PROBE_BLOCKS = 9,
+  LOOKS_BEFORE_YIELD = 20000,
   COPY_PACKETS = 32,        /* that one CPU writes before the other copies them */
   COPY_MAX_BYTES = 8832,
   COPY_ROUNDS = 101
@@ -208,11 +210,17 @@ void link_free(link_t* l) {
 
 /* --- Probe ------------------------------------------------------------------------------------- */
 
+/* One that waits this long has an end on the other side that others keep from its CPU. */
+static void wait_for(atomic_uint* line, unsigned int value) {
+  for (unsigned int looks = 1; atomic_load_explicit(line, memory_order_acquire) != value; looks++)
+    if (looks % LOOKS_BEFORE_YIELD == 0)
+      sched_yield();
+}
+
 /* Each end waits for the other's number and answers with the next. */
 static void bounce(atomic_uint* line, unsigned int first, unsigned int end) {
   for (unsigned int i = first; i < end; i += 2) {
-    while (atomic_load_explicit(line, memory_order_acquire) != i) {
-    }
+    wait_for(line, i);
     atomic_store_explicit(line, i + 1, memory_order_release);
   }
 }
@@ -245,11 +253,6 @@ enum { COPY_SIZES = sizeof copy_sizes / sizeof *copy_sizes };
 
 static unsigned int copy_turn(size_t size, unsigned int round) {
   return (unsigned int) (size * COPY_ROUNDS + round) * 2;
-}
-
-static void wait_for(atomic_uint* line, unsigned int value) {
-  while (atomic_load_explicit(line, memory_order_acquire) != value)
-    pause_cpu();
 }
 
 static void copy_server(shared_t* shared) {

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import tempfile
 
+from cases import VARIANTS
+
 
 class Failed(Exception):
     """A run that gave no number, and why."""
@@ -107,7 +109,7 @@ class Ours:
     def syscalls(self, case):
         """System calls per packet, from a run of its own; those of starting and ending are taken off."""
         count = {'paced': 2000, 'rtt': 10000}.get(case.mode, 100000)
-        few = 100
+        count, few = count // (10 if self.args.quick else 1), 100
         most, least = (count_syscalls(self.argv(case, '--count', str(n))) for n in (count, few))
         return {'syscalls': max(0.0, (most - least) / (count - few) * 1e6)}
 
@@ -249,6 +251,7 @@ def all_rivals(args):
              'borrow': Ours(args, 'uvface-perf', '--borrow'), 'literal': Ours(args, 'uvface-perf', '--literal'),
              'ring': Ours(args, 'ring-perf'), 'pipe': ByMode(Ours(args, 'pipe-perf'), Many(args, '--sockets')),
              'pipe-co': Ours(args, 'pipe-perf', '--coalesce')}
+    found.update({name: Ours(args, 'uvface-perf', *options) for name, options in VARIANTS.items()})
     missing = []
     for name in ('seqpacket', 'fifo', 'nng', 'zmq'):
         if os.path.exists(os.path.join(args.bench, f'{name}-perf')):

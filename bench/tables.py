@@ -6,7 +6,7 @@ import collections
 import json
 import statistics
 
-from cases import CASES, METRICS, RIVALS
+from cases import CASES, METRICS, RIVALS, VARIANTS
 
 
 def placement(ns):
@@ -43,7 +43,7 @@ def rows(runs, where):
 
 def rivals_of(some_rows):
     present = {name for row in some_rows for name in row.values}
-    return [name for name in ('machine', *RIVALS) if name in present]
+    return [name for name in ('machine', *RIVALS, *VARIANTS) if name in present]
 
 
 def median(row, rival):
@@ -80,11 +80,19 @@ def is_cost(row):
     return METRICS[row.metric].kind in ('cost', 'fact')
 
 
+def grouped(some_rows):
+    """[rows of one table]: those whose cases have the same rivals, what was measured before what it cost."""
+    groups = collections.defaultdict(list)
+    for row in some_rows:
+        groups[is_cost(row), row.case.rivals].append(row)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+
+
 def text_table(some_rows):
-    """Lines of a table for a terminal: a line of medians and a line of ratios for each metric, costs last."""
+    """Lines of a table for a terminal: a line of medians and a line of ratios for each metric."""
     names = rivals_of(some_rows)
-    lines = [f'{"":50}' + ''.join(f'{name:>17}' for name in names)]
-    for row in sorted(some_rows, key=is_cost):
+    lines = ['', f'{"":50}' + ''.join(f'{name:>17}' for name in names)]
+    for row in some_rows:
         label = f'{row.case.label}, {METRICS[row.metric].label}'
         lines.append(f'{label:50}' + ''.join(f'{number(median(row, n), row.metric) or "-":>17}' for n in names))
         if any(ratio(row, n) for n in names):

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from tap import Tap
@@ -37,9 +38,9 @@ def start(*argv):
     return process
 
 
-def finish(process, want=0):
+def finish(process, want=0, deadline_s=DEADLINE_S):
     """Waits for the exit code `want`; returns (stdout, stderr)."""
-    out, err = process.communicate(timeout=DEADLINE_S)
+    out, err = process.communicate(timeout=deadline_s)
     assert process.returncode == want, f'exit {process.returncode}, not {want}: {err.strip()} {out.strip()}'
     return out, err
 
@@ -61,8 +62,9 @@ def check_verified(side, count):
 def run_mode(program, mode, server_role, *options):
     # On a busy machine a poller that shares its CPU waits a time slice for each reply.
     count = 300 if program == 'ring-perf' else 200 if mode == 'paced' else 3000
+    fits = ('--reply', '2000') if program == 'fifo-perf' else ()  # a packet in one write
     out, _ = finish(ours(mode, '--name', new_name(), '--count', count, '--server-role', server_role,
-                         '--verify', '--json', *options, program=program))
+                         '--verify', '--json', *fits, *options, program=program))
     run = json.loads(out)
     assert run['program'] == program and run['mode'] == mode and run['exit'] == 0, run
     assert run['client']['stalls'] == run['server']['stalls'] == 0, run
@@ -84,6 +86,56 @@ def mode_tests(program):
         for server_role in ('engine', 'app'):
             yield f'{program} {mode}, server is {server_role}', \
                 lambda m=mode, r=server_role: run_mode(program, m, r)
+
+
+def test_full():
+    """The sender waits for room again and again, against an end that announces it and one that does not."""
+    for program, *options in (('uvface-perf',), ('uvface-perf', '--literal'), ('pipe-perf',), ('seqpacket-perf',)):
+        out, _ = finish(ours('full', '--name', new_name(), '--count', '3000', '--json', *options, program=program))
+        run = json.loads(out)
+        assert run['exit'] == 0 and run['server']['packets'] > 2500, run
+        assert run['rtt_ns']['samples'] >= 3 and run['rtt_ns']['p50'] > 0, run
+        if program == 'uvface-perf':
+            woken = run['client']['link']['wakeups_received']
+            assert (woken == 0) == ('--literal' in options), f'{woken} wake-ups for room {options}'
+
+
+def test_coalesced():
+    for mode in ('throughput', 'rtt', 'fetch'):
+        run_mode('pipe-perf', mode, 'engine', '--coalesce', '--size', '1000')
+
+
+def test_costs():
+    """What a link opens and how it grows is told; a face is three descriptors beside its loop."""
+    out, _ = finish(ours('throughput', '--name', new_name(), '--count', '20000', '--json'))
+    run = json.loads(out)
+    for end in ('client', 'server'):
+        assert 3 <= run[end]['fds'] <= 20 and run[end]['threads'] == 0 and run[end]['rss_bytes'] > 100000, run[end]
+
+
+def test_many_faces():
+    for options in ([], ['--active', '1'], ['--quiet'], ['--sockets'], ['--sockets', '--quiet']):
+        out, _ = finish(ours('--faces', '20', '--secs', '0.3', *options, program='many-perf'))
+        run = json.loads(out)
+        assert run['faces'] == 20 and run['packets'] > 0 and run['turn_ns']['samples'] > 0, run
+        assert run['fds_per_face'] == 3 if '--sockets' not in options else 1 <= run['fds_per_face'] < 2, run
+        if '--quiet' in options:
+            assert run['wait_turns']['samples'] > 0, run
+
+
+def test_suite():
+    """A tiny run of the comparison, from the measuring to the tables and, where matplotlib is, the plots."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'bench', 'compare.py')
+    with tempfile.TemporaryDirectory() as directory:
+        data = os.path.join(directory, 'suite.json')
+        out, _ = finish(start(sys.executable, script, BENCH, '--quick', '--only', 'W4', '--rivals', 'uvface,pipe-co',
+                              '--json', data, '--plot', directory), deadline_s=4 * DEADLINE_S)
+        with open(data, encoding='utf-8') as file:
+            groups = json.load(file)['groups']
+        assert 'W4. Fetch' in out or 'Dropped' in out, out
+        measured = groups[0][-1]
+        assert set(measured) == {'uvface', 'pipe-co'} and measured['uvface']['mpps'] > 0, groups
+        assert os.path.exists(os.path.join(directory, 'w4.inc'))
 
 
 def test_batches():
@@ -266,10 +318,19 @@ def test_rust_fetch():
 def all_tests():
     yield from mode_tests('uvface-perf')
     yield from mode_tests('pipe-perf')
+    for program in ('seqpacket-perf', 'fifo-perf', 'nng-perf', 'zmq-perf'):
+        if os.path.exists(os.path.join(BENCH, program)):
+            yield from mode_tests(program)
     if len(os.sched_getaffinity(0)) > 1:  # two busy pollers on one CPU wait for each other's time slice
         yield from mode_tests('ring-perf')
     yield 'batches, borrowed slots, a ring smaller than the window', test_batches
     yield 'echo with more packets under way than the rings hold', test_echo_under_pressure
+    yield 'a full ring: with and without SPACE, and over sockets', test_full
+    yield 'coalesced writes', test_coalesced
+    yield 'memory, descriptors and threads are reported', test_costs
+    yield 'many faces on one loop, over sockets too', test_many_faces
+    if len(os.sched_getaffinity(0)) > 1:
+        yield 'the comparison, tables and plots', test_suite
     yield 'by time, as text', test_by_time_and_as_text
     yield 'a missing reply is a stall: counted, exit 3', test_stall
     yield '--verify finds a fault: exit 4', test_verify_finds_a_fault
