@@ -133,22 +133,8 @@ void stage_kill(stage_t* s, uint32_t i) {
   vacate(s, i);
 }
 
-void stage_cast(stage_t* s, uint32_t i, const char* part) {
-  stage_place_t* p = &s->places[i];
-  if (p->part != NULL && part != NULL && strcmp(p->part, part) == 0)
-    return;
-  stage_kill(s, i);
-  p->part = part;
-  p->vacant_ns = uv_hrtime();
-}
-
-/* --- Tending ----------------------------------------------------------------------------------- */
-
-static void look_for_end(stage_t* s, uint32_t i) {
-  stage_place_t* p = &s->places[i];
-  int status;
-  if (p->actor.pid == 0 || waitpid(p->actor.pid, &status, WNOHANG) == 0)
-    return;
+static void note_end(stage_t* s, uint32_t i, int status) {
+  const stage_place_t* p = &s->places[i];
   if (honest(p->part))
     stage_fail(s, "the app of place %u ended by itself (wait status %#x): %s", i, (unsigned int) status,
                p->actor.board->message);
@@ -156,6 +142,35 @@ static void look_for_end(stage_t* s, uint32_t i) {
     stage_fail(s, "%s of place %u ended badly (wait status %#x): %s", p->part, i, (unsigned int) status,
                p->actor.board->message);
   vacate(s, i);
+}
+
+/* What a hostile app has to say of the engine comes at its end: it is asked to come to it. */
+static void dismiss(stage_t* s, uint32_t i) {
+  const stage_place_t* p = &s->places[i];
+  if (p->actor.pid == 0 || strcmp(p->part, "hostile") != 0) {
+    stage_kill(s, i);
+    return;
+  }
+  atomic_store(&p->actor.board->stop, 1);
+  note_end(s, i, stage_wait(p->actor.pid, STAGE_WAIT_MS));
+}
+
+void stage_cast(stage_t* s, uint32_t i, const char* part) {
+  stage_place_t* p = &s->places[i];
+  if (p->part != NULL && part != NULL && strcmp(p->part, part) == 0)
+    return;
+  dismiss(s, i);
+  p->part = part;
+  p->vacant_ns = uv_hrtime();
+}
+
+/* --- Tending ----------------------------------------------------------------------------------- */
+
+static void look_for_end(stage_t* s, uint32_t i) {
+  pid_t pid = s->places[i].actor.pid;
+  int status;
+  if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
+    note_end(s, i, status);
 }
 
 static void tend_place(stage_t* s, uint32_t i) {
@@ -272,16 +287,17 @@ bool stage_phase(stage_t* s, double secs, void (*each)(stage_t* s, void* arg), v
   return !s->failed;
 }
 
-static uint64_t count_lines(const char* path) {
+/* Lines of the mappings in /proc that name a face's region. */
+static uint64_t count_regions(const char* path) {
   FILE* file = fopen(path, "r");
-  uint64_t lines = 0;
-  int c;
+  char line[512];
+  uint64_t n = 0;
   if (file == NULL)
     return 0;
-  while ((c = getc(file)) != EOF)
-    lines += c == '\n';
+  while (fgets(line, sizeof line, file) != NULL)
+    n += strstr(line, "/ndn-shm-") != NULL;
   fclose(file);
-  return lines;
+  return n;
 }
 
 static uint64_t count_entries(const char* path) {
@@ -308,7 +324,7 @@ stage_size_t stage_size(const stage_t* s) {
   snprintf(path, sizeof path, "/proc/%ld/fd", (long) s->engine.pid);
   size.fds = count_entries(path);
   snprintf(path, sizeof path, "/proc/%ld/maps", (long) s->engine.pid);
-  size.maps = count_lines(path);
+  size.regions = count_regions(path);
   return size;
 }
 

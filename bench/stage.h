@@ -24,7 +24,7 @@ typedef struct stage_place_s {
 
 /* Where the engine stands: what must not grow. */
 typedef struct stage_size_s {
-  uint64_t rss_bytes, fds, maps;
+  uint64_t rss_bytes, fds, regions; /* regions: mapped */
 } stage_size_t;
 
 /* What was measured in a phase. */
@@ -51,7 +51,7 @@ typedef struct stage_s {
 /* Starts the engine. open_place, open_gid: as on its board. False after a message. */
 bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, uint32_t open_place,
                 gid_t open_gid);
-/* Puts another part on a place; who has it now is killed. NULL: nobody. */
+/* Puts another part on a place; who has it now is killed, but a hostile app has its last word. NULL: nobody. */
 void stage_cast(stage_t* s, uint32_t place, const char* part);
 void stage_kill(stage_t* s, uint32_t place);
 /* Replaces who is gone, if the engine has a new face for it; notes what ought not to be. Call often. */

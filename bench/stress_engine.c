@@ -79,6 +79,16 @@ static void check(seat_t* s, ssize_t npkts, const uv_buf_t pkts[]) {
   }
 }
 
+/* Whoever sends: what the library delivers is a packet. */
+static void check_lengths(seat_t* s, ssize_t npkts, const uv_buf_t pkts[]) {
+  for (ssize_t i = 0; i < npkts; i++) {
+    if (pkts[i].len > 0 && pkts[i].len <= uvface_get_mtu(&s->face))
+      continue;
+    stress_say(s->engine->board, "engine: place %u: was given a packet of %zu bytes", s->index, pkts[i].len);
+    stress_add(&s->engine->board->errors, 1);
+  }
+}
+
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 static void on_sent(uvface_send_t* req, int status) {
@@ -109,6 +119,7 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     s->honest = atomic_load(&s->place->honest) != 0;
   s->first = false;
   stress_add(&s->place->packets, (uint64_t) npkts);
+  check_lengths(s, npkts, pkts);
   if (s->honest)
     check(s, npkts, pkts);
   int taken = uvface_try_send_batch(face, pkts, (unsigned int) npkts);

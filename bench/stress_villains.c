@@ -13,10 +13,12 @@
 enum {
   OPEN_MS = 10000,
   BEHAVE_NS = 200000000,
-  HOSTILE_MS = 100,
+  HARMLESS_MS = 100, /* a strike that is none to the engine ends with the process */
+  ENDED_MS = 10000,
   FULL_US = 20, /* nothing more can be done to an engine whose ring and FIFO are full: no CPU is taken for it */
   BATCH = 64,
-  STRIKES = 9
+  STRIKES = 9,
+  OUTRIGHT = 6
 };
 
 static bool stopped(const stress_board_t* board) {
@@ -64,44 +66,70 @@ static void truncate_it(const stress_board_t* board, raw_face_t* f, uint32_t* ra
     raw_push(f, UINT32_MAX);
 }
 
+/* The engine looks at the index of answers when it has no more room by the one it knows: so it is asked on. */
+static void take_more_than_there_is(raw_face_t* f, uint32_t* random) {
+  raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL) + 1000 + stress_random(random));
+  for (int i = 0; i < ENDED_MS && !raw_ended(f, 1); i++) {
+    if (raw_has_room(f))
+      raw_push(f, 100);
+    raw_ring(f);
+  }
+}
+
+/* The first OUTRIGHT kinds are impossible however the engine has moved on meanwhile, and must end the face. */
 static void strike(const stress_board_t* board, raw_face_t* f, uint32_t kind, uint32_t* random) {
+  uint32_t tail = raw_load(f, RAW_A2E_TAIL);
   switch (kind) {
-    case 0: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_HEAD) + f->capacity + 1); break;
-    case 1: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_TAIL) + (UINT32_C(1) << 31)); break;
+    case 0: raw_store(f, RAW_A2E_TAIL, tail + f->capacity + 1); break;
+    case 1: raw_store(f, RAW_A2E_TAIL, tail + (UINT32_C(1) << 31)); break;
     case 2: raw_store(f, RAW_A2E_TAIL, raw_load(f, RAW_A2E_HEAD) - 1); break;
     case 3: raw_push(f, UINT32_MAX); break;
     case 4: raw_push(f, f->slot_size + 1); break;
-    case 5:
-      raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL) + 1 + stress_random(random));
-      raw_push(f, 100); /* to be answered */
-      break;
+    case 5: take_more_than_there_is(f, random); break;
     case 6: scribble(f, random); break;
     case 7: change_while_read(f); break;
     default: truncate_it(board, f, random); break;
   }
 }
 
-/* Behaves for a while, at full rate; then one of the strikes, by the seed. */
-int stress_hostile(stress_board_t* board, const char* name) {
-  raw_face_t f;
-  uint32_t random = board->seed;
-  uint64_t strike_ns = uv_hrtime() + BEHAVE_NS;
-  if (!enter(board, &f, name))
-    return 1;
-  while (uv_hrtime() < strike_ns) {
-    if (!raw_has_room(&f))
+static void behave(const stress_board_t* board, raw_face_t* f) {
+  uint64_t end_ns = uv_hrtime() + BEHAVE_NS;
+  while (uv_hrtime() < end_ns && !stopped(board)) {
+    if (!raw_has_room(f))
       stress_nap(FULL_US);
     else
-      raw_push(&f, 64);
-    swallow(&f);
-    raw_ring(&f);
+      raw_push(f, 64);
+    swallow(f);
+    raw_ring(f);
   }
-  strike(board, &f, board->seed % STRIKES, &random);
+}
+
+/* Takes the answers meanwhile: an engine that finds no room for them looks at nothing more, and rightly so. */
+static bool ended_while_taking(raw_face_t* f) {
+  for (int ms = 0; ms < ENDED_MS; ms++) {
+    swallow(f);
+    raw_ring(f);
+    if (raw_ended(f, 1))
+      return true;
+  }
+  return false;
+}
+
+/* Behaves for a while, or until it is told to stop; then one of the strikes, by the seed. */
+int stress_hostile(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  uint32_t random = board->seed, kind = board->seed % STRIKES;
+  if (!enter(board, &f, name))
+    return 1;
+  behave(board, &f);
+  strike(board, &f, kind, &random);
   raw_ring(&f);
-  stress_add(&board->sent, 1);
-  raw_ended(&f, HOSTILE_MS); /* a strike that is none to the engine ends with this process */
+  bool ended = kind < OUTRIGHT ? raw_ended(&f, 0) || ended_while_taking(&f) : raw_ended(&f, HARMLESS_MS);
   raw_close(&f);
-  return 0;
+  if (ended || kind >= OUTRIGHT)
+    return 0;
+  stress_say(board, "villain of place %u: strike %u did not end the face", board->place, kind);
+  return 1;
 }
 
 int stress_flood(stress_board_t* board, const char* name) {
