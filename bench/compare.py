@@ -66,16 +66,24 @@ def secs_of(args, case):
     return args.secs if args.quick else max(args.secs, least)
 
 
+def look(probe):
+    """The time of a cache line's round trip; None if the machine is too busy for that."""
+    try:
+        return tables.rounded({'ns': probe.run()[0]['round_trip']})['ns']
+    except Failed:
+        return None
+
+
 def measure(args, rivals):
     """Returns every run, with the probes before and after its group."""
     probe, log = Probe(args), []
     progress = Progress(args.rounds, len(args.cases))
-    before = probe.run()[0]['round_trip']
+    before = look(probe)
     for number in range(args.rounds):
         for case in args.cases:
             progress.group(number, case)
             runs = measure_group(rivals, case, secs_of(args, case), number)
-            after = probe.run()[0]['round_trip']
+            after = look(probe)
             for run in runs:
                 run['probe'] = [before, after]
             log += runs

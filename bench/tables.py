@@ -10,8 +10,8 @@ from cases import CASES, METRICS, RIVALS, VARIANTS
 
 
 def placement(ns):
-    """The classes between which a virtual CPU drifts: shared cache, same die, another socket."""
-    return 'near' if ns < 105 else 'mid' if ns < 260 else 'far'
+    """The classes between which a virtual CPU drifts: shared cache, same die, another socket. None: not known."""
+    return None if ns is None else 'near' if ns < 105 else 'mid' if ns < 260 else 'far'
 
 
 def placement_of(run):
