@@ -62,7 +62,9 @@ def measure_group(rivals, case, secs, number):
 
 def secs_of(args, case):
     """Paced and full rings see few packets in a second."""
-    least = (0.5 if case.work == 'W7' else 1.0) if case.mode == 'paced' else 0.5 if case.mode == 'full' or '--quiet' in case.options else 0
+    least = 0.5 if case.mode == 'full' or '--quiet' in case.options else 0
+    if case.mode == 'paced':
+        least = 0.5 if case.work == 'W7' else 1.0
     return args.secs if args.quick else max(args.secs, least)
 
 

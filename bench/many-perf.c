@@ -259,10 +259,10 @@ static void app_send(many_t* m) {
 }
 
 /* Runs in the child; ready_fd: a byte comes when all faces are there, and end of file if they never will be. */
-static int app(many_t* m, int ready_fd) {
+static int app(many_t* m, int ready_fd, pid_t parent) {
   char byte;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (read(ready_fd, &byte, 1) != 1)
+  if (getppid() != parent || read(ready_fd, &byte, 1) != 1)
     return PERF_FAILED;
   uv_loop_init(&m->loop);
   for (unsigned int i = 0; i < m->faces; i++)
@@ -408,9 +408,10 @@ int main(int argc, char** argv) {
   prepare(&m);
   if (pipe(ready) != 0)
     die("pipe", strerror(errno));
+  pid_t parent = getpid();
   pid_t pid = fork();
   if (pid < 0 || perf_pin(m.cpu[pid != 0]) < 0)
     die("fork, sched_setaffinity", strerror(errno));
   close(ready[pid != 0 ? 0 : 1]);
-  return pid == 0 ? app(&m, ready[0]) : engine(&m, ready[1]);
+  return pid == 0 ? app(&m, ready[0], parent) : engine(&m, ready[1]);
 }

@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <ndnshm.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -283,12 +285,16 @@ static int probe(const perf_options_t* o) {
   double ns[PROBE_BLOCKS], copy_ns[COPY_SIZES];
   shared_t* shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   atomic_uint* line = &shared->line;
+  pid_t parent = getpid();
   pid_t pid = (void*) shared == MAP_FAILED ? -1 : fork();
   if (pid < 0 || perf_pin(o->cpu[pid == 0]) < 0) {
     perf_error(o, "mmap, fork or sched_setaffinity: %s", strerror(errno));
     return PERF_FAILED;
   }
   if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* else it would look for a number for ever */
+    if (getppid() != parent)
+      _exit(PERF_FAILED);
     bounce(line, 1, 2 * PROBE_ROUNDS * (PROBE_BLOCKS + 1) + 1);
     copy_server(shared);
     _exit(PERF_OK);
