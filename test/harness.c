@@ -248,13 +248,29 @@ static int count_names(const char* directory, const char* prefix) {
   return n;
 }
 
+/* Names that a killed process left which had our number before. */
+static void remove_names(const char* directory, const char* prefix) {
+  DIR* dir = opendir(directory);
+
+  if (dir == NULL) return;
+  for (struct dirent* e = readdir(dir); e != NULL; e = readdir(dir))
+    if (strncmp(e->d_name, prefix, strlen(prefix)) == 0) unlinkat(dirfd(dir), e->d_name, 0);
+  closedir(dir);
+}
+
 static void before_test(void) {
+  char prefix[64];
+
 #ifdef HARNESS_UV
   uv_loop_t loop; /* libuv's own descriptors, made once a process */
 
   uv_loop_init(&loop);
   uv_loop_close(&loop);
 #endif
+  snprintf(prefix, sizeof(prefix), "ndn-shm-t-%ld-", (long) getpid());
+  remove_names("/dev/shm", prefix);
+  snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
+  remove_names("/tmp", prefix);
   fds_before = harness_count_fds();
 }
 
