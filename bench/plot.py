@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """From the file that compare.py wrote with --json to what docs/performance.rst shows: one table per workload, as
 reStructuredText, and plots, as SVG. The tables need nothing; the plots need matplotlib and are left out, with a
-message, where it is missing. Shows the placement of the CPUs that was seen most, and the others as further
-tables. The same file gives the same output.
+message, where it is missing. A plot shows the placement of the CPUs that its workload saw most, and says which; tables
+show all. The same file gives the same output.
 
     plot.py docs/performance/suite.json docs/performance"""
 
@@ -61,7 +61,8 @@ def write_tables(about, runs, directory):
     write_instructions(directory)
 
 
-# What docs/tuning.rst advises: what, how, the metric, where it was and with what, as (work, case, rival), the command.
+# What docs/tuning.rst advises: what, how, the metric, as (work, case, rival) where it was and where it is then, and
+# the command.
 TUNING = (
     ('Send what is there in batches', 'uvface_try_send_batch(), 8 packets', 'mpps', ('W7', '64 B x1', 'uvface'),
      ('W7', '64 B x1', 'batch 8'), 'uvface-perf throughput --batch 8'),
@@ -80,7 +81,8 @@ TUNING = (
     ('Smaller slots save memory', 'slot_size 1020, 64 B', 'mpps', ('W7', '64 B x1', 'uvface'),
      ('W7', '64 B x1', 'slots of 1020 B'), 'uvface-perf throughput --slot-size 1020'),
     ('Widen the hot window beyond the gap of your packets, if a CPU is to be had',
-     'hot_ns 150000, packets each 100 us', 'p50', ('W7', 'paced', 'uvface'), ('W7', 'paced', 'hot 150 us'), 'uvface-perf paced --hot-ns 150000'),
+     'hot_ns 150000, packets each 100 us', 'p50', ('W7', 'paced', 'uvface'), ('W7', 'paced', 'hot 150 us'),
+     'uvface-perf paced --hot-ns 150000'),
     ('', 'what it costs the server', 'server_cpu', ('W7', 'paced', 'uvface'), ('W7', 'paced', 'hot 150 us'),
      'uvface-perf paced --hot-ns 150000'),
     ('Shut the windows, if no CPU is to be spent on waiting', 'hot_ns 0, spin_ns 0', 'p50',
@@ -120,10 +122,11 @@ def write_tuning(runs, where, directory):
 
 def write_instructions(directory):
     """From the numbers that the tests compare with, beside this file."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'instructions.json'), encoding='utf-8') as file:
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, 'instructions.json'), encoding='utf-8') as file:
         kept = json.load(file)
-    lines = ['.. made by bench/plot.py; do not edit', '', f'.. list-table:: {kept["compiler"]}', '   :header-rows: 1', '',
-             '   * - 64 B', '     - instructions per packet']
+    lines = ['.. made by bench/plot.py; do not edit', '', f'.. list-table:: {kept["compiler"]}',
+             '   :header-rows: 1', '', '   * - 64 B', '     - instructions per packet']
     for name, count in kept['instructions_per_packet'].items():
         lines += [f'   * - {name}', f'     - {count:.0f}']
     with open(os.path.join(directory, 'instructions.inc'), 'w', encoding='utf-8') as file:
@@ -147,6 +150,7 @@ class Data:
     """Medians with their spread, of one placement."""
 
     def __init__(self, runs, where):
+        self.where = where
         self.rows = {(row.case.work, row.case.label, row.metric): row for row in tables.rows(runs, where)}
 
     def values(self, work, label, metric, rival):
@@ -158,9 +162,9 @@ class Data:
         return [name for name in RIVALS if row and row.values.get(name)]
 
 
-def new_axes(count, title, width=3.2, height=3.4):
+def new_axes(data, count, title, width=3.2, height=3.4):
     figure, axes = pyplot.subplots(1, count, figsize=(width * count, height), squeeze=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f'{title} (CPUs {data.where})', fontsize=10)
     return figure, axes[0]
 
 
@@ -187,7 +191,7 @@ def bars(axis, title, found, log=True):
 
 def plot_one_way(data, directory):
     for batch in (1, 32):
-        figure, axes = new_axes(3, f'One way, {"one packet at a time" if batch == 1 else "batches of 32"}: '
+        figure, axes = new_axes(data, 3, f'One way, {"one packet at a time" if batch == 1 else "batches of 32"}: '
                                    'million packets a second')
         for axis, size in zip(axes, (64, 1024, 8800)):
             label = f'{size} B x{batch} a2e'
@@ -197,7 +201,7 @@ def plot_one_way(data, directory):
 
 
 def plot_round_trips(data, directory):
-    figure, axes = new_axes(3, 'Round trip of 100 B: p50 (dot) and p99 (line ends), microseconds')
+    figure, axes = new_axes(data, 3, 'Round trip of 100 B: p50 (dot) and p99 (line ends), microseconds')
     for axis, label in zip(axes, ('default', 'windows off', 'both ends on one CPU')):
         names = data.rivals('W2', label, 'p50')
         axis.set_title(label, fontsize=9)
@@ -215,7 +219,7 @@ def plot_round_trips(data, directory):
 
 
 def plot_paced(data, directory):
-    figure, axes = new_axes(1, 'Paced, 10,000 a second: what being awake costs the server', 6)
+    figure, axes = new_axes(data, 1, 'Paced, 10,000 a second: what being awake costs the server', 6)
     points = [('W3', 'default', name) for name in data.rivals('W3', 'default', 'p50')]
     points += [('W7', 'paced', name) for name in ('hot 0', 'hot 20 us', 'hot 150 us', 'both 0')]
     for work, label, name in points:
@@ -234,14 +238,14 @@ def plot_paced(data, directory):
 
 
 def plot_fetch(data, directory):
-    figure, axes = new_axes(1, 'Fetch, 8000 B replies, 64 outstanding: million replies a second', 6)
+    figure, axes = new_axes(data, 1, 'Fetch, 8000 B replies, 64 outstanding: million replies a second', 6)
     bars(axes[0], '', [(name, data.values('W4', 'fetch', 'mpps', name))
                        for name in data.rivals('W4', 'fetch', 'mpps')])
     finish(figure, directory, 'fetch')
 
 
 def plot_many(data, directory):
-    figure, axes = new_axes(2, 'Many faces on one loop', 4)
+    figure, axes = new_axes(data, 2, 'Many faces on one loop', 4)
     for axis, metric, title, scale in ((axes[0], 'mpps', 'million packets a second', 1),
                                        (axes[1], 'turn_p50', 'turn of the loop, one face active: p50, us', 1000)):
         axis.set_title(title, fontsize=9)
@@ -265,7 +269,7 @@ def plot_many(data, directory):
 
 
 def plot_full(data, directory):
-    figure, axes = new_axes(2, 'A full ring', 4)
+    figure, axes = new_axes(data, 2, 'A full ring', 4)
     bars(axes[0], 'CPU of the waiting sender, %', [(name, data.values('W6', '64 B', 'client_cpu', name))
                                                    for name in data.rivals('W6', '64 B', 'client_cpu')], log=False)
     bars(axes[1], 'from room to the next packet, p50, us',
@@ -278,22 +282,24 @@ PLOTS = (('W1', plot_one_way), ('W2', plot_round_trips), ('W3', plot_paced), ('W
          ('W6', plot_full))
 
 
+def usual_placement(runs, work):
+    """The one that most runs of the workload saw; None if there is none."""
+    seen = tables.classes([run for run in runs if run['work'] == work])
+    return next((where for where, _ in seen if where is not None), None)
+
+
 def write(about, runs, directory):
     """Tables and plots of these runs; what was not measured is left as it is."""
     os.makedirs(directory, exist_ok=True)
     write_tables(about, runs, directory)
-    measured = {run['work'] for run in runs}
-    where = next((where for where, _ in tables.classes(runs) if where is not None), None)
-    if where is not None:
-        write_tuning(runs, where, directory)
-    if pyplot is None or where is None:
-        print('plot.py: no plots: ' + ('matplotlib is missing' if pyplot is None else 'no placement kept'),
-              file=sys.stderr)
+    write_tuning(runs, usual_placement(runs, 'W7'), directory)
+    if pyplot is None:
+        print('plot.py: no plots: matplotlib is missing', file=sys.stderr)
         return
-    data = Data(runs, where)
     for work, plot in PLOTS:
-        if work in measured:
-            plot(data, directory)
+        where = usual_placement(runs, work)
+        if where is not None:
+            plot(Data(runs, where), directory)
 
 
 def main():
