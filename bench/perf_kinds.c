@@ -147,9 +147,7 @@ static void fetch_packets(side_t* s, const struct iovec pkts[], unsigned int npk
   side_take_packets(s, pkts, npkts, s->o->reply_bytes);
   if (!s->open)
     side_open_window(s);
-  if (s->received >= s->o->count && s->o->count != 0)
-    side_finish(s, PERF_OK);
-  else if (s->received >= s->sent && side_time_is_up(s))
+  if ((s->received >= s->o->count && s->o->count != 0) || (s->received >= s->sent && side_time_is_up(s)))
     side_finish(s, PERF_OK);
   else
     fetch_go_on(s);

@@ -153,6 +153,8 @@ static bool keep_rest(side_t* s) {
   size_t bytes = 0;
   for (unsigned int i = s->out_at; i < s->out_n; i++)
     bytes += s->out[i].iov_len;
+  if (bytes == 0)
+    return true; /* malloc(0) may return NULL, which is no lack of memory */
   free(s->memory);
   unsigned char* copy = s->memory = malloc(bytes);
   for (unsigned int i = s->out_at; i < s->out_n && copy != NULL; i++) {

@@ -113,7 +113,7 @@ void link_pause(link_t* l, bool on) {
 static unsigned int frame(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   for (unsigned int i = 0; i < npkts; i++) {
     l->headers[i] = (uint32_t) pkts[i].iov_len;
-    l->bufs[2 * i] = uv_buf_init((char*) &l->headers[i], HEADER_BYTES);
+    l->bufs[(size_t) 2 * i] = uv_buf_init((char*) &l->headers[i], HEADER_BYTES);
     l->bufs[2 * i + 1] = uv_buf_init(pkts[i].iov_base, (unsigned int) pkts[i].iov_len);
   }
   return 2 * npkts;

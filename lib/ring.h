@@ -173,7 +173,7 @@ static inline void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, cons
     to += bufs[b].iov_len;
   }
   for (int line = 0; line < NDNSHM__PREFETCH_LINES; line++)
-    __builtin_prefetch(next + line * NDNSHM__CACHE_LINE_BYTES, 1, 3);
+    __builtin_prefetch(next + (size_t) line * NDNSHM__CACHE_LINE_BYTES, 1, 3);
 }
 
 /* Hands the first n free slots to the consumer. */

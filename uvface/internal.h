@@ -19,7 +19,7 @@
 #include "uvface.h"
 
 #define UVFACE__PACKETS_PER_TURN 64
-#define UVFACE__BYTES_PER_TURN (256 * 1024)
+#define UVFACE__BYTES_PER_TURN ((size_t) 256 * 1024)
 /* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
 #define UVFACE__RETRY_MS 1
 

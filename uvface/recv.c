@@ -12,7 +12,8 @@ int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
   uvface__priv_t* f = face != NULL ? face->priv_ : NULL;
   int err = uvface__check_open(f);
 
-  if (err < 0) return f != NULL ? uvface__complain(f, err, "uvface_recv_start: %s", uv_strerror(err)) : err;
+  if (f == NULL) return err;
+  if (err < 0) return uvface__complain(f, err, "uvface_recv_start: %s", uv_strerror(err));
   if (f->receiving) return uvface__complain(f, UV_EALREADY, "uvface_recv_start: the face is receiving already");
   f->receiving = true;
   f->recv_cb = cb;
