@@ -216,11 +216,10 @@ static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, con
 
 int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
                            uint64_t* ret_file_bytes, ndnshm__error_t* error) {
-  int fd;
+  int fd = -1; /* compilers do not know that failures are negative */
   int err = open_existing(shm_name, O_RDONLY, trusted, &fd, ret_file_bytes, error);
 
   if (err < 0) return err;
-  /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): what failed has returned a negative number */
   err = read_header(fd, shm_name, ret_header, error);
   close(fd);
   return err;
@@ -230,12 +229,11 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
                           ndnshm__error_t* error) {
   ndnshm__region_t region = {.fd = -1};
   ndnshm__header_t header;
-  uint64_t file_bytes;
+  uint64_t file_bytes = 0;
   int err = open_existing(shm_name, O_RDWR, trusted, &region.fd, &file_bytes, error);
 
   if (err < 0) return err;
   err = read_header(region.fd, shm_name, &header, error);
-  /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): what failed has returned a negative number */
   if (err == 0) err = check_header(&header, file_bytes, shm_name, &region.geometry, error);
   if (err == 0) err = map(region.fd, region.geometry.region_bytes, shm_name, &region.header, error);
   if (err < 0) {
