@@ -10,11 +10,6 @@
 
 #include "../../include/ndnshm.h"
 
-/* Truncating or punching the region is SIGBUS to a face without a guard, and then proves nothing. */
-#ifndef ATTACKER_MAY_TRUNCATE
-#define ATTACKER_MAY_TRUNCATE 0
-#endif
-
 #define FIFO_BYTES 65536
 #define FIELDS (sizeof(field_offsets) / sizeof(field_offsets[0]))
 #define AT(field) offsetof(ndnshm__header_t, field)
@@ -28,8 +23,15 @@ static const uint16_t field_offsets[] = {
 
 /* --- Memory ----------------------------------------------------------------------------------- */
 
+static bool is_there(const attacker_t* a) {
+  return a->base != NULL && !a->pulled;
+}
+
 static void put(attacker_t* a, size_t offset, const void* bytes, size_t len) {
-  if (a->base == NULL || offset + len > a->geometry.region_bytes) return;
+  size_t head = a->is_engine ? AT(a2e_head) : AT(e2a_head);
+
+  if (!is_there(a) || offset + len > a->geometry.region_bytes) return;
+  if (offset <= head && offset + len > head) a->head_writes++;
   memcpy(a->base + offset, bytes, len);
   memcpy((unsigned char*) a->shadow + offset, bytes, len);
 }
@@ -41,7 +43,7 @@ static void put_u32(attacker_t* a, size_t offset, uint32_t value) {
 static uint32_t get_u32(const attacker_t* a, size_t offset) {
   uint32_t value = 0;
 
-  if (a->base != NULL) memcpy(&value, a->base + offset, sizeof(value));
+  if (is_there(a)) memcpy(&value, a->base + offset, sizeof(value));
   return value;
 }
 
@@ -158,21 +160,41 @@ static void use_fifo(attacker_t* a, unsigned int how) {
 
 /* --- The file --------------------------------------------------------------------------------- */
 
+static bool cut_file(attacker_t* a, int fd, size_t bytes) {
+  if (ftruncate(fd, (off_t) bytes) != 0) return false; /* sealed */
+  a->pulled = bytes < a->geometry.region_bytes;
+  a->was_cut = a->was_cut || a->pulled;
+  return true;
+}
+
+static void punch_file(attacker_t* a, int fd) {
+  off_t bytes = (off_t) a->geometry.region_bytes;
+
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) memset(a->shadow, 0, sizeof(a->shadow));
+}
+
+/* A sealed region has no name that it could be opened by, or refuses. */
 static void pull_file(attacker_t* a, unsigned int how) {
+  const size_t bytes = a->geometry.region_bytes;
   char path[128];
   int fd;
 
-  if (!ATTACKER_MAY_TRUNCATE || a->base == NULL) return;
   snprintf(path, sizeof(path), "/dev/shm%s", a->names->shm);
   fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) return;
-  if (how % 4 == 0 && ftruncate(fd, 0) == 0) memset(a->shadow, 0, sizeof(a->shadow));
-  if (how % 4 == 1) (void) !ftruncate(fd, (off_t) (a->geometry.region_bytes * 2));
-  if (how % 4 == 2 &&
-      fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t) a->geometry.region_bytes) == 0)
-    memset(a->shadow, 0, sizeof(a->shadow));
-  if (how % 4 == 3 && ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t) a->geometry.region_bytes) == 0)
-    memset(a->shadow, 0, sizeof(a->shadow));
+  if (fd < 0 || a->base == NULL) {
+    close_fd(&fd);
+    return;
+  }
+  a->file_touched = true;
+  if (how % 4 == 0)
+    cut_file(a, fd, 0);
+  else if (how % 4 == 1)
+    cut_file(a, fd, bytes * 2);
+  else if (how % 4 == 2)
+    punch_file(a, fd);
+  else if (cut_file(a, fd, 0))
+    cut_file(a, fd, bytes);
+  a->head_writes++;
   close(fd);
 }
 
@@ -264,6 +286,7 @@ void attacker_watch(attacker_t* a) {
   const ndnshm__geometry_t* g = &a->geometry;
 
   FUZZ_REQUIRE(g->region_bytes <= ATTACKER_REGION_MAX);
+  if (a->was_cut) return;
   memset(a->mask, 0, sizeof(a->mask));
   memset(a->mask, 0xff, g->region_bytes);
   memcpy(a->shadow, a->base, g->region_bytes);
@@ -301,7 +324,7 @@ static uint64_t changed_bits(const attacker_t* a) {
 }
 
 void attacker_check(attacker_t* a) {
-  if (a->base == NULL) return;
+  if (a->base == NULL || a->was_cut) return;
   FUZZ_REQUIRE(changed_bits(a) == 0); /* the face wrote what is the peer's */
   check_flag(a, a->is_engine ? AT(e2a_waiting) : AT(a2e_waiting));
   check_flag(a, a->is_engine ? AT(a2e_parked) : AT(e2a_parked));

@@ -25,6 +25,10 @@ typedef struct attacker_s {
   uint32_t flip_values[2];
   unsigned int flip_points;
   unsigned char* base;           /* the region; NULL = not there */
+  bool pulled;                   /* the file is too short for its mapping: the face is to find that out, not us */
+  bool was_cut;                  /* it ever was: perhaps the face has other memory there since */
+  bool file_touched;             /* at all */
+  unsigned int head_writes;      /* times the own head was written */
   ndnshm__geometry_t geometry;
   int wake_fd;                   /* the end of the face's FIFO that it writes */
   int own_fd;                    /* the end of its own FIFO that it reads */

@@ -83,6 +83,14 @@ void victim_hold_packets(victim_t* v, const struct iovec pkts[], int npkts) {
   FUZZ_REQUIRE(v->borrow || memcmp(before, after, bytes) == 0);
 }
 
+void victim_check_sent(victim_t* v, uint64_t sent) {
+  if (v->attacker.head_writes != v->head_writes) {
+    v->head_writes = v->attacker.head_writes;
+    v->sent = sent;
+  }
+  FUZZ_REQUIRE(sent - v->sent <= 2 * (uint64_t) v->geometry.capacity);
+}
+
 size_t victim_pick_length(victim_t* v) {
   uint8_t code = fuzz_back(&v->in);
 
@@ -110,7 +118,9 @@ typedef struct engine_files_s {
   int fd;
   size_t bytes;
   unsigned char* base;
+  bool touched; /* in the run before */
 } engine_files_t;
+static engine_files_t files;
 
 /* Where both indices of each ring start: 2^32 is near in two of four. */
 static void write_header(const ndnshm__geometry_t* g, unsigned int index_kind, ndnshm__header_t* h) {
@@ -126,7 +136,6 @@ static void write_header(const ndnshm__geometry_t* g, unsigned int index_kind, n
 }
 
 static void play_engine(victim_t* v, unsigned int index_kind) {
-  static engine_files_t files;
   attacker_t* a = &v->attacker;
 
   if (files.base == NULL) {
@@ -135,8 +144,11 @@ static void play_engine(victim_t* v, unsigned int index_kind) {
     files.base = mmap(NULL, ATTACKER_REGION_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, files.fd, 0);
     FUZZ_REQUIRE(files.base != MAP_FAILED);
   }
-  if (files.bytes != v->geometry.region_bytes) FUZZ_REQUIRE(ftruncate(files.fd, (off_t) v->geometry.region_bytes) == 0);
+  if (files.touched) FUZZ_REQUIRE(ftruncate(files.fd, 0) == 0);
+  if (files.touched || files.bytes != v->geometry.region_bytes)
+    FUZZ_REQUIRE(ftruncate(files.fd, (off_t) v->geometry.region_bytes) == 0);
   files.bytes = v->geometry.region_bytes;
+  files.touched = false;
   v->names = files.names;
   a->base = files.base;
   attacker_open_fifos(a);
@@ -188,6 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ring_face_run(v);
   a->active = false;
   attacker_close_fifos(a);
+  files.touched = files.touched || a->file_touched;
   sandbox_leave();
   FUZZ_REQUIRE(sandbox_region.base == NULL);
   return 0;

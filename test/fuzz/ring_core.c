@@ -63,7 +63,7 @@ static void encode_in_place(victim_t* v, ndnshm_t* ep) {
   }
   if (fuzz_back(&v->in) % 4 == 0) return; /* left open */
   err = ndnshm_commit(ep, err == 0 ? len - fuzz_back(&v->in) % 2u : 1);
-  FUZZ_REQUIRE(err == 0 || err == -EINVAL || err == -EMSGSIZE);
+  FUZZ_REQUIRE(err == 0 || err == -EINVAL || err == -EMSGSIZE || is_peers_fault(err));
 }
 
 static void sleep_or_wake(ndnshm_t* ep, unsigned int how) {
@@ -83,6 +83,8 @@ static void sleep_or_wake(ndnshm_t* ep, unsigned int how) {
 }
 
 static void script(victim_t* v, ndnshm_t* ep) {
+  ndnshm_stats_t stats;
+
   for (int step = 0; step < VICTIM_STEPS_MAX && (step < 4 || fuzz_left(&v->in) > 0); step++) {
     uint8_t op = fuzz_back(&v->in);
 
@@ -98,6 +100,8 @@ static void script(victim_t* v, ndnshm_t* ep) {
     else
       sleep_or_wake(ep, op / 8);
     attacker_check(&v->attacker);
+    FUZZ_REQUIRE(ndnshm_get_stats(ep, &stats) == 0);
+    victim_check_sent(v, stats.tx_packets);
   }
 }
 
@@ -108,10 +112,11 @@ void ring_core_run(victim_t* v) {
 
   options.capacity = v->geometry.capacity;
   options.slot_size = v->geometry.slot_size;
+  options.flags = NDNSHM_SIGBUS_GUARD; /* the attacker pulls files */
   FUZZ_REQUIRE(ndnshm_new(&ep) == 0);
   victim_begin_step();
   v->attacker.active = true;
-  err = v->is_engine ? ndnshm_create(ep, v->names.face, &options) : ndnshm_connect(ep, v->names.face, NULL);
+  err = v->is_engine ? ndnshm_create(ep, v->names.face, &options) : ndnshm_connect(ep, v->names.face, &options);
   FUZZ_REQUIRE(err == 0 || is_peers_fault(err));
   if (err == 0) {
     victim_attached(v);

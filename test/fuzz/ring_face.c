@@ -136,8 +136,11 @@ static void take_step(face_run_t* run, uint8_t op) {
 /* --- The run ---------------------------------------------------------------------------------- */
 
 static void turn(face_run_t* run) {
+  uvface_stats_t stats;
+
   victim_begin_step();
   uv_run(&run->loop, UV_RUN_NOWAIT);
+  if (uvface_get_stats(&run->face, &stats) == 0) victim_check_sent(run->v, stats.tx_packets);
   if (sandbox_region.base != NULL && run->closes == 0) attacker_check(&run->v->attacker);
 }
 
@@ -149,6 +152,7 @@ static int open_face(face_run_t* run) {
     options.capacity = v->geometry.capacity;
     options.slot_size = v->geometry.slot_size;
   }
+  options.flags = UVFACE_SIGBUS_GUARD; /* the attacker pulls files */
   if (v->borrow) options.flags |= UVFACE_RECV_BORROW;
   if (!v->windows) options.hot_ns = options.spin_ns = 0;
   options.send_timeout_ms = SEND_TIMEOUT_MS;

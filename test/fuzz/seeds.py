@@ -69,7 +69,8 @@ def fifo():
         yield bytes([flags, opened, turn, push, turn, push, push, push, push, turn, 9, 11, 10, 11, turn])
         yield bytes([flags, opened, turn, push, push, died, turn, turn])
         yield bytes([flags, opened, quiet, quiet, turn, 14, turn, 2, turn, 5, push, turn])
-        yield bytes([flags, 5, wake + 0x70, turn, wake + 0x40, push, turn, 12, push, turn, 13, turn, 3, 10, 11, 4, turn])
+        yield bytes([flags, 5, wake + 0x70, turn, wake + 0x40, push, turn, 12, push, turn, 13, turn, 3, 10,
+                     11, 4, turn])
 
 
 def tlv(kind, *parts):
@@ -94,12 +95,14 @@ def packets():
     params = tlv(5, tlv(7, components(b"q"), tlv(2, bytes(32))), nonce, tlv(36, b"parameters"))
     meta = tlv(20, tlv(24, b"\0"), tlv(25, b"\x27\x10"), tlv(26, tlv(50, b"\x02")))
     data = tlv(6, name, meta, tlv(21, b"content" * 9), tlv(22, tlv(27, b"\0")), tlv(23, bytes(32)))
+    small_meta = tlv(20, tlv(24, b"\3"), tlv(25, b"\x64"))
+    small = tlv(6, name, small_meta, tlv(21, b"x"), tlv(22, tlv(27, b"\0")), tlv(23, b""))
     key = tlv(28, tlv(7, components(b"key")))
     rsa = tlv(6, digest, tlv(21, b""), tlv(22, tlv(27, b"\1"), key), tlv(23, bytes(256)))
     nack = tlv(100, tlv(800, tlv(801, b"\x96")), tlv(80, full))
     token = tlv(100, tlv(98, b"token"), tlv(832, b"\1"), tlv(80, data))
     fragment = tlv(100, tlv(81, bytes(8)), tlv(82, b"\0"), tlv(83, b"\2"), tlv(80, data[:40]))
-    return [plain, full, params, data, rsa, nack, token, fragment, tlv(100), tlv(5, digest)]
+    return [plain, full, params, data, small, rsa, nack, token, fragment, tlv(100), tlv(5, digest)]
 
 
 def captured(directory):

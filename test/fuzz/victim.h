@@ -21,6 +21,8 @@ typedef struct victim_s {
   bool is_engine;
   bool borrow;       /* receive without copying */
   bool windows;      /* spin and stay hot, as by default */
+  unsigned int head_writes; /* of the attacker's, as last seen, and the packets sent until then */
+  uint64_t sent;
 } victim_t;
 
 /* To be called at the start of each step: counts the accesses to shared memory from here on, and ends the
@@ -33,6 +35,10 @@ void victim_attached(victim_t* v);
 /* Holds npkts packets, as a program that parses them would, while the attacker is at work; checks that they
  * lie where they must and, if copied, that they stay as they are. */
 void victim_hold_packets(victim_t* v, const struct iovec pkts[], int npkts);
+
+/* To be called after each step with the packets sent so far: a head that stands still makes no room. Up to twice
+ * the capacity, because the head as seen before counts as well. */
+void victim_check_sent(victim_t* v, uint64_t sent);
 
 /* The next length to send: from 0 to just above the MTU. */
 size_t victim_pick_length(victim_t* v);
