@@ -344,11 +344,11 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
 
 #if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)
 static bool set_append_only(int fd, bool on) {
-  int flags;
+  int flags[2] = {0, 0}; /* the kernel's is an int, but by the request's number a long: valgrind believes that */
 
-  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return false;
-  flags = on ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
-  return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, flags) != 0) return false;
+  flags[0] = on ? flags[0] | FS_APPEND_FL : flags[0] & ~FS_APPEND_FL;
+  return ioctl(fd, FS_IOC_SETFLAGS, flags) == 0;
 }
 #else
 static bool set_append_only(int fd, bool on) {
