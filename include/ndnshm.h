@@ -184,7 +184,8 @@ NDNSHM_EXTERN int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], uns
 NDNSHM_EXTERN int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot);
 
 /* Publishes the reserved slot with its first len bytes; len 0 gives the reservation back unsent.
- * Errors: -EINVAL (no reservation), -EMSGSIZE (more than was reserved; the reservation stays open). */
+ * Errors: -EINVAL (no reservation), -EMSGSIZE (more than was reserved; the reservation stays open), -EIO (the
+ * region was pulled away), -ENOTCONN. */
 NDNSHM_EXTERN int ndnshm_commit(ndnshm_t* ep, size_t len);
 
 /* --- Sleeping --------------------------------------------------------------------------------- */
