@@ -91,6 +91,13 @@ void victim_check_sent(victim_t* v, uint64_t sent) {
   FUZZ_REQUIRE(sent - v->sent <= 2 * (uint64_t) v->geometry.capacity);
 }
 
+bool victim_end_scripts(victim_t* v) {
+  v->in.front = v->in.back;
+  v->attacker.active = false;
+  victim_begin_step();
+  return v->attacker.pulled;
+}
+
 size_t victim_pick_length(victim_t* v) {
   uint8_t code = fuzz_back(&v->in);
 

@@ -105,6 +105,14 @@ static void script(victim_t* v, ndnshm_t* ep) {
   }
 }
 
+/* What is left of the region is zeros of our own, and must not pass for a silent peer. */
+static void find_out(victim_t* v, ndnshm_t* ep) {
+  struct iovec pkt;
+  int n = ndnshm_peek(ep, v->geometry.slot_size, &pkt, 1);
+
+  FUZZ_REQUIRE(n == -EIO || n == -EPROTO); /* -EPROTO: a tail that was nonsense before */
+}
+
 void ring_core_run(victim_t* v) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm_t* ep;
@@ -121,6 +129,7 @@ void ring_core_run(victim_t* v) {
   if (err == 0) {
     victim_attached(v);
     script(v, ep);
+    if (victim_end_scripts(v)) find_out(v, ep);
     ndnshm_shutdown(ep);
     attacker_check(&v->attacker);
     FUZZ_REQUIRE(ndnshm_ready(ep, NDNSHM_PACKETS) == 0);

@@ -5,6 +5,7 @@
 
 #define REQUESTS_MAX 24
 #define CLOSING_TURNS 8
+#define FIND_OUT_TURNS 6
 #define SEND_TIMEOUT_MS 5
 
 typedef struct face_run_s {
@@ -144,6 +145,21 @@ static void turn(face_run_t* run) {
   if (sandbox_region.base != NULL && run->closes == 0) attacker_check(&run->v->attacker);
 }
 
+/* A face that receives, or looks around once a second, must not take its own zeros for a silent peer. */
+static void find_out(face_run_t* run) {
+  static char byte = 'z';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+  int n;
+
+  uvface_recv_start(&run->face, on_packets);
+  for (int i = 0; i < FIND_OUT_TURNS; i++) {
+    sandbox_advance_ms(500);
+    turn(run);
+  }
+  n = run->closes > 0 || uvface_is_closing(&run->face) ? UV_ENOTCONN : uvface_try_send(&run->face, &buf, 1);
+  FUZZ_REQUIRE(n < 0 && n != UV_EAGAIN);
+}
+
 static int open_face(face_run_t* run) {
   victim_t* v = run->v;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
@@ -180,6 +196,7 @@ void ring_face_run(victim_t* v) {
       take_step(&run, fuzz_back(&v->in));
       turn(&run);
     }
+    if (victim_end_scripts(v) && run.closes == 0) find_out(&run);
   }
   if (run.closes == 0) uvface_close(&run.face, on_closed);
   for (int n = 0; n < CLOSING_TURNS && uv_loop_alive(&run.loop); n++) turn(&run);

@@ -40,6 +40,9 @@ void victim_hold_packets(victim_t* v, const struct iovec pkts[], int npkts);
  * the capacity, because the head as seen before counts as well. */
 void victim_check_sent(victim_t* v, uint64_t sent);
 
+/* Ends both scripts. True if the attacker left the file too short: then the face must find out. */
+bool victim_end_scripts(victim_t* v);
+
 /* The next length to send: from 0 to just above the MTU. */
 size_t victim_pick_length(victim_t* v);
 
