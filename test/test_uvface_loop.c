@@ -155,6 +155,50 @@ START_TEST(idle_faces_cost_no_cpu) {
 }
 END_TEST
 
+/* Turns both loops' faces for so long; the first pair gets a packet each turn, the second one now and then. */
+static void keep_one_busy(pair_t* busy, uvface_t* seldom_app, uint64_t ms, uint64_t seldom_ns) {
+  uint64_t now_ns = harness_now_ns(), end_ns = now_ns + ms * 1000000, next_ns = now_ns;
+  char byte = 'x';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+
+  for (; now_ns < end_ns; now_ns = harness_now_ns()) {
+    uvface_try_send(&busy->app, &buf, 1);
+    if (now_ns >= next_ns) {
+      uvface_try_send(seldom_app, &buf, 1);
+      next_ns = now_ns + seldom_ns;
+    }
+    uv_run(&busy->loop, UV_RUN_NOWAIT);
+  }
+}
+
+START_TEST(face_beside_a_busy_one_is_not_put_to_sleep_between_packets) {
+  pair_t busy;
+  uvface_t engine, app;
+  uvface_stats_t before, after;
+  const char* name = harness_name("beside");
+
+  pair_open(&busy, NULL);
+  ASSERT_OK(uvface_init(&busy.loop, &engine));
+  ASSERT_OK(uvface_init(&busy.loop, &app));
+  ASSERT_OK(uvface_create(&engine, name, NULL));
+  ASSERT_OK(uvface_connect(&app, name, NULL));
+  ASSERT_OK(uvface_recv_start(&busy.engine, count_packets));
+  ASSERT_OK(uvface_recv_start(&engine, count_packets));
+  keep_one_busy(&busy, &app, 10, 300000);
+  before = stats_of(&engine);
+  keep_one_busy(&busy, &app, 100, 300000); /* 300 us is beyond any window */
+  after = stats_of(&engine);
+  ck_assert_uint_ge(after.rx_packets - before.rx_packets, 10);
+  ck_assert_uint_le((after.parks - before.parks) * 4, after.rx_packets - before.rx_packets);
+  before = after;
+  keep_one_busy(&busy, &app, 100, 1000000000); /* but it is when nothing comes for long */
+  ck_assert_uint_ge(stats_of(&engine).parks - before.parks, 1);
+  uvface_close(&engine, NULL);
+  uvface_close(&app, NULL);
+  pair_close(&busy);
+}
+END_TEST
+
 START_TEST(closing_a_hot_face_leaves_the_loop_asleep) {
   pair_t pair;
   uvface_t other;
@@ -806,6 +850,7 @@ int main(void) {
   tcase_add_test(t, packet_sent_in_timer_wakes_parked_face);
   tcase_add_test(t, stopped_face_leaves_packets_and_is_not_woken);
   tcase_add_test(t, idle_faces_cost_no_cpu);
+  tcase_add_test(t, face_beside_a_busy_one_is_not_put_to_sleep_between_packets);
   tcase_add_test(t, closing_a_hot_face_leaves_the_loop_asleep);
   tcase_add_test(t, full_ring_costs_no_cpu_and_times_out);
   tcase_add_test(t, space_wakes_a_waiting_sender);

@@ -15,6 +15,9 @@
 
 /* Spinning of all faces together, per turn: what other handles of the loop may have to wait. */
 #define SPIN_PER_TURN_NS 10000
+/* How long a face is looked at after its window, as long as others keep the loop turning: a look costs a load,
+ * to park and be woken costs its peer a system call and us two. */
+#define LINGER_NS 2000000
 /* Times the hot faces are served in one prepare phase; bounds what a peer can keep us at by sending
  * nothing but empty slots. */
 #define PASSES_PER_TURN 64
@@ -265,8 +268,20 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   if (is_not_woken) uvface__at(f, f->retry_due_ms = now_ms + UVFACE__RETRY_MS);
 }
 
+/* The face has a reason for another turn without blocking before. */
+static bool is_hot(const uvface__priv_t* f) {
+  return owes_callback(f) || (uvface__wants(f) != 0 && f->ctx->now_ns < f->hot_until_ns);
+}
+
+static bool any_is_hot(const uvface__loop_t* ctx) {
+  for (uvface__link_t* link = ctx->hot.next; link != &ctx->hot; link = link->next)
+    if (is_hot(UVFACE__CONTAINER(link, uvface__priv_t, hot))) return true;
+  return false;
+}
+
 /* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
 static void park_expired(uvface__loop_t* ctx) {
+  uint64_t linger_ns = any_is_hot(ctx) ? LINGER_NS : 0;
   uvface__link_t all, parking;
 
   uvface__list_take(&ctx->hot, &all);
@@ -275,7 +290,7 @@ static void park_expired(uvface__loop_t* ctx) {
     uvface__priv_t* f = UVFACE__CONTAINER(all.next, uvface__priv_t, hot);
 
     uvface__list_remove(&f->hot);
-    if (owes_callback(f) || (uvface__wants(f) != 0 && ctx->now_ns < f->hot_until_ns)) {
+    if (is_hot(f) || (uvface__wants(f) != 0 && ctx->now_ns < f->hot_until_ns + linger_ns)) {
       uvface__list_append(&ctx->hot, &f->hot);
     } else if (uvface__wants(f) != 0) {
       f->announced = ndnshm_announce(f->ep, uvface__wants(f));
