@@ -53,18 +53,20 @@ static bool catch_fault(const void* where) {
   return true;
 }
 
-/* As if we had never been there. */
+/* As if we had never been there, but for the signals that the handler wanted masked. */
 static void pass_on(int signal_number, siginfo_t* info, void* context) {
   static const struct sigaction by_default = {.sa_handler = SIG_DFL};
+  struct sigaction action = before_us;
   bool is_fault = info->si_code > 0; /* else somebody's kill() */
 
-  if ((before_us.sa_flags & SA_SIGINFO) != 0) {
-    before_us.sa_sigaction(signal_number, info, context);
-  } else if (before_us.sa_handler == SIG_DFL || (before_us.sa_handler == SIG_IGN && is_fault)) {
+  if ((action.sa_flags & (int) SA_RESETHAND) != 0) before_us = by_default;
+  if ((action.sa_flags & SA_SIGINFO) != 0) {
+    action.sa_sigaction(signal_number, info, context);
+  } else if (action.sa_handler == SIG_DFL || (action.sa_handler == SIG_IGN && is_fault)) {
     sigaction(signal_number, &by_default, NULL); /* a fault comes again at once, where it belongs */
     if (!is_fault) raise(signal_number);
-  } else if (before_us.sa_handler != SIG_IGN) {
-    before_us.sa_handler(signal_number);
+  } else if (action.sa_handler != SIG_IGN) {
+    action.sa_handler(signal_number);
   }
 }
 

@@ -5,7 +5,8 @@
  * mapping under guard is replaced as a whole by private zeros when that happens, and says so from then on; so the
  * access that faulted, and all later ones, go on harmlessly. The handler is installed once for the process, by
  * the first guard, and passes on what is not its own to the handler that stood before. A handler that is
- * installed later must pass on in the same way, or there is no guard. Nothing is paid while nothing happens.
+ * installed later must pass on in the same way, or there is no guard; nor is there in a thread that blocks SIGBUS,
+ * which the kernel then kills. Nothing is paid while nothing happens.
  * Any thread; the mappings are their owners'. */
 #ifndef NDNSHM_GUARD_H
 #define NDNSHM_GUARD_H

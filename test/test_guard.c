@@ -185,6 +185,39 @@ START_TEST(without_a_handler_a_foreign_fault_still_kills) {
 }
 END_TEST
 
+static void note_and_return(int signal_number) {
+  static const char dot = '.';
+
+  (void) signal_number;
+  if (write(STDOUT_FILENO, &dot, 1) != 1) _exit(1);
+}
+
+/* As crash handlers do: say so, return, and die of the fault when it comes again. */
+static int die_of_the_second(void* arg) {
+  struct sigaction once = {.sa_handler = note_and_return, .sa_flags = (int) SA_RESETHAND};
+  volatile char* foreign = map_nothing();
+
+  no_core();
+  dup2(*(int*) arg, STDOUT_FILENO);
+  sigaction(SIGBUS, &once, NULL);
+  guard_of(map_nothing());
+  foreign[0] = 'x';
+  return 0;
+}
+
+START_TEST(one_shot_handler_is_called_once) {
+  int ends[2], status;
+  char dots[8];
+
+  ck_assert_int_eq(pipe(ends), 0);
+  status = harness_wait(harness_fork(die_of_the_second, &ends[1]), 5000 * (int) harness_slow());
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+  close(ends[1]);
+  ck_assert_int_eq(read(ends[0], dots, sizeof(dots)), 1);
+  close(ends[0]);
+}
+END_TEST
+
 START_TEST(a_signal_sent_by_somebody_does_what_it_did) {
   int status = harness_wait(harness_fork(killed_from_outside, NULL), 5000);
 
@@ -234,6 +267,7 @@ int main(void) {
   tcase_add_loop_test(t, handler_that_stood_before_gets_what_is_not_ours, 0, 2);
   tcase_add_test(t, handler_that_comes_later_and_passes_on_keeps_the_guard);
   tcase_add_test(t, without_a_handler_a_foreign_fault_still_kills);
+  tcase_add_test(t, one_shot_handler_is_called_once);
   tcase_add_test(t, a_signal_sent_by_somebody_does_what_it_did);
   tcase_add_test(t, guards_of_many_threads_do_not_disturb_each_other);
   return harness_main(suite);
