@@ -36,8 +36,8 @@ extern "C" {
 /* One end of a face: opaque, made by ndnshm_new(). */
 typedef struct ndnshm_s ndnshm_t;
 
-/* What the engine may choose when it creates a face; an app takes what it finds and reads only uid.
- * Start from NDNSHM_OPTIONS_INIT, then change members. */
+/* What the engine may choose when it creates a face; an app takes what it finds and reads only uid
+ * and flags. Start from NDNSHM_OPTIONS_INIT, then change members. */
 typedef struct ndnshm_options_s {
   size_t size;        /* sizeof(ndnshm_options_t) */
   uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256 */
@@ -55,7 +55,8 @@ typedef struct ndnshm_options_s {
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
    * Installs a handler for SIGBUS, once for the process; it passes on what is not ours to the handler that
-   * stood before. Who installs another one later must pass on to this one. (docs/security.rst) */
+   * stood before. Who installs another one later must pass on to this one, and no thread that uses the endpoint
+   * may block SIGBUS: the kernel would kill the process. (docs/security.rst) */
   NDNSHM_SIGBUS_GUARD = 1
 };
 
@@ -104,12 +105,13 @@ NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
  * name: [A-Za-z0-9._-]{1,200}, no leading dot; copied. options: NULL = defaults; copied.
  * A name left by a dead engine of the same owner is cleaned away and taken.
  * Errors: -EINVAL (name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
- * name), -EALREADY (ep is in use), -EACCES, -EPERM, -ENOSPC, -EFBIG, -EMFILE, -ENFILE, -ENOMEM, -EIO.
+ * name), -EALREADY (ep is in use), -EACCES, -EPERM, -ENOSPC, -EFBIG, -EMFILE, -ENFILE, -ENOMEM, -EIO,
+ * -EPROTO (somebody who was let in wrote nonsense at once).
  * On failure nothing is left behind and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 
 /* App: attaches to the face that an engine created (Design 2, 3).
- * name: as for ndnshm_create(). options: NULL = defaults; only uid is read. Region and FIFOs must
+ * name: as for ndnshm_create(). options: NULL = defaults; only uid and flags are read. Region and FIFOs must
  * belong to root, to this process's effective user or to options->uid.
  * Errors: -EINVAL, -ENAMETOOLONG, -EALREADY, -ENOENT (no such face), -ECONNREFUSED (its engine is
  * dead), -EACCES, -EPERM (wrong owner or not a FIFO), -EPROTO (header broken or indices impossible),
@@ -146,7 +148,8 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
-/* Copies packets out of the ring, frees their slots, publishes that once (Design 5, 6).
+/* Copies packets out of the ring, frees their slots, publishes that once (Design 5, 6). At most 64 slots a call, so
+ * that 0 can also mean 64 empty ones: ndnshm_park() tells whether there is more.
  * arena, arena_bytes: private memory that the copies go to, at least ndnshm_get_mtu() bytes.
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
@@ -162,7 +165,8 @@ NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, str
  * -EALREADY. */
 NDNSHM_EXTERN int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned int max);
 
-/* Gives the slots of the last ndnshm_peek() back to the producer, published once. */
+/* Gives the slots of the last ndnshm_peek() back to the producer, published once. What is not given back before
+ * the endpoint shuts down is there again for who attaches next. */
 NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
 
 /* --- Sending ---------------------------------------------------------------------------------- */
@@ -180,7 +184,7 @@ NDNSHM_EXTERN int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], uns
 
 /* Lends the next free slot, to encode a packet in place. One reservation at a time.
  * len: bytes wanted; ret_slot: receives where they go. Nothing is published before ndnshm_commit().
- * Errors: -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO, -ENOTCONN, -EALREADY (one is open). */
+ * Errors: -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO, -EIO, -ENOTCONN, -EALREADY (one is open). */
 NDNSHM_EXTERN int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot);
 
 /* Publishes the reserved slot with its first len bytes; len 0 gives the reservation back unsent.
@@ -214,7 +218,8 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO.
  * Returns the bytes drained (0 to 4096), or NDNSHM_EOF: the peer is gone; stop polling the descriptor,
- * take what is left in the ring. Call it on readability only (Design 3). */
+ * take what is left in the ring. Call it on readability only (Design 3).
+ * Errors: -EINVAL, -ENOTCONN, those of read(). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells

@@ -77,7 +77,8 @@ enum {
   UVFACE_RECV_BORROW = 1,  /* hand out the slots themselves; only for peers that are trusted */
   UVFACE_SIGBUS_GUARD = 2  /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
                               handler for SIGBUS, once for the process, which passes on what is not ours
-                              to the one that stood before; one that comes later must pass on to it */
+                              to the one that stood before; one that comes later must pass on to it,
+                              and the loop's thread must not block SIGBUS */
 };
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */

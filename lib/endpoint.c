@@ -139,6 +139,7 @@ static int make_fifos(ndnshm_t* ep, const plan_t* plan) {
   int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
 
   if (err < 0) return err;
+  ndnshm__fifo_lock(ep->wake.rx_fd); /* so that others need not open it for writing to see that we live */
   /* A reader of e2a is no engine but an app that has not noticed yet that its engine died. */
   return ndnshm__fifo_create(ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
 }
@@ -164,6 +165,7 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = take_region(ep, &plan)) < 0) return err;
   ep->is_engine = true;
   ep->is_attached = false;
+  ep->wake.tx_may_signal = false;
   err = guard_if_asked(ep, options);
   if (err == 0) err = make_fifos(ep, &plan);
   if (err == 0) err = bind_rings(ep);
@@ -201,6 +203,7 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
 }
 
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
+  bool heal;
   int err;
 
   if (ep == NULL) return -EINVAL;
@@ -222,10 +225,12 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   }
   ndnshm__region_close(&ep->region); /* an app needs the mapping only */
   ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
+  heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0; /* we are not the first */
   /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
    * nothing; but a stale flag of the app before us must not outlive them */
   ndnshm__store_release(ep->own_caps, OWN_CAPS);
   ep->open = true;
+  if (heal && ndnshm__wake_heal(&ep->wake, ndnshm__rx_is_full(&ep->rx))) ep->stats.wakeups_sent++;
   return 0;
 }
 
@@ -238,7 +243,7 @@ static void close_fd(int* fd) {
 void ndnshm__note_attached(ndnshm_t* ep) {
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
-  if (!ndnshm__region_can_be_sealed(&ep->region)) return;
+  if (!ndnshm__region_can_be_sealed()) return;
   ndnshm__fifo_vouch(ep->wake.rx_fd); /* before the region's name goes, and with it what tells that we live */
   ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
 }
@@ -250,8 +255,9 @@ void ndnshm_shutdown(ndnshm_t* ep) {
     if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
   }
   if (ep->is_engine) {
-    ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
+    /* The a2e of a sealed face, and else the region, keeps others from the name until the rest is gone. */
     ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
+    ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
     ndnshm__region_unlink(&ep->region, ep->names.shm);
   }
   close_fd(&ep->wake.rx_fd);

@@ -47,9 +47,13 @@ bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
 }
 
 int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
+  /* The group before the mode, which must not let in the group that we happen to have; the owner last, for who
+   * is no longer it may not set a mode. */
+  if (access->gid != (gid_t) -1 && fchown(fd, (uid_t) -1, access->gid) != 0)
+    return ndnshm__fail_errno(error, "fchown", path);
   if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);
-  if (access->uid == (uid_t) -1 && access->gid == (gid_t) -1) return 0;
-  if (fchown(fd, access->uid, access->gid) != 0) return ndnshm__fail_errno(error, "fchown", path);
+  if (access->uid != (uid_t) -1 && fchown(fd, access->uid, (gid_t) -1) != 0)
+    return ndnshm__fail_errno(error, "fchown", path);
   return 0;
 }
 
@@ -128,12 +132,14 @@ static int fill(ndnshm__region_t* region, const char* shm_name, const ndnshm__ac
   int err;
 
   if ((err = allocate(region->fd, g->region_bytes, shm_name, error)) < 0) return err;
-  if ((err = ndnshm__access_apply(region->fd, access, shm_name, error)) < 0) return err;
   if ((err = map(region->fd, g->region_bytes, shm_name, &region->header, error)) < 0) return err;
   /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what failed has returned a negative number */
   region->header->capacity = g->capacity;
   region->header->slot_size = g->slot_size;
-  return 0;
+  /* Last: whom this lets in can truncate the file, and no guard stands before the caller puts it up. */
+  err = ndnshm__access_apply(region->fd, access, shm_name, error);
+  if (err < 0) ndnshm__region_unmap(region);
+  return err;
 }
 
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
@@ -343,28 +349,38 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
 }
 
 #if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)
-static bool set_append_only(int fd, bool on) {
+static bool set_append_only(int fd) {
   int flags[2] = {0, 0}; /* the kernel's is an int, but by the request's number a long: valgrind believes that */
 
   if (ioctl(fd, FS_IOC_GETFLAGS, flags) != 0) return false;
-  flags[0] = on ? flags[0] | FS_APPEND_FL : flags[0] & ~FS_APPEND_FL;
+  flags[0] |= FS_APPEND_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, flags) == 0;
 }
 #else
-static bool set_append_only(int fd, bool on) {
+static bool set_append_only(int fd) {
   (void) fd;
-  (void) on;
   return false;
 }
 #endif
 
-bool ndnshm__region_can_be_sealed(const ndnshm__region_t* region) {
-  return set_append_only(region->fd, true) && set_append_only(region->fd, false);
+/* Tried on a file without a name: if we died meanwhile, one with a name could not be removed any more. */
+bool ndnshm__region_can_be_sealed(void) {
+#ifdef O_TMPFILE
+  int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  bool can;
+
+  if (fd < 0) return false;
+  can = set_append_only(fd);
+  close(fd);
+  return can;
+#else
+  return false;
+#endif
 }
 
 bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
   ndnshm__region_unlink(region, shm_name);
-  return set_append_only(region->fd, true);
+  return set_append_only(region->fd);
 }
 
 void ndnshm__region_close(ndnshm__region_t* region) {

@@ -92,8 +92,8 @@ static inline bool ndnshm__region_is_pulled(const ndnshm__region_t* region) {
  * descriptor, finds a file that is too short before it faults, and needs no guard for it. */
 bool ndnshm__region_check(ndnshm__region_t* region);
 
-/* True if ndnshm__region_seal() will succeed. */
-bool ndnshm__region_can_be_sealed(const ndnshm__region_t* region);
+/* True if this process may seal regions. */
+bool ndnshm__region_can_be_sealed(void);
 
 /* Makes the file append-only, which no attached app undoes: nobody can truncate it or punch holes from then on, nor
  * open it for writing, and what is mapped goes on as before. The name goes first, for an append-only file cannot

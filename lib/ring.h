@@ -227,6 +227,11 @@ static inline void ndnshm__rx_release(ndnshm__rx_t* rx, unsigned int n) {
   ndnshm__store_release(rx->shared_head, rx->head); /* (D) release: pairs with (A) */
 }
 
+/* As seen last: true if the producer may be waiting for room. */
+static inline bool ndnshm__rx_is_full(const ndnshm__rx_t* rx) {
+  return rx->tail - rx->head >= rx->capacity;
+}
+
 /* A fresh look: true if there is a packet, or if tail is impossible. */
 static inline bool ndnshm__rx_ready(ndnshm__rx_t* rx) {
   rx->tail = ndnshm__load_acquire(rx->shared_tail); /* (C) acquire: pairs with (B) */

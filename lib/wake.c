@@ -89,6 +89,11 @@ bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
   return claim_and_write(wake, wake->peer_waiting);
 }
 
+bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
+  /* (H) relaxed: a byte too many does no harm, and who parks after this look finds what we send by itself */
+  return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_byte_without_sigpipe(wake->tx_fd);
+}
+
 int ndnshm__wake_drain(ndnshm__wake_t* wake) {
   char bytes[DRAIN_BYTES];
   ssize_t n;
@@ -112,13 +117,39 @@ static int open_retrying(const char* path, int flags) {
   return fd;
 }
 
-int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
+/* To open it for writing looks to an engine like an app that came and died: the last resort. */
+static int check_no_reader(const char* path, ndnshm__error_t* error) {
   int fd = open_retrying(path, O_WRONLY);
 
   if (fd < 0 && (errno == ENXIO || errno == ENOENT)) return 0;
   if (fd < 0) return ndnshm__fail_errno(error, "open", path);
   close(fd);
   return ndnshm__fail(error, -EADDRINUSE, "open %s: a live engine reads it", path);
+}
+
+int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
+  int fd = open_retrying(path, O_RDONLY);
+  struct stat st;
+  bool is_locked, vouched;
+
+  if (fd < 0 && (errno == ENXIO || errno == ENOENT)) return 0;
+  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
+  is_locked = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  vouched = fstat(fd, &st) == 0 && (st.st_mode & S_ISVTX) != 0;
+  close(fd);
+  if (is_locked) return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
+  /* An ndn-rs engine takes no lock; but an ndn-rs app, too, reads on when its engine is dead. */
+  return vouched ? 0 : check_no_reader(path, error);
+}
+
+void ndnshm__fifo_lock(int fd) {
+  flock(fd, LOCK_EX | LOCK_NB); /* where it is refused, being read has to do */
+}
+
+void ndnshm__fifo_vouch(int fd) {
+  struct stat st;
+
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
 }
 
 /* mkfifo, not cut by umask: what umask takes from the owner would keep us from opening it. */
@@ -136,27 +167,6 @@ static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
   return S_ISFIFO(st->st_mode) && (st->st_uid == geteuid() || st->st_uid == access->uid);
 }
 
-void ndnshm__fifo_vouch(int fd) {
-  struct stat st;
-
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
-}
-
-/* A FIFO that its engine vouched for: only the lock counts, for an ndn-rs app reads on when the engine is dead. */
-static int check_unlocked(const char* path, ndnshm__error_t* error) {
-  int fd = open_retrying(path, O_RDONLY);
-  int err = 0;
-
-  if (fd < 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "open", path);
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) err = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
-  close(fd);
-  return err;
-}
-
-static int check_dead(const char* path, const struct stat* st, ndnshm__error_t* error) {
-  return (st->st_mode & S_ISVTX) != 0 ? check_unlocked(path, error) : ndnshm__fifo_check_unread(path, error);
-}
-
 static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
   struct stat st;
   int err = make_private(path, error);
@@ -165,7 +175,7 @@ static int make(const char* path, bool reader_lives, const ndnshm__access_t* acc
   if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
   if (!is_ours(&st, access))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
-  if (reader_lives && (err = check_dead(path, &st, error)) < 0) return err;
+  if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
   if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
   err = make_private(path, error);
   if (err != -EEXIST) return err;

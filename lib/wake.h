@@ -53,6 +53,11 @@ void ndnshm__wake_withdraw(ndnshm__wake_t* wake);
 bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake);
 bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake);
 
+/* App, when it attaches where another was before: that one may have died between claiming the engine's announcement
+ * and writing the byte, and the engine would sleep on, announcing nothing. Writes the byte unless the engine
+ * announces that it sleeps, and in any case where it may wait for room. True if it was written. */
+bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait);
+
 /* Reads what lies in our FIFO, at most 4096 bytes: their number, 0 for none, or -EPIPE when no writer is
  * left. Errors: other errno values. */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
@@ -68,12 +73,15 @@ int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const nd
  * -EACCES, others. */
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
 
-/* Fails unless nobody has the FIFO `path` open for reading, or there is none.
- * Errors: -EADDRINUSE (an engine reads it), others (it cannot be told). */
+/* Fails unless the FIFO `path` is no live engine's, or there is none: unlocked and, unless its engine vouched for
+ * the lock, open for reading by nobody. Errors: -EADDRINUSE (an engine has it), others (it cannot be told). */
 int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
 
-/* Engine: locks the FIFO for life and marks it (S_ISVTX), so that the lock tells later whether we live where the
- * region, whose lock tells it else, has no name any more. */
+/* Engine: locks the FIFO for life. */
+void ndnshm__fifo_lock(int fd);
+
+/* Engine: locks the FIFO for life and marks it (S_ISVTX), which says that the lock alone tells whether we live;
+ * for where the region, whose lock tells it else, has no name any more. */
 void ndnshm__fifo_vouch(int fd);
 
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */

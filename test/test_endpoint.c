@@ -1827,7 +1827,7 @@ START_TEST(an_engine_sees_its_app_killed_and_serves_the_next) {
   assert_sees_death(f.engine, f.a2e_path);
   for (int i = 0; i < 2; i++) assert_receives(f.engine, "last words");
   ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
-  ck_assert_int_eq(ndnshm_wake(f.engine), 0);
+  ck_assert_int_eq(ndnshm_wake(f.engine), 1); /* it cannot know whether the one before told of all that it sent */
   ck_assert_uint_eq(ndnshm_park(f.engine, NDNSHM_PACKETS), 0);
   ck_assert_int_eq(send_text(f.app, "next"), 4);
   ck_assert_int_eq(ndnshm_wake(f.engine), 1);

@@ -54,6 +54,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "shm_unlink(shm_name)"),
     ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC, mode)"),
     ("lib/wake.c", "open(path, flags | FIFO_FLAGS)"),
+    ("lib/region.c", "open(\"\", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)"),
     ("lib/wake.c", "mkfifo(path, 0600)"),
     ("lib/wake.c", "chmod(path, 0600)"),
     ("lib/wake.c", "unlink(path)"),

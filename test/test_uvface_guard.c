@@ -165,6 +165,22 @@ START_TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
 }
 END_TEST
 
+/* Its peer claimed the announcement, and died before it wrote the byte. */
+START_TEST(probe_finds_a_packet_that_nobody_told_of) {
+  thief_t thief;
+  uint32_t zero = 0;
+
+  thief_open(&thief, 0);
+  run_until_parked(&thief.pair.loop, &thief.pair.engine);
+  ck_assert_int_eq(pwrite(thief.region_fd, &zero, sizeof(zero), 320), sizeof(zero));
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).wakeups_received, 0);
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).recheck_hits, 1);
+  thief_close(&thief);
+}
+END_TEST
+
 #define FACES 64
 #define VICTIMS 48
 
@@ -468,6 +484,7 @@ int main(void) {
   tcase_add_test(t, truncated_region_fails_a_waiting_send);
   tcase_add_test(t, probe_finds_a_truncated_region_without_touching_it);
   tcase_add_test(t, probe_finds_a_region_that_was_truncated_and_grown_again);
+  tcase_add_test(t, probe_finds_a_packet_that_nobody_told_of);
   tcase_add_test(t, of_64_faces_48_are_truncated_and_16_go_on);
   tcase_add_test(t, sealed_region_refuses_every_attack_and_traffic_goes_on);
   tcase_add_test(t, app_that_stays_silent_is_sealed_by_the_probe);

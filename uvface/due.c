@@ -101,10 +101,15 @@ static void probe(uvface__priv_t* f) {
 
   if (f->error != 0 || f->peer_gone) return;
   n = ndnshm_probe(f->ep);
-  if (n < 0)
+  if (n < 0) {
     uvface__fail(f, n);
-  else if (n > 0)
-    uvface__make_hot(f); /* it was woken, and the probe took the byte */
+  } else if (n > 0) { /* it was woken, and the probe took the byte */
+    uvface__make_hot(f);
+  } else if (uvface__list_empty(&f->hot) && ndnshm_ready(f->ep, uvface__wants(f)) != 0) {
+    f->recheck_hits++; /* whoever should have written the byte is no more */
+    ndnshm_unpark(f->ep);
+    uvface__make_hot(f);
+  }
 }
 
 static void on_probe(uv_timer_t* handle) {
