@@ -38,7 +38,8 @@ typedef struct uvface_stats_s uvface_stats_t;
 typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 /* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
- * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO or UV_ECANCELED (face closed). */
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_ECANCELED (face closed), or UV_ENOMEM for the rest of a
+ * batch; the first packets of a batch may then be in the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
 /* The face's memory is the caller's again. */
@@ -95,7 +96,7 @@ struct uvface_options_s {
   int64_t send_timeout_ms;  /* how long a send may wait for room; 0 = for ever; -1 = the role's
                                default: app 5000, engine for ever */
   uint32_t hot_ns;          /* keep the loop turning, not blocking, at most this long after the last
-                               packet; adaptive; 0 = off */
+                               packet; adaptive; 0 = no longer than spin_ns */
   uint32_t spin_ns;         /* look at the rings at most this long before the loop would block; all
                                faces of a loop together never above 10000 a turn; 0 = off */
   uint32_t recheck_ms;      /* look again this long after parking, if the peer's producer does not
@@ -152,7 +153,7 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
  * being created. A failed connect may be tried again. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
-/* Starts delivery to cb; from the next turn of the loop on. cb: NULL = take packets and drop them.
+/* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
  * Errors: UV_EINVAL, UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
  * inner handles), the error of a failed face (UV_EOF, UV_EPROTO, UV_EIO). Loop thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
@@ -163,7 +164,7 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
 
 /* Sends one packet, gathered from nbufs pieces; waits in the face's queue while the ring is full.
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
- * until cb. cb: may be NULL. status 0 means "in the ring".
+ * until cb. cb: may be NULL; then req and bytes must stay until the face is closed. status 0 means "in the ring".
  * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
  * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed

@@ -17,13 +17,15 @@ static void on_timer(uv_timer_t* handle);
 
 void uvface__at(uvface__priv_t* f, uint64_t due_ms) {
   uvface__loop_t* ctx = f->ctx;
-  uint64_t now_ms = uv_now(ctx->loop);
+  uint64_t now_ms = uv_hrtime() / 1000000;
 
   if (uvface__loop_is_dead(ctx)) return;
   if (uvface__list_empty(&f->timed)) uvface__list_append(&ctx->timed, &f->timed);
   if (ctx->timer_due_ms != 0 && ctx->timer_due_ms <= due_ms) return;
   ctx->timer_due_ms = due_ms;
-  uv_timer_start(&ctx->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+  /* From now, not from uv_now(), which may be a long turn old: the poll would sleep that much longer. And never
+   * 0: time stands still for the loop while it runs its timers. */
+  uv_timer_start(&ctx->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 
 /* A parked consumer looks once more, because its peer may have missed the announcement. */
@@ -55,10 +57,10 @@ void uvface__note_empty_wake(uvface__priv_t* f) {
 }
 
 static void look(uvface__priv_t* f, uint64_t now_ms) {
-  int n = uvface__drain(f);
+  int n;
 
   f->look_due_ms = 0;
-  if (n < 0) return;
+  if (f->error != 0 || f->peer_gone || (n = uvface__drain(f)) < 0) return;
   f->quiet_looks = n == 0 ? f->quiet_looks + 1 : 0;
   if (f->quiet_looks < QUIET_LOOKS || uvface__poll(f, true) < 0) f->look_due_ms = now_ms + LOOK_MS;
   f->empty_wakes = 0;
@@ -76,7 +78,7 @@ static void rearm(uvface__priv_t* f, uint64_t deadline_ms) {
 
 static void on_timer(uv_timer_t* handle) {
   uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, timer);
-  uint64_t now_ms = uv_now(ctx->loop);
+  uint64_t now_ms = uv_hrtime() / 1000000;
   uvface__link_t due;
 
   ctx->timer_due_ms = 0;

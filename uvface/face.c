@@ -39,6 +39,10 @@ int uvface__complain(uvface__priv_t* f, int code, const char* format, ...) {
   return code;
 }
 
+const char* uvface__reason(const uvface__priv_t* f, int err) {
+  return f->error == err && ndnshm_errmsg(f->ep)[0] != '\0' ? ndnshm_errmsg(f->ep) : uv_strerror(err);
+}
+
 int uvface__check_open(const uvface__priv_t* f) {
   if (f == NULL) return UV_EINVAL;
   if (f->closing || f->ep == NULL) return UV_ENOTCONN;
@@ -50,7 +54,7 @@ int uvface__check_open(const uvface__priv_t* f) {
 int uvface_is_active(const uvface_t* face) {
   const uvface__priv_t* f = priv_of(face);
 
-  return f != NULL && !f->closing && (f->receiving || f->queued.first != NULL || f->done.first != NULL);
+  return f != NULL && !f->closing && (f->receiving || f->pending > 0);
 }
 
 int uvface_is_closing(const uvface_t* face) {

@@ -118,8 +118,8 @@ typedef struct uvface__priv_s {
   uvface_close_cb close_cb;
   uvface__queue_t queued; /* not yet in the ring */
   uvface__queue_t done;   /* finished, callback owed */
-  unsigned int nqueued;
-  uint64_t pushed;        /* packets of requests put into the ring */
+  unsigned int nqueued;   /* requests in `queued` */
+  unsigned int pending;   /* requests accepted and not called back */
   unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
   /* options */
   unsigned int flags;
@@ -139,6 +139,9 @@ typedef struct uvface__priv_s {
   uint64_t turn;            /* the turn that the next two count in */
   unsigned int turn_packets;
   size_t turn_bytes;
+  uint64_t tx_turn;         /* likewise for queued packets put into the ring */
+  unsigned int tx_turn_packets;
+  size_t tx_turn_bytes;
   uint64_t recheck_due_ms;  /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
   uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
@@ -190,6 +193,8 @@ void uvface__fail(uvface__priv_t* f, int error);
 void uvface__update_active(uvface__priv_t* f);
 /* 0 if the face is open and has not failed; else the error that a call on it returns. */
 int uvface__check_open(const uvface__priv_t* f);
+/* Why a face that answers with err does so: what failed it, as far as that is known. */
+const char* uvface__reason(const uvface__priv_t* f, int err);
 /* Writes errmsg and returns code. */
 int uvface__complain(uvface__priv_t* f, int code, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -201,6 +206,8 @@ void uvface__send_flush(uvface__priv_t* f);
 void uvface__send_complete(uvface__priv_t* f);
 /* Finishes all queued requests with a status. */
 void uvface__send_abort(uvface__priv_t* f, int status);
+/* True if this turn's budget is used up. */
+bool uvface__send_exhausted(const uvface__priv_t* f);
 /* Finishes queued requests whose deadline has passed; the next deadline, 0 = none. */
 uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms);
 

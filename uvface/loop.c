@@ -228,6 +228,7 @@ static uint64_t spin_budget(const uvface__loop_t* ctx) {
     const uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot);
 
     if (owes_callback(f) || uvface__recv_exhausted(f)) return 0;
+    if (f->queued.first != NULL && uvface__send_exhausted(f)) return 0;
     if (ctx->now_ns < f->hot_until_ns && f->spin_ns > budget_ns) budget_ns = f->spin_ns;
   }
   return budget_ns;

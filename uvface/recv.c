@@ -2,7 +2,7 @@
 /* recv.c: from the ring to recv_cb.
  *
  * Guarantees that a face takes at most 64 packets and 256 KiB a turn, that the error which ends receiving
- * comes once and after everything that arrived before, and that nothing of the face is used after a
+ * comes once, end of file after everything that arrived before, and that nothing of the face is used after a
  * callback without looking whether it still receives. Loop thread. */
 #include <stdlib.h>
 
@@ -13,7 +13,7 @@ int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
   int err = uvface__check_open(f);
 
   if (f == NULL) return err;
-  if (err < 0) return uvface__complain(f, err, "uvface_recv_start: %s", uv_strerror(err));
+  if (err < 0) return uvface__complain(f, err, "uvface_recv_start: %s", uvface__reason(f, err));
   if (f->receiving) return uvface__complain(f, UV_EALREADY, "uvface_recv_start: the face is receiving already");
   f->receiving = true;
   f->recv_cb = cb;

@@ -31,6 +31,10 @@ static uvface_send_t* queue_pop(uvface__queue_t* queue) {
   return req;
 }
 
+/* Of queued packets that find room: as receiving has, so that a peer that frees slots as fast as they are filled,
+ * or says so, does not keep the loop. A whole default ring. */
+#define PACKETS_PER_TURN 256
+
 static const struct iovec* as_iovec(const uv_buf_t* bufs) {
   return (const struct iovec*) bufs; /* the same layout: asserted in face.c, and libuv's own practice */
 }
@@ -43,8 +47,7 @@ static int why_not(uvface__priv_t* f, const char* call) {
 
   if (f == NULL) return err;
   if (err == 0 || err == UV_EOF) err = UV_EPIPE;
-  return uvface__complain(f, err, "%s: %s", call,
-                          err == UV_EPIPE ? "the peer is gone" : uv_strerror(err));
+  return uvface__complain(f, err, "%s: %s", call, err == UV_EPIPE ? "the peer is gone" : uvface__reason(f, err));
 }
 
 static int too_large(uvface__priv_t* f, const char* call, size_t bytes) {
@@ -144,6 +147,7 @@ static int copy_bufs(uvface_send_t* req, const uv_buf_t bufs[], unsigned int nbu
   return 0;
 }
 
+/* A request that was counted in f->pending: its callback is owed. */
 static void finish(uvface__priv_t* f, uvface_send_t* req, int status) {
   if (req->bufs_ != req->bufsml_) free(req->bufs_);
   req->bufs_ = req->bufsml_;
@@ -163,31 +167,59 @@ static int push(uvface__priv_t* f, uvface_send_t* req) {
 
   if (!req->batch_) {
     n = ndnshm_send(f->ep, as_iovec(req->bufs_), req->nbufs_);
-    if (n > 0) f->pushed++;
     return n > 0 ? 0 : n;
   }
   while (req->sent_ < req->nbufs_) {
     n = ndnshm_send_batch(f->ep, as_iovec(req->bufs_) + req->sent_, req->nbufs_ - req->sent_);
     if (n < 0) return n;
     req->sent_ += (unsigned int) n;
-    f->pushed += (unsigned int) n;
   }
   return 0;
+}
+
+/* The next step of a queued request: all of it, or of a batch what the turn's budget still allows. Returns as push(). */
+static int push_some(uvface__priv_t* f, uvface_send_t* req) {
+  const uv_buf_t* rest = req->bufs_ + req->sent_;
+  unsigned int left = req->nbufs_ - req->sent_, n = 0;
+  size_t bytes = 0;
+  int taken;
+
+  while (n < left && (!req->batch_ || (f->tx_turn_packets + n < PACKETS_PER_TURN &&
+                                       f->tx_turn_bytes + bytes < UVFACE__BYTES_PER_TURN)))
+    bytes += rest[n++].len;
+  taken = req->batch_ ? ndnshm_send_batch(f->ep, as_iovec(rest), n) : ndnshm_send(f->ep, as_iovec(rest), n);
+  if (taken < 0) return taken;
+  f->tx_turn_packets += req->batch_ ? (unsigned int) taken : 1;
+  f->tx_turn_bytes += bytes;
+  if (req->batch_) req->sent_ += (unsigned int) taken;
+  return req->batch_ && req->sent_ < req->nbufs_ ? UV_EAGAIN : 0;
+}
+
+bool uvface__send_exhausted(const uvface__priv_t* f) {
+  return f->tx_turn == f->ctx->turn &&
+         (f->tx_turn_packets >= PACKETS_PER_TURN || f->tx_turn_bytes >= UVFACE__BYTES_PER_TURN);
 }
 
 static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, const uv_buf_t bufs[],
                    unsigned int nbufs) {
   if (f->nqueued >= f->queue_max)
     return uvface__complain(f, UV_ENOBUFS, "%s: %u sends wait for room already", call, f->nqueued);
-  if (copy_bufs(req, bufs, nbufs) < 0)
-    return uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", call, nbufs);
+  if (copy_bufs(req, bufs, nbufs) < 0) {
+    uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", call, nbufs);
+    if (req->sent_ == 0) return UV_ENOMEM;
+    f->pending++; /* a part is in the ring already: it cannot be refused any more */
+    req->bufs_ = req->bufsml_;
+    finish(f, req, UV_ENOMEM);
+    return 0;
+  }
   if (f->queued.first == NULL) uvface__window_open(f, &f->space);
   if (f->send_timeout_ms != 0) {
-    req->due_ms_ = uv_hrtime() / 1000000 + f->send_timeout_ms; /* not uv_now(): it may be a long turn old */
+    req->due_ms_ = uv_hrtime() / 1000000 + 1 + f->send_timeout_ms; /* not uv_now(): it may be a long turn old */
     uvface__at(f, req->due_ms_);
   }
   queue_append(&f->queued, req);
   f->nqueued++;
+  f->pending++;
   uvface__make_hot(f);
   return 0;
 }
@@ -213,6 +245,7 @@ static int send_request(uvface_send_t* req, uvface_t* face, const char* call, co
     err = enqueue(f, call, req, bufs, nbufs);
   } else if (err == 0 && cb != NULL) {
     req->bufs_ = req->bufsml_;
+    f->pending++;
     finish(f, req, 0);
   }
   uvface__update_active(f);
@@ -230,12 +263,19 @@ int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[],
 }
 
 void uvface__send_flush(uvface__priv_t* f) {
-  uint64_t pushed_before = f->pushed;
+  unsigned int packets_before;
   int err = 0;
 
   if (f->queued.first == NULL) return;
-  while (f->queued.first != NULL && (err = push(f, f->queued.first)) == 0) finish(f, dequeue(f), 0);
-  if (f->pushed != pushed_before) uvface__window_hit(f, &f->space, uv_hrtime());
+  if (f->tx_turn != f->ctx->turn) {
+    f->tx_turn = f->ctx->turn;
+    f->tx_turn_packets = 0;
+    f->tx_turn_bytes = 0;
+  }
+  packets_before = f->tx_turn_packets;
+  while (f->queued.first != NULL && !uvface__send_exhausted(f) && (err = push_some(f, f->queued.first)) == 0)
+    finish(f, dequeue(f), 0);
+  if (f->tx_turn_packets != packets_before) uvface__window_hit(f, &f->space, uv_hrtime());
   if (err < 0 && err != UV_EAGAIN) uvface__fail(f, err);
 }
 
@@ -246,6 +286,7 @@ void uvface__send_complete(uvface__priv_t* f) {
   while (finished.first != NULL) {
     uvface_send_t* req = queue_pop(&finished);
 
+    f->pending--;
     if (req->cb_ != NULL) req->cb_(req, req->status_);
   }
   if (!f->closing) uvface__update_active(f);
