@@ -236,7 +236,7 @@ static void app_send(many_t* m) {
   static char memory[BATCH * FRAME_BYTES];
   uint32_t header = PACKET_BYTES;
   uv_buf_t pkts[BATCH];
-  uint64_t now = now_ns(), end_ns = now + (uint64_t) (m->secs * 1e9), quiet_ns = now + QUIET_EVERY_NS;
+  uint64_t now = now_ns(), end_ns = now + (uint64_t) (m->secs * 1e9), quiet_ns = now + QUIET_EVERY_NS, sent_ns;
   unsigned int flooding = m->quiet ? m->faces - 1 : m->active;
   for (unsigned int i = 0; i < BATCH; i++) {
     memcpy(memory + (size_t) i * FRAME_BYTES, &header, HEADER_BYTES);
@@ -249,7 +249,8 @@ static void app_send(many_t* m) {
       if (!m->quiet || now < quiet_ns)
         continue;
       quiet_ns = now + QUIET_EVERY_NS;
-      memcpy(pkts[0].base, &now, sizeof now);
+      sent_ns = now; /* gcc's analyzer takes `now` itself for unset here */
+      memcpy(pkts[0].base, &sent_ns, sizeof sent_ns);
       send_some(m, &m->all[m->faces - 1], pkts, 1);
     }
     if (flooding == 0)
@@ -363,6 +364,7 @@ static void parse(many_t* m, int argc, char** argv) {
       {"secs", required_argument, NULL, 't'},  {"cpu", required_argument, NULL, 'c'},
       {NULL, 0, NULL, 0},
   };
+  char *comma, *end;
   int option;
   m->active = UINT32_MAX;
   while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -373,7 +375,11 @@ static void parse(many_t* m, int argc, char** argv) {
       case 's': m->sockets = true; break;
       case 't': m->secs = strtod(optarg, NULL); break;
       case 'c':
-        if (sscanf(optarg, "%d,%d", &m->cpu[0], &m->cpu[1]) != 2)
+        m->cpu[0] = (int) strtol(optarg, &comma, 10);
+        if (comma == optarg || *comma != ',')
+          usage();
+        m->cpu[1] = (int) strtol(comma + 1, &end, 10);
+        if (end == comma + 1)
           usage();
         break;
       default: usage();

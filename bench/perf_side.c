@@ -48,6 +48,7 @@ static int count_entries(const char* path) {
 static struct process_size_s process_size(void) {
   long long pages = 0, resident = 0;
   FILE* statm = fopen("/proc/self/statm", "r");
+  /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers, and such as fit */
   if (statm != NULL && fscanf(statm, "%lld %lld", &pages, &resident) != 2)
     resident = 0;
   if (statm != NULL)

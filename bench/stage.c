@@ -147,6 +147,7 @@ static void note_end(stage_t* s, uint32_t i, int status) {
 /* What a hostile app has to say of the engine comes at its end: it is asked to come to it. */
 static void dismiss(stage_t* s, uint32_t i) {
   const stage_place_t* p = &s->places[i];
+  /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): where a process is, it plays a part */
   if (p->actor.pid == 0 || strcmp(p->part, "hostile") != 0) {
     stage_kill(s, i);
     return;
@@ -317,6 +318,7 @@ stage_size_t stage_size(const stage_t* s) {
   unsigned long long pages = 0;
   snprintf(path, sizeof path, "/proc/%ld/statm", (long) s->engine.pid);
   FILE* file = fopen(path, "r");
+  /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers, and such as fit */
   if (file != NULL && fscanf(file, "%*u %llu", &pages) == 1)
     size.rss_bytes = pages * (uint64_t) sysconf(_SC_PAGESIZE);
   if (file != NULL)

@@ -82,7 +82,7 @@ void stress_note_round_trip(stress_board_t* board, uint64_t ns) {
     ns = (UINT64_C(1) << 40) - 1;
   if (ns >= 32) {
     unsigned int shift = 58u - (unsigned int) __builtin_clzll(ns);
-    bucket = (shift + 1) * 32 + (ns >> shift & 31);
+    bucket = (size_t) (shift + 1) * 32 + (ns >> shift & 31);
   }
   stress_add(&board->round_trips[bucket], 1);
 }

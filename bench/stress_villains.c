@@ -44,7 +44,7 @@ static void swallow(raw_face_t* f) {
 
 static void scribble(raw_face_t* f, uint32_t* random) {
   for (int i = 0; i < 1000; i++) {
-    raw_store(f, stress_random(random) % (RAW_HEADER_BYTES / 4) * 4, stress_random(random) * 257u);
+    raw_store(f, (size_t) (stress_random(random) % (RAW_HEADER_BYTES / 4)) * 4, stress_random(random) * 257u);
     raw_ring(f);
   }
 }

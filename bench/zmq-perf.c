@@ -99,7 +99,7 @@ wire_t* wire_open(const perf_options_t* o) {
   zmq_setsockopt(w->socket, ZMQ_RECONNECT_IVL, &at_once, sizeof at_once);
   int rc = o->role == ROLE_ENGINE ? zmq_bind(w->socket, url) : zmq_connect(w->socket, url);
   if (rc == 0 && o->role == ROLE_ENGINE)
-    strcpy(w->path, path);
+    snprintf(w->path, sizeof w->path, "%s", path);
   rc = rc == 0 ? greet(w, o) : -errno;
   if (rc == 0)
     return w;

@@ -22,7 +22,7 @@ static inline void ndnshm__copy(void* to, const void* from, size_t n) {
   const unsigned char* from_bytes = from;
 
   if (n > 128)
-    memcpy(to, from, n);
+    memcpy(to, from, n); /* NOLINT(bugprone-branch-clone): as at the end, in the order of how likely it is */
   else if (n > 64)
     NDNSHM__COPY_ENDS(64);
   else if (n > 32)

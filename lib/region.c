@@ -297,7 +297,7 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
   if (stale.fd >= 0) {
     err = lock_stale(stale.fd, shm_name, access, &stale.is_dead, error);
     if (err == 0 && fstat(stale.fd, &st) != 0) err = ndnshm__fail_errno(error, "fstat", shm_name);
-    if (err < 0) {
+    if (err != 0) {
       close(stale.fd);
       return err;
     }
