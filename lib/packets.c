@@ -9,7 +9,7 @@
 #include "endpoint.h"
 
 /* Copies in an arena start where a TLV decoder likes them. */
-#define PACKET_ALIGN_BYTES 8
+#define PACKET_ALIGN_BYTES 64
 
 /* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
 #define SLOTS_PER_RECEIVE 64

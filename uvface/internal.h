@@ -85,13 +85,14 @@ typedef struct uvface__loop_s {
   uint64_t turn;               /* counts turns, for budgets */
   uint64_t now_ns;             /* uv_hrtime() when what is served now was found; read once a turn, not a packet */
   struct iovec pkts[UVFACE__PACKETS_PER_TURN];
-  unsigned char arena[UVFACE__BYTES_PER_TURN]; /* private copies of one face's packets at a time */
+  _Alignas(64) unsigned char arena[UVFACE__BYTES_PER_TURN]; /* private copies of one face's packets at a time */
 } uvface__loop_t;
 
 /* How long it pays to look for something before sleeping: between 0 and the face's window_max_ns. */
 typedef struct uvface__window_s {
   uint64_t since_ns;    /* when it was found last, or is waited for since */
   uint32_t ns;          /* the window now */
+  bool more;            /* there was more of it than the turn's budget: nobody waits for it */
   bool slept;           /* the face slept since */
   unsigned int misses;  /* times that it came after the window */
   unsigned int penalty; /* how long the window stayed shut the last time; 0 = it was worth it since */

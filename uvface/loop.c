@@ -23,6 +23,8 @@
 #define PASSES_PER_TURN 64
 /* Looks between two readings of the clock, which costs as much as they do. */
 #define LOOKS_PER_CLOCK 16
+/* Of the arena, for copies that fill cache lines. */
+#define ALIGN_BYTES 64
 /* A window below this is not worth a turn. */
 #define WINDOW_MIN_NS 1000
 /* Of so many packets that came too late for the window one is followed by a full window all the same,
@@ -68,7 +70,7 @@ static bool was_preempted(uvface__loop_t* ctx) {
 /* --- The list of contexts --------------------------------------------------------------------- */
 
 static uvface__loop_t* context_new(uv_loop_t* loop) {
-  uvface__loop_t* ctx = malloc(sizeof(*ctx));
+  uvface__loop_t* ctx = aligned_alloc(ALIGN_BYTES, (sizeof(*ctx) + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES);
 
   if (ctx == NULL) return NULL;
   memset(ctx, 0, offsetof(uvface__loop_t, arena)); /* the arena costs memory where it is used only */
@@ -154,12 +156,13 @@ void uvface__make_hot(uvface__priv_t* f) {
 void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns) {
   uint64_t max_ns = f->window_max_ns, open_ns;
   uint64_t gap_ns = now_ns > w->since_ns ? now_ns - w->since_ns : 0; /* one that was opened after now_ns was read */
-  bool slept = w->slept;
+  bool slept = w->slept, more = w->more;
 
   w->since_ns = now_ns;
   w->slept = false;
+  w->more = uvface__recv_exhausted(f) || uvface__send_exhausted(f);
   open_ns = 0;
-  if (gap_ns <= QUICK_NS && !slept) {
+  if (more || (gap_ns <= QUICK_NS && !slept)) {
     w->ns = f->window_max_ns;
     w->penalty = w->skips = 0;
   } else if (w->skips > 0) {
@@ -167,13 +170,12 @@ void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns)
   } else if (gap_ns > max_ns) {
     w->ns = w->ns / 2 >= WINDOW_MIN_NS ? w->ns / 2 : 0;
     if (++w->misses % MISSES_PER_TRIAL == 0) open_ns = max_ns;
-  } else if (!slept && was_preempted(f->ctx)) {
+  } else if (was_preempted(f->ctx) && !slept) { /* asked in any case: those while it slept do not count */
     w->ns = 0;
     w->penalty = w->penalty == 0 ? 1 : w->penalty < PENALTY_MAX ? w->penalty * 2 : PENALTY_MAX;
     w->skips = w->penalty;
   } else {
     w->ns = f->window_max_ns;
-    was_preempted(f->ctx); /* from now on */
   }
   if (open_ns < w->ns) open_ns = w->ns;
   if (f->hot_until_ns < now_ns + open_ns) f->hot_until_ns = now_ns + open_ns;
@@ -181,7 +183,7 @@ void uvface__window_hit(uvface__priv_t* f, uvface__window_t* w, uint64_t now_ns)
 
 void uvface__window_open(uvface__priv_t* f, uvface__window_t* w) {
   w->since_ns = uv_hrtime();
-  w->slept = false;
+  w->more = w->slept = false;
   if (f->hot_until_ns < w->since_ns + w->ns) f->hot_until_ns = w->since_ns + w->ns;
 }
 
@@ -262,6 +264,7 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   uint64_t now_ms;
 
   f->packets.slept = f->space.slept = true;
+  f->packets.more = f->space.more = false;
   if (!may_lose_wakeup && !is_not_woken) return;
   /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
   now_ms = uv_hrtime() / 1000000 + 1;
