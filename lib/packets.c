@@ -9,9 +9,7 @@
 #include "endpoint.h"
 
 /* Copies in an arena start where a TLV decoder likes them. */
-#define PACKET_ALIGN_BYTES 8u
-/* Behind one that fills cache lines, at the next line. */
-#define LINE_BYTES 64u
+#define PACKET_ALIGN_BYTES 8
 
 /* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
 #define SLOTS_PER_RECEIVE 64
@@ -29,13 +27,6 @@ static void release_slots(ndnshm_t* ep, unsigned int n) {
   ndnshm__rx_release(&ep->rx, n);
   ndnshm__fence();
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
-}
-
-/* What a copy of so many bytes takes of the arena. */
-static size_t arena_bytes_of(size_t bytes) {
-  size_t align = bytes < LINE_BYTES ? PACKET_ALIGN_BYTES : LINE_BYTES;
-
-  return (bytes + align - 1) & ~(align - 1);
 }
 
 int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max) {
@@ -62,7 +53,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     pkts[npkts].iov_base = to;
     pkts[npkts++].iov_len = slot.iov_len;
     ep->stats.rx_bytes += slot.iov_len;
-    slot.iov_len = arena_bytes_of(slot.iov_len);
+    slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
   if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* what was copied may be zeros */
