@@ -19,8 +19,8 @@
 #define MAX_ERRORS 4
 
 typedef enum call_id {
-  MALLOC, CALLOC, SHM_OPEN, SHM_UNLINK, FLOCK, FTRUNCATE, POSIX_FALLOCATE, MMAP, MUNMAP, MKFIFO, CHMOD, FCHMOD,
-  FCHOWN, OPEN, FSTAT, LSTAT, PREAD, UNLINK, CLOSE, READ, WRITE, UV_POLL_INIT, N_CALLS
+  MALLOC, CALLOC, ALIGNED_ALLOC, SHM_OPEN, SHM_UNLINK, FLOCK, FTRUNCATE, POSIX_FALLOCATE, MMAP, MUNMAP, MKFIFO, CHMOD,
+  FCHMOD, FCHOWN, OPEN, FSTAT, LSTAT, PREAD, UNLINK, CLOSE, READ, WRITE, UV_POLL_INIT, N_CALLS
 } call_id_t;
 
 /* Errors that the callers treat alike are represented by one. */
@@ -30,6 +30,7 @@ static const struct {
 } calls[N_CALLS] = {
     [MALLOC] = {"malloc", {ENOMEM}},
     [CALLOC] = {"calloc", {ENOMEM}},
+    [ALIGNED_ALLOC] = {"aligned_alloc", {ENOMEM}},
     [SHM_OPEN] = {"shm_open", {EMFILE, ENOMEM, EACCES, EINTR}},
     [SHM_UNLINK] = {"shm_unlink", {EACCES}},
     [FLOCK] = {"flock", {EWOULDBLOCK, ENOLCK}},
@@ -130,6 +131,7 @@ static bool fails(call_id_t call) {
   }
 
 WRAP(MALLOC, void*, malloc, (size_t bytes), (bytes), NULL)
+WRAP(ALIGNED_ALLOC, void*, aligned_alloc, (size_t align, size_t bytes), (align, bytes), NULL)
 WRAP(CALLOC, void*, calloc, (size_t n, size_t bytes), (n, bytes), NULL)
 WRAP(SHM_OPEN, int, shm_open, (const char* path, int flags, mode_t mode), (path, flags, mode), -1)
 WRAP(SHM_UNLINK, int, shm_unlink, (const char* path), (path), -1)

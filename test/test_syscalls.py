@@ -21,7 +21,7 @@ from tap import Tap
 NO_MEMORY = set(
     """
     memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
-    snprintf vsnprintf va_start va_end malloc calloc free
+    snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
     close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise
     pthread_mutex_lock pthread_mutex_unlock
     uv_backend_timeout uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
@@ -31,7 +31,7 @@ NO_MEMORY = set(
 )
 # Compiler's own: atomics are accesses by this process, not by the kernel.
 COMPILER = re.compile(
-    r"__builtin_\w+|atomic_\w+|_Atomic|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format"
+    r"__builtin_\w+|atomic_\w+|_Atomic|_Alignas|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format"
 )
 # Every call of a function that gives the kernel memory to read or to write, as it is written: file, call.
 PRIVATE_MEMORY = {
