@@ -225,7 +225,8 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   }
   ndnshm__region_close(&ep->region); /* an app needs the mapping only */
   ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
-  heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0; /* we are not the first */
+  /* relaxed: what an app before us left, and did long ago; it orders nothing, and to be wrong costs a byte */
+  heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0;
   /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
    * nothing; but a stale flag of the app before us must not outlive them */
   ndnshm__store_release(ep->own_caps, OWN_CAPS);
