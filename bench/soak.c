@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* soak.c: uvface-soak: one engine, honest apps at full rate, and villains among them. Phases without and with
  * villains alternate; in the soak honest apps stand in for the villains in the former, so that what differs is
- * how they behave and not how much they want. Guarantees that its verdict needs no absolute speed: each phase
+ * how they behave and not how much they want, and both have a CPU of their own, so that what reaches the
+ * healthy apps has come through the engine and not through the kernel's scheduler. Guarantees that its verdict needs no absolute speed: each phase
  * with villains is compared with the two beside it, and the median of that is judged; where it is beyond its
  * bound, as many phases more may show that it was the machine. What is measured is in stage.c; what is a
  * failure is decided here. */
@@ -35,16 +36,20 @@ typedef struct scenario_s {
   double max_p99_ratio; /* of healthy apps, with villains to without; 0 = not judged */
   double min_rate_ratio;
   double max_engine_cpu; /* share of one CPU, with villains */
+  bool apart;            /* villains and stand-ins do not share the CPUs of the others */
 } scenario_t;
 
 static const scenario_t scenarios[] = {
     {"soak", "apps at full rate; one killed and replaced every second, one hostile, one flooding", 8, 3,
-     {"mortal", "hostile", "flood"}, {"app", "app", "app"}, 2, 0, 0},
-    {"stopped", "one app beside one that is stopped with both rings full", 1, 1, {"stopped"}, {NULL}, 2, 0, 0},
-    {"full", "an app that is stopped with both rings full, alone", 0, 1, {"stopped"}, {NULL}, 0, 0, 0.05},
-    {"flood", "one app beside one that floods; without: alone", 1, 1, {"flood"}, {NULL}, 0, 0.4, 0},
+     {"mortal", "hostile", "flood"}, {"app", "app", "app"}, 2, 0, 0, true},
+    {"crowd", "the same on CPUs shared by all; without: others that use as much CPU and do nothing", 8, 3,
+     {"mortal", "hostile", "flood"}, {"app", "burn", "burn"}, 2, 0, 0, false},
+    {"stopped", "one app beside one that is stopped with both rings full", 1, 1, {"stopped"}, {NULL}, 2, 0, 0, false},
+    {"full", "an app that is stopped with both rings full, alone", 0, 1, {"stopped"}, {NULL}, 0, 0, 0.05,
+     false},
+    {"flood", "one app beside one that floods; without: alone", 1, 1, {"flood"}, {NULL}, 0, 0.4, 0, false},
     {"wakes", "an app that floods the FIFO with bytes and sends no packet, alone", 0, 1, {"wakes"}, {NULL}, 0, 0,
-     0.2},
+     0.2, false},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
 
@@ -135,6 +140,8 @@ static void run(soak_t* k) {
   uint64_t start_ns = uv_hrtime();
   if (!stage_open(&k->stage, "uvface-soak", c->nhealthy, c->nhealthy + c->nvillains, STRESS_PLACES, (gid_t) -1))
     return;
+  if (c->apart)
+    stage_keep_apart(&k->stage);
   for (uint32_t i = 0; i < c->nhealthy; i++)
     stage_cast(&k->stage, i, "app");
   for (uint32_t v = 0; v < c->nvillains; v++)
@@ -192,8 +199,8 @@ static json_t* size_json(const stage_size_t* s) {
 static void print_json(soak_t* k) {
   const stage_t* s = &k->stage;
   json_t* report = json_pack(
-      "{s:s, s:s, s:s, s:f, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
-      "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "phases",
+      "{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
+      "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart", (int) s->apart, "phases",
       (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started", (json_int_t) s->starts, "killed",
       (json_int_t) k->murders, "faults", (json_int_t) stage_faults(s), "left_behind", (int) k->left, "guard",
       (int) atomic_load(&s->engine.board->guard), "rate", pair(k->rate, k->n), "p50_ns", pair(k->p50, k->n),
@@ -224,6 +231,8 @@ static void print_text(soak_t* k) {
   printf("  engine       RSS %" PRIu64 " -> %" PRIu64 " KiB, descriptors %" PRIu64 " -> %" PRIu64
          ", regions mapped %" PRIu64 " -> %" PRIu64 "\n", k->first.rss_bytes / 1024, k->last.rss_bytes / 1024,
          k->first.fds, k->last.fds, k->first.regions, k->last.regions);
+  if (k->scenario->apart)
+    printf("  CPUs         %s\n", s->apart ? "the villains have one of their own" : "only one, for all");
   printf("  processes    %" PRIu64 " started, %u killed at work; packets lost or wrong: %" PRIu64
          "; files left: %u\n", s->starts, k->murders, stage_faults(s), k->left);
   printf("  %s%s\n", s->failed ? "FAILED: " : "good", s->failed ? s->why : "");

@@ -41,10 +41,30 @@ static void free_board(actor_t* a) {
   *a = (actor_t){0, NULL};
 }
 
+static void confine(stage_t* s, pid_t pid, const cpu_set_t* cpus) {
+  if (sched_setaffinity(pid, sizeof *cpus, cpus) != 0 && errno != ESRCH)
+    stage_fail(s, "sched_setaffinity: %s", strerror(errno));
+}
+
+void stage_keep_apart(stage_t* s) {
+  size_t last = CPU_SETSIZE - 1;
+  CPU_ZERO(&s->cpus[1]);
+  if (sched_getaffinity(0, sizeof s->cpus[0], &s->cpus[0]) != 0 || CPU_COUNT(&s->cpus[0]) < 2)
+    return;
+  while (!CPU_ISSET(last, &s->cpus[0]))
+    last--;
+  CPU_CLR(last, &s->cpus[0]);
+  CPU_SET(last, &s->cpus[1]);
+  s->apart = true;
+  confine(s, s->engine.pid, &s->cpus[0]);
+}
+
 static bool start_actor(stage_t* s, actor_t* a, const char* part, const char* face, int board_fd) {
   pid_t pid = stage_start(s->program, part, face, board_fd, (uid_t) -1, (gid_t) -1);
   if (pid < 0)
     stage_fail(s, "fork: %s", strerror(errno));
+  else if (s->apart)
+    confine(s, pid, &s->cpus[a >= &s->places[s->nhealthy].actor]);
   close(board_fd);
   a->pid = pid > 0 ? pid : 0;
   return pid > 0;

@@ -5,6 +5,8 @@
 #ifndef STAGE_H
 #define STAGE_H
 
+#include <sched.h>
+
 #include "stress.h"
 
 enum { STAGE_WAIT_MS = 20000 }; /* how long anything may take that must happen, on a busy machine */
@@ -41,6 +43,8 @@ typedef struct stage_s {
   actor_t engine;
   uint32_t nplaces, nhealthy; /* healthy apps have the first places, for the whole run */
   stage_place_t places[STRESS_PLACES];
+  bool apart;                 /* the others have a CPU of their own: */
+  cpu_set_t cpus[2];          /* of the engine and healthy apps, of the others */
   uint32_t seed;
   uint64_t starts;            /* processes, of all places */
   uint64_t lost_packets;      /* faults of apps that are gone */
@@ -51,6 +55,9 @@ typedef struct stage_s {
 /* Starts the engine. open_place, open_gid: as on its board. False after a message. */
 bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, uint32_t open_place,
                 gid_t open_gid);
+/* Gives the places behind the healthy ones a CPU of their own from now on, the engine and healthy apps the rest.
+ * Changes nothing where there is only one. */
+void stage_keep_apart(stage_t* s);
 /* Puts another part on a place; who has it now is killed, but a hostile app has its last word. NULL: nobody. */
 void stage_cast(stage_t* s, uint32_t place, const char* part);
 void stage_kill(stage_t* s, uint32_t place);

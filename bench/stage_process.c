@@ -102,7 +102,8 @@ static int play(stress_board_t* board, const char* part, const char* face, int (
     const char* name;
     int (*play)(stress_board_t*, const char*);
   } on_a_face[] = {{"app", stress_app},     {"mortal", stress_app}, {"hostile", stress_hostile},
-                   {"flood", stress_flood}, {"wakes", stress_wakes}, {"stopped", stress_stopped}};
+                   {"flood", stress_flood}, {"wakes", stress_wakes}, {"stopped", stress_stopped},
+                   {"burn", stress_burn}};
   if (strcmp(part, "engine") == 0)
     return stress_engine(board);
   if (strcmp(part, "attacker") == 0 && attacker != NULL)

@@ -88,6 +88,7 @@ int stress_hostile(stress_board_t* board, const char* name);      /* stress_vill
 int stress_flood(stress_board_t* board, const char* name);        /* packets and FIFO bytes without end */
 int stress_wakes(stress_board_t* board, const char* name);        /* FIFO bytes alone */
 int stress_stopped(stress_board_t* board, const char* name);      /* fills both rings, then SIGSTOP */
+int stress_burn(stress_board_t* board, const char* name);         /* attaches, and uses its CPU for nothing */
 int stress_attacker(stress_board_t* board);                       /* attack_kinds.c */
 /* The part of a process that stage.c has started, or -1 if argv is a user's. */
 int stress_play(int argc, char** argv, int (*attacker)(stress_board_t*));

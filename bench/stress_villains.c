@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* stress_villains.c: apps that break the protocol, or keep to it and nothing else: hostile, flood, wakes,
  * stopped. Each does its worst to its own face until the engine ends it or it is told to stop. None writes
- * outside its face. */
+ * outside its face. And burn, which does nothing to it and only uses as much CPU: what others suffer from that
+ * is the kernel's doing. */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@ enum {
   HARMLESS_MS = 100, /* a strike that is none to the engine ends with the process */
   ENDED_MS = 10000,
   FULL_US = 20, /* nothing more can be done to an engine whose ring and FIFO are full: no CPU is taken for it */
+  BURN_NS = 2000000, /* in one go, and then none for ... */
+  REST_US = 12000,   /* ... as on two CPUs the share of a hostile or flooding app: a seventh */
   BATCH = 64,
   STRIKES = 9,
   OUTRIGHT = 6
@@ -157,6 +160,20 @@ int stress_wakes(stress_board_t* board, const char* name) {
     return 1;
   while (!stopped(board) && !raw_ended(&f, 0))
     stress_add(&board->sent, raw_flood(&f));
+  raw_close(&f);
+  return 0;
+}
+
+int stress_burn(stress_board_t* board, const char* name) {
+  raw_face_t f;
+  if (!enter(board, &f, name))
+    return 1;
+  while (!stopped(board) && !raw_ended(&f, 0)) {
+    uint64_t end_ns = uv_hrtime() + BURN_NS;
+    while (uv_hrtime() < end_ns)
+      continue;
+    stress_nap(REST_US);
+  }
   raw_close(&f);
   return 0;
 }

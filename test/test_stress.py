@@ -67,6 +67,12 @@ def test_soak():
     assert found['faults'] == 0 and found['left_behind'] == 0, found
     assert found['healthy'] == 8 and found['killed'] >= 3 and found['started'] >= 20, found
     assert found['rate']['clean'] > 0 and found['rate']['villains'] > 0, found
+    assert found['apart'] == (len(os.sched_getaffinity(0)) > 1), found
+
+
+def test_crowd():
+    found = report('uvface-soak', 'crowd', '--secs', '2')
+    assert found['faults'] == 0 and not found['apart'] and found['rate']['villains'] > 0, found
 
 
 def test_flood():
@@ -189,6 +195,7 @@ def test_usage():
 
 TESTS = (
     ('villains among apps: nothing lost, leaked or left behind', test_soak),
+    ('the same on shared CPUs, beside processes that use them: nothing lost', test_crowd),
     ('a flooder beside an app: nothing lost', test_flood),
     ('a stopped app beside another: nothing lost', test_stopped),
     ('500 idle faces beside a busy one', test_idle),
