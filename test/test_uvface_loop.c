@@ -284,6 +284,20 @@ void ndnshm_fence(void) {
   __atomic_exchange_n(&word, 1, __ATOMIC_SEQ_CST);
 }
 
+/* A face that would be looked at for 4 s is still looked at after some turns: no turn took that long. */
+START_TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
+  pair_t pair;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  options.hot_ns = options.spin_ns = UINT32_C(4000000000);
+  pair_open(&pair, &options);
+  ASSERT_OK(uvface_recv_start(&pair.engine, count_packets));
+  for (int turn = 0; turn < 10; turn++) uv_run(&pair.loop, UV_RUN_NOWAIT);
+  if (sysconf(_SC_NPROCESSORS_ONLN) > 1) ck_assert_int_eq(uv_backend_timeout(&pair.loop), 0);
+  pair_close(&pair);
+}
+END_TEST
+
 static uv_loop_t late_loop;
 static uvface_t late_app;
 static char late_name[80];
@@ -854,6 +868,7 @@ int main(void) {
   tcase_add_test(t, closing_a_hot_face_leaves_the_loop_asleep);
   tcase_add_test(t, full_ring_costs_no_cpu_and_times_out);
   tcase_add_test(t, space_wakes_a_waiting_sender);
+  tcase_add_test(t, spin_of_a_turn_is_bounded_whatever_the_options_say);
   tcase_add_test(t, app_that_attaches_while_the_engine_parks_is_served);
   tcase_add_test(t, try_send_batch_takes_what_fits);
   tcase_add_test(t, queued_buffers_array_may_be_reused_at_once);

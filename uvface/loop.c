@@ -13,14 +13,12 @@
 
 #include "internal.h"
 
-/* Spinning of all faces together, per turn: what other handles of the loop may have to wait. */
+/* Serving and spinning of all faces together, per turn, as far as it is not the first service of each: what other
+ * handles of the loop may have to wait, whatever peers send. */
 #define SPIN_PER_TURN_NS 10000
 /* How long a face is looked at after its window, as long as others keep the loop turning: a look costs a load,
  * to park and be woken costs its peer a system call and us two. */
 #define LINGER_NS 2000000
-/* Times the hot faces are served in one prepare phase; bounds what a peer can keep us at by sending
- * nothing but empty slots. */
-#define PASSES_PER_TURN 64
 /* Looks between two readings of the clock, which costs as much as they do. */
 #define LOOKS_PER_CLOCK 16
 /* Of the arena, for copies that fill cache lines. */
@@ -325,7 +323,7 @@ static void on_prepare(uv_prepare_t* handle) {
   }
   ctx->now_ns = uv_hrtime();
   end_ns = ctx->now_ns + SPIN_PER_TURN_NS;
-  for (int pass = 0; pass < PASSES_PER_TURN; pass++) {
+  for (;;) {
     uint64_t budget_ns, until_ns;
 
     serve_hot(ctx);
@@ -335,7 +333,7 @@ static void on_prepare(uv_prepare_t* handle) {
     if ((budget_ns = spin_budget(ctx)) == 0) break;
     ctx->now_ns = uv_hrtime(); /* callbacks have run since */
     until_ns = ctx->now_ns + budget_ns < end_ns ? ctx->now_ns + budget_ns : end_ns;
-    if (until_ns <= ctx->now_ns || !spin(ctx, until_ns)) break;
+    if (until_ns <= ctx->now_ns || !spin(ctx, until_ns)) break; /* so end_ns ends it, if nothing else does */
   }
   park_expired(ctx);
   if (!uvface__list_empty(&ctx->hot)) uv_idle_start(&ctx->idle, on_idle);

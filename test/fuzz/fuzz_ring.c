@@ -13,7 +13,7 @@
 /* The first byte of an input. */
 enum { FLAG_APP = 1, FLAG_BORROW = 2, FLAG_CORE = 4, FLAG_WINDOWS = 8, FLAG_GEOMETRY = 0x30, FLAG_INDEX = 0xc0 };
 
-/* What one step may take: 64 passes over a ring of empty slots are about 20,000. */
+/* What one step may take: a pass over a ring of empty slots is some hundreds, and ends the turn. */
 #define POINTS_PER_STEP 100000
 #define HOLD_STEPS 4
 
