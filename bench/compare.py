@@ -19,7 +19,7 @@ import time
 import plot
 import tables
 from cases import CASES, RIVALS, WORKS
-from rivals import Failed, Probe, all_rivals
+from rivals import Failed, Probe, all_rivals, counting_command
 
 
 class Progress:
@@ -100,6 +100,9 @@ def measure(args, rivals):
 def count_syscalls(args, rivals):
     """Runs of their own, because counting slows them down."""
     runs = []
+    if counting_command(os.devnull) is None:
+        print('System calls are not counted: neither perf nor strace can do it here.')
+        return runs
     for case in args.cases:
         for name in case.rivals if case.costs else ():
             if name not in rivals or name == 'rust':

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from cases import VARIANTS
@@ -115,18 +116,18 @@ class Ours:
 
 
 def counting_command(path):
-    """What counts system calls here: perf if it may, else strace, else None."""
-    perf = ['perf', 'stat', '-x', ',', '-o', path, '-e', 'raw_syscalls:sys_enter', '--']
-    if shutil.which('perf') and subprocess.run(perf + ['true'], capture_output=True, check=False).returncode == 0:
-        return perf
-    return ['strace', '-f', '-c', '-q', '-o', path] if shutil.which('strace') else None
+    """What counts system calls into a file here: perf if it is there and may, else strace, else None."""
+    for command in (['perf', 'stat', '-x', ',', '-o', path, '-e', 'raw_syscalls:sys_enter', '--'],
+                    ['strace', '-f', '-c', '-q', '-o', path]):
+        if shutil.which(command[0]) and subprocess.run(
+                command + [sys.executable, '--version'], capture_output=True, check=False).returncode == 0:
+            return command
+    return None
 
 
 def count_syscalls(argv):
     with tempfile.NamedTemporaryFile('r', suffix='.txt') as file:
         command = counting_command(file.name)
-        if command is None:
-            raise Failed('neither perf nor strace can count system calls')
         process = start(command + argv)
         try:
             finish(process, 120)

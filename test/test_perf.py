@@ -31,9 +31,9 @@ def new_name():
     return names[-1]
 
 
-def start(*argv):
+def start(*argv, **more):
     process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+                               text=True, **more)
     processes.append(process)
     return process
 
@@ -126,19 +126,31 @@ def test_many_faces():
             assert run['wait_turns'] is not None and run['wait_turns']['samples'] > 0, run
 
 
-def test_suite():
+def compare(**more):
     """A tiny run of the comparison, from the measuring to the tables and, where matplotlib is, the plots."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'bench', 'compare.py')
     with tempfile.TemporaryDirectory() as directory:
         data = os.path.join(directory, 'suite.json')
         out, _ = finish(start(sys.executable, script, BENCH, '--quick', '--only', 'W4', '--rivals', 'uvface,pipe-co',
-                              '--json', data, '--plot', directory), deadline_s=4 * DEADLINE_S)
+                              '--json', data, '--plot', directory, **more), deadline_s=4 * DEADLINE_S)
         with open(data, encoding='utf-8') as file:
             groups = json.load(file)['groups']
         assert 'W4. Fetch' in out or 'Dropped' in out, out
         measured = groups[0][-1]
         assert set(measured) == {'uvface', 'pipe-co'} and measured['uvface']['mpps'] > 0, groups
         assert os.path.exists(os.path.join(directory, 'w4.inc'))
+        return out
+
+
+def test_suite():
+    compare()
+
+
+def test_suite_without_tools():
+    """Where neither perf nor strace is, system calls are not counted, and all else is measured."""
+    with tempfile.TemporaryDirectory() as empty:
+        out = compare(env={**os.environ, 'PATH': empty})
+    assert 'System calls are not counted' in out and 'FAILED' not in out, out
 
 
 def test_batches():
@@ -334,6 +346,7 @@ def all_tests():
     yield 'many faces on one loop, over sockets too', test_many_faces
     if len(os.sched_getaffinity(0)) > 1:
         yield 'the comparison, tables and plots', test_suite
+        yield 'the comparison where nothing can count system calls', test_suite_without_tools
     yield 'by time, as text', test_by_time_and_as_text
     yield 'a missing reply is a stall: counted, exit 3', test_stall
     yield '--verify finds a fault: exit 4', test_verify_finds_a_fault
