@@ -116,3 +116,10 @@ int fill_ring(uvface_t* face) {
   while (uvface_try_send(face, &buf, 1) == 1) n++;
   return n;
 }
+
+uvface_stats_t stats_of(const uvface_t* face) {
+  uvface_stats_t stats;
+
+  ASSERT_OK(uvface_get_stats(face, &stats));
+  return stats;
+}

@@ -61,6 +61,9 @@ void run_asleep(uv_loop_t* loop, int ms);
 /* Runs the loop until it has nothing more to do, and asserts uv_loop_close() == 0. */
 void finish_loop(uv_loop_t* loop);
 
+/* The face's statistics now. */
+uvface_stats_t stats_of(const uvface_t* face);
+
 /* Fills the ring of a face that is not read; the number of packets taken. */
 int fill_ring(uvface_t* face);
 

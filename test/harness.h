@@ -11,9 +11,25 @@
 #include <check.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define HARNESS_TIMEOUT_S 60
+
+/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
+#define REQUIRE(condition)                                              \
+  do {                                                                  \
+    if (!(condition)) {                                                 \
+      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                         \
+    }                                                                   \
+  } while (0)
+
+/* An assertion for loops: Check's own notes each passage in a file, a microsecond each. */
+#define HOLDS(condition)                              \
+  do {                                                \
+    if (!(condition)) ck_abort_msg("%s", #condition); \
+  } while (0)
 
 /* Seconds for slow places: multiplies deadlines under sanitizers and valgrind (env UVFACE_SLOW=n). */
 unsigned int harness_slow(void);

@@ -23,21 +23,6 @@
 #define SLOT_BYTES 100
 #define SECOND_NS UINT64_C(1000000000)
 
-/* An assertion for loops: Check's own notes each passage in a file, a microsecond each. */
-#define HOLDS(condition)                                 \
-  do {                                                   \
-    if (!(condition)) ck_abort_msg("%s", #condition);    \
-  } while (0)
-
-/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
-#define REQUIRE(condition)                                              \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      return 1;                                                         \
-    }                                                                   \
-  } while (0)
-
 /* --- Our face, its puppet, and two others on the same loop -------------------------------------- */
 
 typedef struct scene_s {

@@ -229,7 +229,7 @@ static const char* died_before(const case_t* c) {
   return text;
 }
 
-#define HOLDS(c, condition) ck_assert_msg(condition, "%s: %s", died_before(c), #condition)
+#define SURVIVES(c, condition) ck_assert_msg(condition, "%s: %s", died_before(c), #condition)
 
 static void greet(end_t* end) {
   for (unsigned int g = 0; g < GREETINGS; g++) ck_assert_int_gt(try_message(&end->face, g), 0);
@@ -248,11 +248,11 @@ static void assert_serves(const case_t* c, end_t* engine) {
   ASSERT_OK(uvface_recv_start(&app.face, on_packets));
   ck_assert_int_gt(try_message(&app.face, before), 0);
   while (engine->got == before || app.got == 0) {
-    HOLDS(c, harness_now_ns() < end_ns);
+    SURVIVES(c, harness_now_ns() < end_ns);
     run_for(&engine->loop, 1);
     run_for(&app.loop, 1);
   }
-  HOLDS(c, engine->got == before + 1 && engine->bad == 0 && app.bad == 0 && engine->ends == 0 && app.ends == 0);
+  SURVIVES(c, engine->got == before + 1 && engine->bad == 0 && app.bad == 0 && engine->ends == 0 && app.ends == 0);
   uvface_close(&app.face, NULL);
   finish_loop(&app.loop);
 }
@@ -270,7 +270,7 @@ static void assert_name_is_free(const case_t* c) {
   greet(&heir);
   assert_serves(c, &heir);
   close_end(&heir);
-  HOLDS(c, count_names(c->name) == 0);
+  SURVIVES(c, count_names(c->name) == 0);
 }
 
 static void count_busy(uv_handle_t* handle, void* n) {
@@ -285,13 +285,13 @@ static void assert_was_told(const case_t* c, end_t* survivor) {
 
   run_for(&survivor->loop, 1);
   uv_walk(&survivor->loop, count_busy, &busy);
-  HOLDS(c, busy == 0);
-  HOLDS(c, survivor->ends == 1);
-  HOLDS(c, survivor->end_error == UV_EOF);
-  HOLDS(c, survivor->bad == 0);
-  HOLDS(c, survivor->got >= c->will->sent);
-  HOLDS(c, survivor->got <= c->will->begun);
-  HOLDS(c, try_message(&survivor->face, 0) == UV_EPIPE);
+  SURVIVES(c, busy == 0);
+  SURVIVES(c, survivor->ends == 1);
+  SURVIVES(c, survivor->end_error == UV_EOF);
+  SURVIVES(c, survivor->bad == 0);
+  SURVIVES(c, survivor->got >= c->will->sent);
+  SURVIVES(c, survivor->got <= c->will->begun);
+  SURVIVES(c, try_message(&survivor->face, 0) == UV_EPIPE);
 }
 
 /* Until the survivor is told, or nothing can come any more. Reaps the victim. */
@@ -300,16 +300,16 @@ static void run_to_the_end(const case_t* c, end_t* survivor, pid_t pid, bool att
   bool reaped = false;
 
   if (c->frozen) {
-    HOLDS(c, harness_wait(pid, 20000 * (int) harness_slow()) == SIGKILL);
+    SURVIVES(c, harness_wait(pid, 20000 * (int) harness_slow()) == SIGKILL);
     reaped = true;
   }
   while (survivor->ends == 0 || !reaped) {
     int status = SIGKILL;
 
-    HOLDS(c, harness_now_ns() < end_ns);
+    SURVIVES(c, harness_now_ns() < end_ns);
     run_for(&survivor->loop, 1);
     if (!reaped) reaped = waitpid(pid, &status, WNOHANG) == pid;
-    HOLDS(c, status == SIGKILL);
+    SURVIVES(c, status == SIGKILL);
     if (reaped && !attached && !app_was_attached(c->will)) break;
   }
 }
@@ -320,11 +320,11 @@ static bool survive_engine(case_t* c, pid_t pid, end_t* app) {
   char byte;
   int err;
 
-  HOLDS(c, poll(&ready, 1, 20000 * (int) harness_slow()) == 1);
+  SURVIVES(c, poll(&ready, 1, 20000 * (int) harness_slow()) == 1);
   if (recv(c->control[0], &byte, 1, 0) != 1) { /* it died being born */
-    HOLDS(c, harness_wait(pid, 20000 * (int) harness_slow()) == SIGKILL);
+    SURVIVES(c, harness_wait(pid, 20000 * (int) harness_slow()) == SIGKILL);
     err = open_end(app, c->name, false);
-    HOLDS(c, err == UV_ENOENT || err == UV_EPROTO || err == UV_ECONNREFUSED);
+    SURVIVES(c, err == UV_ENOENT || err == UV_EPROTO || err == UV_ECONNREFUSED);
     return false;
   }
   err = open_end(app, c->name, false);
@@ -346,7 +346,7 @@ static bool survive_app(case_t* c, pid_t pid, end_t* engine) {
     assert_was_told(c, engine);
     return true;
   }
-  HOLDS(c, engine->ends == 0 && engine->got == 0);
+  SURVIVES(c, engine->ends == 0 && engine->got == 0);
   assert_serves(c, engine);
   return false;
 }
@@ -366,12 +366,12 @@ static bool die_once(case_t* c, unsigned int* told, unsigned int* late) {
     ++*told;
     *late += survivor.end_ns > c->will->trace.died_ns + 50 * UINT64_C(1000000) * harness_slow();
   }
-  HOLDS(c, !c->will->failed);
+  SURVIVES(c, !c->will->failed);
   if (c->victim_is_engine && c->die_at % 2 == 1) assert_name_is_free(c); /* also beside the app that it had */
   close_end(&survivor);
   assert_name_is_free(c);
   close(c->control[0]);
-  HOLDS(c, harness_count_fds() == fds);
+  SURVIVES(c, harness_count_fds() == fds);
   finished = c->will->finished;
   return !finished;
 }
@@ -416,7 +416,7 @@ static int creator_body(void* arg) {
 static void create_and_die(case_t* c, unsigned int step) {
   *c->will = (will_t){.begun = 0};
   c->die_at = step;
-  HOLDS(c, harness_wait(harness_fork(creator_body, c), 20000 * (int) harness_slow()) == SIGKILL);
+  SURVIVES(c, harness_wait(harness_fork(creator_body, c), 20000 * (int) harness_slow()) == SIGKILL);
 }
 
 /* Attached to the first engine until its death, of which it does not know yet. */
@@ -458,11 +458,11 @@ static bool die_as_heir(case_t* c, unsigned int step, lingerer_t lingerer) {
   if (lingerer == OWN_APP) {
     ASSERT_OK(uvface_recv_start(&app.face, on_packets));
     for (int turn = 0; turn < 1000 && app.ends == 0; turn++) run_for(&app.loop, 1);
-    HOLDS(c, app.end_error == UV_EOF);
+    SURVIVES(c, app.end_error == UV_EOF);
     close_end(&app);
   }
   if (lingerer == FOREIGN_APP) ck_assert(close(a2e) == 0 && close(e2a) == 0);
-  HOLDS(c, harness_count_fds() == fds);
+  SURVIVES(c, harness_count_fds() == fds);
   return !finished;
 }
 

@@ -31,15 +31,6 @@
 #define DEADLINE_MS ((int) (20000 * harness_slow()))
 #define SKIPPED 77
 
-/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
-#define REQUIRE(condition)                                              \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      return 1;                                                         \
-    }                                                                   \
-  } while (0)
-
 /* --- A face of one role, and its three places --------------------------------------------------- */
 
 enum { SHM, A2E, E2A, PLACES };

@@ -29,15 +29,6 @@
 #define DEADLINE_MS ((int) (10000 * harness_slow()))
 #define NOBODY ((uid_t) -1)
 
-/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
-#define REQUIRE(condition)                                                   \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition);      \
-      return 1;                                                              \
-    }                                                                        \
-  } while (0)
-
 /* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
 
 static void (*before_flock)(int fd);

@@ -20,12 +20,6 @@
 #define POOL_BYTES 65536
 #define MAX_PIECES 4
 
-/* An assertion for loops: Check's own notes each passage in a file, a microsecond each. */
-#define HOLDS(condition) \
-  do { \
-    if (!(condition)) ck_abort_msg("%s", #condition); \
-  } while (0)
-
 /* --- Packets that follow from a number ----------------------------------------------------------- */
 
 static unsigned char pool[POOL_BYTES];

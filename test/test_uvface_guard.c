@@ -22,13 +22,6 @@ typedef struct thief_s {
   int error;
 } thief_t;
 
-static uvface_stats_t stats_of(const uvface_t* face) {
-  uvface_stats_t stats;
-
-  ASSERT_OK(uvface_get_stats(face, &stats));
-  return stats;
-}
-
 static void on_thief(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   thief_t* thief = face->data;
 

@@ -13,13 +13,6 @@
 
 #include "faces.h"
 
-static uvface_stats_t stats_of(const uvface_t* face) {
-  uvface_stats_t stats;
-
-  ASSERT_OK(uvface_get_stats(face, &stats));
-  return stats;
-}
-
 /* --- Turns ------------------------------------------------------------------------------------ */
 
 static ssize_t received, largest_call;

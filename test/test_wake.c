@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and making and opening
  * FIFOs beside dead engines and squatters. That no wake-up is lost is shown by test/models and, end to end,
- * by test_endpoint.c. Interrupted system calls are injected at read and write. What changes signals, limits
- * or users runs in a child. Tests of other users need root and say so when they are skipped. */
+ * by test_sleep.c. Interrupted system calls are injected at read and write. What changes signals, limits or users
+ * runs in a child. Tests of other users need root and say so when they are skipped. */
 #include "wake.h"
 
 #include <errno.h>
@@ -25,15 +25,6 @@
 #define OTHER_UID 61234
 #define DEADLINE_MS ((int) (20000 * harness_slow()))
 #define NOBODY ((uid_t) -1)
-
-/* In a child, which must not end as a test does: says what failed and makes the child return 1. */
-#define REQUIRE(condition)                                                   \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition);      \
-      return 1;                                                              \
-    }                                                                        \
-  } while (0)
 
 /* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
 

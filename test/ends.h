@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* ends.h: the two ends of a face over bare ndnshm.h, and peers that die. For the core's tests of endpoints, which go
+ * through every public function of ndnshm.h in both roles: test_endpoint.c (life), test_names.c, test_connect.c,
+ * test_packets.c, test_sleep.c, test_bad_peers.c. Two ends in one process where that is enough, children where
+ * somebody dies, waits, lacks something or is another user. How the parts work inside is tested beside them
+ * (test_region.c, test_ring.c, test_wake.c). */
+#ifndef ENDS_H
+#define ENDS_H
+
+#include "harness.h"
+#include "ndnshm.h"
+#include "region.h"
+
+#define OTHER_UID 61234
+#define NOBODY ((uid_t) -1)
+#define DEADLINE_MS ((int) (10000 * harness_slow()))
+
+typedef struct face_s {
+  char name[64];
+  char shm[80], shm_path[320], a2e_path[320], e2a_path[320];
+  ndnshm_t* engine;
+  ndnshm_t* app;
+  ndnshm__region_t view; /* a third mapping: what a hostile peer could write */
+  ndnshm__header_t* header;
+} face_t;
+
+/* Its names and two ends that are not open. */
+face_t face_plan(const char* tag);
+/* Opens the engine, and maps its region once more. */
+void face_create(face_t* f, uint32_t capacity, uint32_t slot_size);
+/* Both ends, open. */
+face_t face_make(const char* tag, uint32_t capacity, uint32_t slot_size);
+/* A name that a killed engine left behind. */
+face_t face_of_the_dead(const char* tag);
+void face_drop(face_t* f);
+/* Removes what a killed engine left. */
+void remove_names(const face_t* f);
+bool exists(const char* path);
+/* How many of the three. */
+int names_there(const face_t* f);
+
+bool readable(int fd, int timeout_ms);
+void assert_errmsg(const ndnshm_t* ep, const char* call, const char* object, const char* reason);
+/* With that code and text, and no descriptor more. */
+void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, const char* call,
+                         const char* object, const char* reason);
+/* As ndnshm_send(). */
+int send_text(ndnshm_t* ep, const char* text);
+void assert_receives(ndnshm_t* ep, const char* text);
+void assert_receives_nothing(ndnshm_t* ep);
+
+/* False after a word that the test is skipped. */
+bool is_root(void);
+/* In a child: 0, or 1 after a message. */
+int become_other(void);
+void assert_child_passes(int (*body)(void* arg), void* arg);
+
+/* --- Peers in a child, until they are killed ------------------------------------------------------- */
+
+typedef struct peer_s {
+  const face_t* face;
+  int ready[2], go[2]; /* a byte to the parent, and one from it */
+  int packets;         /* sent before ready */
+  bool park;
+  pid_t pid;
+} peer_t;
+
+/* What the child is. The app waits for peer_go(): it is forked before the engine exists, so that it inherits none
+ * of the engine's descriptors. */
+int engine_body(void* arg);
+int app_body(void* arg);
+void peer_fork(peer_t* peer, int (*body)(void* arg));
+void peer_wait_ready(peer_t* peer);
+void peer_go(peer_t* peer);
+void peer_kill(peer_t* peer);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* test_connect.c: attaching, and what it refuses. See ends.h. Tests of other users need root and say so when they
+ * are skipped. */
+#include "ends.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "wake.h"
+
+/* --- Connecting ------------------------------------------------------------------------------------ */
+
+static void assert_connect_fails(face_t* f, int code, const char* call, const char* object,
+                                 const char* reason) {
+  int fds = harness_count_fds();
+
+  ck_assert_int_eq(ndnshm_connect(f->app, f->name, NULL), code);
+  assert_errmsg(f->app, call, object, reason);
+  ck_assert_int_eq(ndnshm_fd(f->app), -1);
+  ck_assert_int_eq(harness_count_fds(), fds);
+}
+
+START_TEST(no_face_is_enoent) {
+  face_t f = face_plan("enoent");
+
+  assert_connect_fails(&f, -ENOENT, "shm_open", f.shm, strerror(ENOENT));
+  face_create(&f, 4, 100);
+  unlink(f.e2a_path);
+  assert_connect_fails(&f, -ENOENT, "open", f.e2a_path, strerror(ENOENT));
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_killed_engine_refuses) {
+  face_t f = face_of_the_dead("refused");
+
+  assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
+  ck_assert_int_eq(names_there(&f), 3);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(an_engine_with_one_hand_in_the_grave_refuses) {
+  face_t f = face_of_the_dead("halfdead");
+  int a2e = open(f.a2e_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int e2a;
+
+  assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
+  close(a2e);
+  e2a = open(f.e2a_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  assert_connect_fails(&f, -ECONNREFUSED, "open", f.a2e_path, "no engine");
+  close(e2a);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
+/* A FIFO of which nobody ever was seen to write never tells poll() that nobody does: an app that attached here
+ * would wait for ever. */
+START_TEST(wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one) {
+  static const char bytes[4097];
+  face_t f = face_of_the_dead("bytes");
+  int a2e = open(f.a2e_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int lingering = open(f.e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int engine = open(f.e2a_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+  ck_assert_int_eq(write(engine, bytes, sizeof(bytes)), sizeof(bytes));
+  close(engine);
+  assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
+  close(lingering);
+  close(a2e);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
+static const char* unlinked_after_pread;
+
+/* The library is linked statically, so this comes before libc's: once a header was read, its name goes. */
+ssize_t pread(int fd, void* buffer, size_t n, off_t offset) {
+  ssize_t got = syscall(SYS_pread64, fd, buffer, n, offset);
+
+  if (unlinked_after_pread != NULL) unlink(unlinked_after_pread);
+  return got;
+}
+
+START_TEST(a_region_replaced_while_an_app_connects_refuses) {
+  face_t f = face_plan("replaced");
+
+  face_create(&f, 4, 100);
+  unlinked_after_pread = f.shm_path;
+  assert_connect_fails(&f, -ECONNREFUSED, "fstat", f.shm, "dead");
+  unlinked_after_pread = NULL;
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_broken_header_is_eproto) {
+  face_t f = face_plan("eproto");
+  ndnshm__header_t* h;
+
+  face_create(&f, 4, 100);
+  h = f.header;
+  h->magic++;
+  assert_connect_fails(&f, -EPROTO, "header", f.shm, "magic");
+  h->magic--;
+  h->capacity = 0;
+  assert_connect_fails(&f, -EPROTO, "header", f.shm, "geometry");
+  h->capacity = 5;
+  assert_connect_fails(&f, -EPROTO, "header", f.shm, "file has");
+  h->capacity = 4;
+  h->a2e_tail.value = 5;
+  assert_connect_fails(&f, -EPROTO, "header", f.shm, "indices");
+  h->a2e_tail.value = 0;
+  h->e2a_head.value = 1;
+  assert_connect_fails(&f, -EPROTO, "header", f.shm, "indices");
+  h->e2a_head.value = 0;
+  ck_assert_uint_eq(h->app_caps, 0);
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(what_belongs_to_another_user_is_eperm_unless_trusted) {
+  face_t f = face_plan("eperm");
+  const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+
+  options.uid = OTHER_UID;
+  if (is_root()) {
+    face_create(&f, 4, 100);
+    for (int i = 0; i < 3; i++) {
+      ck_assert_int_eq(chown(paths[i], OTHER_UID, (gid_t) -1), 0);
+      assert_connect_fails(&f, -EPERM, "fstat", i == 0 ? f.shm : paths[i], "owned by uid 61234");
+      ck_assert_int_eq(chown(paths[i], 0, (gid_t) -1), 0);
+    }
+    for (int i = 0; i < 3; i++) ck_assert_int_eq(chown(paths[i], OTHER_UID, (gid_t) -1), 0);
+    ck_assert_int_eq(ndnshm_connect(f.app, f.name, &options), 0);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+static int connect_as_other(void* arg) {
+  face_t* f = arg;
+
+  if (become_other() != 0) return 1;
+  REQUIRE(ndnshm_connect(f->app, f->name, NULL) == -EACCES);
+  REQUIRE(strstr(ndnshm_errmsg(f->app), f->shm) != NULL);
+  REQUIRE(strstr(ndnshm_errmsg(f->app), strerror(EACCES)) != NULL);
+  return 0;
+}
+
+static int create_under_harsh_umask(void* arg) {
+  face_t* f = arg;
+
+  if (is_root() && become_other() != 0) return 1;
+  umask(0777);
+  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == 0);
+  ndnshm_free(f->engine);
+  return 0;
+}
+
+START_TEST(umask_takes_nothing_from_the_engine_itself) {
+  face_t f = face_plan("umask");
+
+  assert_child_passes(create_under_harsh_umask, &f);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_user_without_permission_is_eacces) {
+  face_t f = face_plan("eacces");
+
+  if (is_root()) {
+    face_create(&f, 4, 100);
+    assert_child_passes(connect_as_other, &f);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_fifo_that_is_none_is_eperm) {
+  face_t f = face_plan("nofifo");
+
+  face_create(&f, 4, 100);
+  unlink(f.e2a_path);
+  close(open(f.e2a_path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  assert_connect_fails(&f, -EPERM, "fstat", f.e2a_path, "not a FIFO");
+  unlink(f.e2a_path);
+  ck_assert_int_eq(symlink(f.a2e_path, f.e2a_path), 0);
+  assert_connect_fails(&f, -EPERM, "open", f.e2a_path, "symbolic link");
+  unlink(f.e2a_path);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(an_app_clears_what_the_one_before_left) {
+  face_t f = face_plan("heir");
+  int fd;
+
+  face_create(&f, 4, 100);
+  f.header->e2a_parked.value = f.header->a2e_waiting = 1;
+  ck_assert_int_eq(send_text(f.engine, "wakes the one before"), 20);
+  f.header->e2a_parked.value = 1;
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  fd = ndnshm_fd(f.app);
+  ck_assert(f.header->e2a_parked.value == 0 && f.header->a2e_waiting == 0);
+  ck_assert_msg(!readable(fd, 0), "an old wake-up is left in the FIFO");
+  assert_receives(f.app, "wakes the one before");
+  face_drop(&f);
+}
+END_TEST
+
+/* An engine of another make: 131 slots, indices about to wrap. */
+START_TEST(an_app_works_with_a_capacity_that_is_no_power_of_two) {
+  face_t f = face_plan("131");
+  ndnshm__access_t access = {0600, NOBODY, (gid_t) -1};
+  ndnshm__geometry_t g;
+  ndnshm__region_t region;
+  ndnshm__error_t error;
+  ndnshm__rx_t rx;
+  struct iovec packet;
+  int a2e, e2a;
+
+  ck_assert_int_eq(ndnshm__geometry_from_header(131, 100, &g), 0);
+  ck_assert_int_eq(ndnshm__region_create(&region, f.shm, &g, &access, &error), 0);
+  ck_assert_int_eq(ndnshm__fifo_create(f.a2e_path, O_RDONLY, true, &access, &a2e, &error), 0);
+  ck_assert_int_eq(ndnshm__fifo_create(f.e2a_path, O_RDWR, false, &access, &e2a, &error), 0);
+  region.header->a2e_tail.value = region.header->a2e_head.value = 0u - 300;
+  region.header->magic = NDNSHM__MAGIC;
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  ck_assert_uint_eq(ndnshm_get_capacity(f.app), 131);
+  ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.app), 0);
+  ck_assert_int_eq(ndnshm__rx_init(&rx, (unsigned char*) region.header + g.a2e_offset,
+                                   &region.header->a2e_tail.value, &region.header->a2e_head.value, &g), 0);
+  for (uint32_t sent = 0, taken = 0; taken < 1000;) {
+    for (packet = (struct iovec){&sent, sizeof(sent)}; ndnshm_send(f.app, &packet, 1) > 0; sent++) continue;
+    HOLDS(sent > taken && ndnshm__rx_available(&rx, 1) == 1 && ndnshm__rx_slot(&rx, 0, &packet) == 0);
+    HOLDS(packet.iov_len == sizeof(taken) && memcmp(packet.iov_base, &taken, sizeof(taken)) == 0);
+    ndnshm__rx_release(&rx, 1);
+    taken++;
+  }
+  close(a2e);
+  close(e2a);
+  ndnshm__region_close(&region);
+  ndnshm__region_unmap(&region);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
+static void add_connect(TCase* tcase) {
+  tcase_add_test(tcase, no_face_is_enoent);
+  tcase_add_test(tcase, a_killed_engine_refuses);
+  tcase_add_test(tcase, an_engine_with_one_hand_in_the_grave_refuses);
+  tcase_add_test(tcase, wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one);
+  tcase_add_test(tcase, a_region_replaced_while_an_app_connects_refuses);
+  tcase_add_test(tcase, a_broken_header_is_eproto);
+  tcase_add_test(tcase, what_belongs_to_another_user_is_eperm_unless_trusted);
+  tcase_add_test(tcase, umask_takes_nothing_from_the_engine_itself);
+  tcase_add_test(tcase, a_user_without_permission_is_eacces);
+  tcase_add_test(tcase, a_fifo_that_is_none_is_eperm);
+  tcase_add_test(tcase, an_app_clears_what_the_one_before_left);
+  tcase_add_test(tcase, an_app_works_with_a_capacity_that_is_no_power_of_two);
+}
+
+int main(void) {
+  Suite* suite = suite_create("connect");
+
+  add_connect(harness_tcase(suite, "connect"));
+  return harness_main(suite);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/* test_names.c: whose name it is: of a live engine, of a dead one, of several at once, of nobody; and create and
+ * connect where descriptors or file sizes are scarce. See ends.h. */
+#include "ends.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- Names ---------------------------------------------------------------------------------------- */
+
+static int create_same_name(void* arg) {
+  face_t* f = arg;
+  ndnshm_t* ep;
+
+  REQUIRE(ndnshm_new(&ep) == 0);
+  REQUIRE(ndnshm_create(ep, f->name, NULL) == -EADDRINUSE);
+  ndnshm_free(ep);
+  return 0;
+}
+
+START_TEST(a_live_engines_name_is_in_use_and_its_face_goes_on) {
+  face_t f = face_make("live", 4, 100);
+  ndnshm_t* second;
+
+  ck_assert_int_eq(ndnshm_new(&second), 0);
+  ck_assert_int_eq(ndnshm_create(second, f.name, NULL), -EADDRINUSE);
+  assert_errmsg(second, "flock", f.shm, "a live engine");
+  assert_child_passes(create_same_name, &f);
+  ck_assert_int_eq(names_there(&f), 3);
+  ck_assert_int_eq(send_text(f.app, "unharmed"), 8);
+  assert_receives(f.engine, "unharmed");
+  ndnshm_free(second);
+  ck_assert_int_eq(names_there(&f), 3);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_failed_endpoint_may_be_used_again) {
+  face_t f = face_make("first", 4, 100);
+  face_t again = face_plan("again");
+
+  ck_assert_int_eq(ndnshm_create(again.engine, f.name, NULL), -EADDRINUSE);
+  ck_assert_int_eq(ndnshm_connect(again.engine, again.name, NULL), -ENOENT);
+  ck_assert_int_eq(ndnshm_create(again.engine, again.name, NULL), 0);
+  ck_assert_int_eq(ndnshm_connect(again.app, "no-such-face", NULL), -ENOENT);
+  ck_assert_int_eq(ndnshm_connect(again.app, again.name, NULL), 0);
+  face_drop(&again);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_killed_engines_name_is_taken) {
+  face_t f = face_of_the_dead("dead");
+
+  ck_assert_msg(ndnshm_create(f.engine, f.name, NULL) == 0, "%s", ndnshm_errmsg(f.engine));
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  ck_assert_int_eq(send_text(f.app, "new life"), 8);
+  assert_receives(f.engine, "new life");
+  face_drop(&f);
+}
+END_TEST
+
+/* An app of ours has e2a open for reading, one of ndn-rs both FIFOs both ways. */
+START_TEST(a_killed_engines_name_is_taken_though_its_app_lives_on) {
+  face_t f = face_plan("orphan");
+  peer_t engine = {.face = &f};
+  int a2e = -1, e2a = -1;
+  int err;
+
+  peer_fork(&engine, engine_body);
+  peer_wait_ready(&engine);
+  if (_i == 0) {
+    ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  } else {
+    a2e = open(f.a2e_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    e2a = open(f.e2a_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  }
+  peer_kill(&engine);
+  err = ndnshm_create(f.engine, f.name, NULL);
+  if (err < 0) remove_names(&f);
+  if (_i == 1) {
+    close(a2e);
+    close(e2a);
+  }
+  ck_assert_msg(err == 0, "%s", ndnshm_errmsg(f.engine));
+  face_drop(&f);
+}
+END_TEST
+
+typedef struct race_s {
+  const face_t* face;
+  int start[2], result[2];
+} race_t;
+
+static int race_for_name(void* arg) {
+  race_t* race = arg;
+  ndnshm_t* ep;
+  char byte;
+
+  close(race->start[1]);
+  REQUIRE(ndnshm_new(&ep) == 0);
+  REQUIRE(read(race->start[0], &byte, 1) == 0); /* all start when the parent closes its end */
+  byte = ndnshm_create(ep, race->face->name, NULL) == 0 ? 'y' : 'n';
+  REQUIRE(write(race->result[1], &byte, 1) == 1);
+  for (;;) pause();
+}
+
+/* One race; how many won, and whether the winner's face can be connected to. */
+static int race_once(face_t* f, int* ret_connected) {
+  race_t race = {.face = f};
+  pid_t rivals[3];
+  int winners = 0;
+
+  ck_assert_int_eq(pipe2(race.start, O_CLOEXEC), 0);
+  ck_assert_int_eq(pipe2(race.result, O_CLOEXEC), 0);
+  for (int i = 0; i < 3; i++) rivals[i] = harness_fork(race_for_name, &race);
+  close(race.start[0]);
+  close(race.start[1]);
+  for (int i = 0; i < 3; i++) {
+    char byte = '?';
+
+    if (readable(race.result[0], DEADLINE_MS)) HOLDS(read(race.result[0], &byte, 1) == 1 && byte != '?');
+    winners += byte == 'y';
+  }
+  *ret_connected = ndnshm_connect(f->app, f->name, NULL);
+  for (int i = 0; i < 3; i++) harness_kill(rivals[i]);
+  close(race.result[0]);
+  close(race.result[1]);
+  return winners;
+}
+
+START_TEST(of_engines_that_race_for_a_dead_name_one_gets_it_whole) {
+  for (unsigned int i = 0; i < 100 / harness_slow(); i++) {
+    face_t f = face_of_the_dead("race");
+    int connected;
+    int winners = race_once(&f, &connected);
+
+    face_drop(&f);
+    remove_names(&f);
+    ck_assert_int_le(winners, 1);
+    if (winners == 1) ck_assert_int_eq(connected, 0);
+  }
+}
+END_TEST
+
+START_TEST(squatted_fifos_fail_a_create_that_leaves_nothing) {
+  face_t f = face_plan("squat");
+  const char* const paths[] = {f.a2e_path, f.e2a_path};
+
+  for (int i = 0; i < 2; i++) {
+    close(open(paths[i], O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    assert_create_fails(&f, NULL, -EADDRINUSE, "mkfifo", paths[i], "somebody else");
+    ck_assert_int_eq(names_there(&f), 1);
+    unlink(paths[i]);
+  }
+  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(names_that_are_no_longer_ours_stay) {
+  face_t f = face_plan("theirs");
+  const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
+
+  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
+  for (int i = 0; i < 3; i++) {
+    unlink(paths[i]);
+    close(open(paths[i], O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  }
+  ndnshm_shutdown(f.engine);
+  ck_assert_int_eq(names_there(&f), 3);
+  remove_names(&f);
+  face_drop(&f);
+}
+END_TEST
+
+/* --- Scarcity -------------------------------------------------------------------------------------- */
+
+/* Leaves `spare` descriptors, or gives the limit back (-1). */
+static void limit_descriptors(int spare) {
+  static struct rlimit before;
+  struct rlimit limit;
+  int first_free;
+
+  if (spare < 0) {
+    setrlimit(RLIMIT_NOFILE, &before);
+    return;
+  }
+  getrlimit(RLIMIT_NOFILE, &before);
+  limit = before;
+  first_free = dup(0);
+  close(first_free);
+  limit.rlim_cur = (rlim_t) (first_free + spare);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int create_with_few_descriptors(void* arg) {
+  face_t* f = arg;
+  int fds = harness_count_fds();
+  int failures = 0, err = -1;
+
+  for (int spare = 0; err != 0; spare++) {
+    limit_descriptors(spare);
+    err = ndnshm_create(f->engine, f->name, NULL);
+    limit_descriptors(-1);
+    REQUIRE(err == 0 || err == -EMFILE);
+    REQUIRE(names_there(f) == (err == 0 ? 3 : 0));
+    failures += err != 0;
+    REQUIRE(err == 0 || harness_count_fds() == fds);
+  }
+  REQUIRE(failures >= 3);
+  ndnshm_shutdown(f->engine);
+  REQUIRE(harness_count_fds() == fds);
+  return 0;
+}
+
+START_TEST(a_create_with_too_few_descriptors_leaves_nothing) {
+  if (harness_under_valgrind()) return;
+  face_t f = face_plan("emfile");
+
+  assert_child_passes(create_with_few_descriptors, &f);
+  face_drop(&f);
+}
+END_TEST
+
+static int connect_with_few_descriptors(void* arg) {
+  face_t* f = arg;
+  int fds = harness_count_fds();
+  int failures = 0, err = -1;
+
+  for (int spare = 0; err != 0; spare++) {
+    limit_descriptors(spare);
+    err = ndnshm_connect(f->app, f->name, NULL);
+    limit_descriptors(-1);
+    REQUIRE(err == 0 || err == -EMFILE);
+    failures += err != 0;
+    REQUIRE(err == 0 || harness_count_fds() == fds);
+  }
+  REQUIRE(failures >= 2);
+  return 0;
+}
+
+START_TEST(a_connect_with_too_few_descriptors_leaves_nothing_open) {
+  if (harness_under_valgrind()) return;
+  face_t f = face_plan("emfile-app");
+
+  face_create(&f, 4, 100);
+  assert_child_passes(connect_with_few_descriptors, &f);
+  face_drop(&f);
+}
+END_TEST
+
+/* An engine that, as ndn-rs, holds no lock: its reading of a2e is all that tells of its life. */
+static int create_beside_foreign_engine(void* arg) {
+  face_t* f = arg;
+
+  for (int spare = 8; spare >= 0; spare--) {
+    int err;
+
+    limit_descriptors(spare);
+    err = ndnshm_create(f->engine, f->name, NULL);
+    limit_descriptors(-1);
+    REQUIRE(err == -EADDRINUSE || err == -EMFILE);
+    REQUIRE(names_there(f) == 3);
+  }
+  return 0;
+}
+
+START_TEST(a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors) {
+  if (harness_under_valgrind()) return;
+  face_t f = face_plan("foreign");
+  int a2e, e2a, err, status;
+
+  close(open(f.shm_path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  ck_assert(mkfifo(f.a2e_path, 0600) == 0 && mkfifo(f.e2a_path, 0600) == 0);
+  a2e = open(f.a2e_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  e2a = open(f.e2a_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  err = ndnshm_create(f.engine, f.name, NULL);
+  status = harness_wait(harness_fork(create_beside_foreign_engine, &f), DEADLINE_MS);
+  close(a2e);
+  close(e2a);
+  remove_names(&f);
+  ck_assert_int_eq(err, -EADDRINUSE);
+  assert_errmsg(f.engine, "open", f.a2e_path, "a live engine");
+  ck_assert_int_eq(status, 0);
+  face_drop(&f);
+}
+END_TEST
+
+static int create_beyond_file_size_limit(void* arg) {
+  face_t* f = arg;
+  struct rlimit limit = {100000, 100000};
+
+  signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == -EFBIG);
+  REQUIRE(strstr(ndnshm_errmsg(f->engine), strerror(EFBIG)) != NULL);
+  REQUIRE(strstr(ndnshm_errmsg(f->engine), f->name) != NULL);
+  REQUIRE(names_there(f) == 0);
+  return 0;
+}
+
+START_TEST(a_file_size_limit_is_efbig_and_leaves_nothing) {
+  face_t f = face_plan("efbig");
+
+  assert_child_passes(create_beyond_file_size_limit, &f);
+  face_drop(&f);
+}
+END_TEST
+
+static void add_names(TCase* tcase) {
+  tcase_add_test(tcase, a_live_engines_name_is_in_use_and_its_face_goes_on);
+  tcase_add_test(tcase, a_failed_endpoint_may_be_used_again);
+  tcase_add_test(tcase, a_killed_engines_name_is_taken);
+  tcase_add_loop_test(tcase, a_killed_engines_name_is_taken_though_its_app_lives_on, 0, 2);
+  tcase_add_test(tcase, of_engines_that_race_for_a_dead_name_one_gets_it_whole);
+  tcase_add_test(tcase, squatted_fifos_fail_a_create_that_leaves_nothing);
+  tcase_add_test(tcase, names_that_are_no_longer_ours_stay);
+}
+
+static void add_scarcity(TCase* tcase) {
+  tcase_add_test(tcase, a_create_with_too_few_descriptors_leaves_nothing);
+  tcase_add_test(tcase, a_connect_with_too_few_descriptors_leaves_nothing_open);
+  tcase_add_test(tcase, a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors);
+  tcase_add_test(tcase, a_file_size_limit_is_efbig_and_leaves_nothing);
+}
+
+int main(void) {
+  Suite* suite = suite_create("names");
+
+  add_names(harness_tcase(suite, "names"));
+  add_scarcity(harness_tcase(suite, "scarcity"));
+  return harness_main(suite);
+}

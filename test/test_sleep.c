@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* test_sleep.c: sleeping over bare poll(2), waking, and two processes that do nothing else. See ends.h. */
+#include "ends.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- Sleeping and waking ---------------------------------------------------------------------------- */
+
+/* The same test for either end asleep: the app with even numbers, the engine with odd. */
+typedef struct ends_s {
+  ndnshm_t *sleeper, *other;
+  uint32_t *parked, *waiting; /* the sleeper's flags */
+} ends_t;
+
+static ends_t ends_of(const face_t* f, int i) {
+  ndnshm__header_t* h = f->header;
+
+  return i % 2 == 0 ? (ends_t){f->app, f->engine, &h->e2a_parked.value, &h->a2e_waiting}
+                    : (ends_t){f->engine, f->app, &h->a2e_parked.value, &h->e2a_waiting};
+}
+
+START_TEST(a_parked_end_is_woken_by_a_packet) {
+  face_t f = face_make("park", 4, 100);
+  ends_t e = ends_of(&f, _i);
+  ndnshm_stats_t stats;
+
+  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS), 0);
+  ck_assert(*e.parked == 1 && *e.waiting == 0);
+  ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
+  send_text(e.other, "one");
+  send_text(e.other, "two");
+  ck_assert(readable(ndnshm_fd(e.sleeper), 0));
+  ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
+  ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
+  assert_receives(e.sleeper, "one");
+  assert_receives(e.sleeper, "two");
+  ck_assert_int_eq(ndnshm_get_stats(e.sleeper, &stats), 0);
+  ck_assert(stats.parks == 1 && stats.wakeups_received == 1 && stats.wakeups_sent == 0);
+  ck_assert_int_eq(ndnshm_get_stats(e.other, &stats), 0);
+  ck_assert(stats.parks == 0 && stats.wakeups_received == 0 && stats.wakeups_sent == 1);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(an_end_with_a_packet_does_not_park) {
+  face_t f = face_make("nopark", 4, 100);
+  ends_t e = ends_of(&f, _i);
+  ndnshm_stats_t stats;
+
+  send_text(e.other, "here");
+  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS), NDNSHM_PACKETS);
+  ck_assert(*e.parked == 0 && *e.waiting == 0);
+  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS | NDNSHM_SPACE), NDNSHM_PACKETS | NDNSHM_SPACE);
+  ck_assert(*e.parked == 0 && *e.waiting == 0);
+  ck_assert_int_eq(ndnshm_get_stats(e.sleeper, &stats), 0);
+  ck_assert_uint_eq(stats.parks, 0);
+  send_text(e.other, "more");
+  ck_assert_msg(!readable(ndnshm_fd(e.sleeper), 0), "nobody sleeps, nobody must be woken");
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(the_three_steps_make_a_park) {
+  face_t f = face_make("steps", 4, 100);
+  ends_t e = ends_of(&f, _i);
+
+  ck_assert_uint_eq(ndnshm_announce(e.sleeper, NDNSHM_PACKETS), NDNSHM_PACKETS);
+  ck_assert(*e.parked == 1 && *e.waiting == 0);
+  ndnshm_fence();
+  ck_assert_uint_eq(ndnshm_confirm(e.sleeper, NDNSHM_PACKETS), 0);
+  ck_assert_uint_eq(*e.parked, 1);
+  ndnshm_unpark(e.sleeper);
+  ck_assert_uint_eq(*e.parked, 0);
+  ck_assert_uint_eq(ndnshm_announce(e.sleeper, NDNSHM_SPACE), NDNSHM_SPACE);
+  ck_assert(*e.parked == 0 && *e.waiting == 1);
+  ck_assert_uint_eq(ndnshm_confirm(e.sleeper, NDNSHM_SPACE), NDNSHM_SPACE);
+  ck_assert_uint_eq(*e.waiting, 0);
+  ck_assert_uint_eq(ndnshm_announce(e.sleeper, 0), 0);
+  ck_assert(*e.parked == 0 && *e.waiting == 0);
+  ndnshm_announce(e.sleeper, NDNSHM_PACKETS);
+  send_text(e.other, "came in between");
+  ck_assert_uint_eq(ndnshm_confirm(e.sleeper, NDNSHM_PACKETS), NDNSHM_PACKETS);
+  ck_assert_uint_eq(*e.parked, 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(readiness_is_told_by_the_rings_alone) {
+  face_t f = face_make("ready", 2, 100);
+  ends_t e = ends_of(&f, _i);
+
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_PACKETS | NDNSHM_SPACE), NDNSHM_SPACE);
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_PACKETS), 0);
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, 0), 0);
+  send_text(e.other, "x");
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_PACKETS), NDNSHM_PACKETS);
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_SPACE), NDNSHM_SPACE);
+  send_text(e.sleeper, "x");
+  send_text(e.sleeper, "x");
+  ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_PACKETS | NDNSHM_SPACE), NDNSHM_PACKETS);
+  ck_assert(*e.parked == 0 && *e.waiting == 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(a_full_end_is_woken_by_space) {
+  face_t f = face_make("space", 4, 100);
+  ends_t e = ends_of(&f, _i);
+  struct iovec v[4];
+
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 4; i++) ck_assert_int_eq(send_text(e.sleeper, "x"), 1);
+    ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_SPACE), 0);
+    ck_assert(*e.parked == 0 && *e.waiting == 1);
+    ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
+    if (round == 0) assert_receives(e.other, "x");
+    ck_assert_int_eq(ndnshm_peek(e.other, SIZE_MAX, v, 4), 4 - (round == 0));
+    ndnshm_release(e.other);
+    ck_assert(readable(ndnshm_fd(e.sleeper), 0));
+    ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
+    ck_assert_uint_eq(*e.waiting, 0);
+    ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_SPACE), NDNSHM_SPACE);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(waking_withdraws_both_announcements) {
+  face_t f = face_make("withdraw", 1, 100);
+  ends_t e = ends_of(&f, _i);
+
+  send_text(e.sleeper, "x");
+  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS | NDNSHM_SPACE), 0);
+  ck_assert(*e.parked == 1 && *e.waiting == 1);
+  send_text(e.other, "y");
+  ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
+  ck_assert(*e.parked == 0 && *e.waiting == 0);
+  ck_assert_int_eq(ndnshm_wake(e.sleeper), 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(without_the_space_capability_nobody_waits_for_space) {
+  face_t f = face_make("nospace", 1, 100);
+
+  f.header->engine_caps = UINT32_C(0x55460000) | NDNSHM_CAP_FENCED;
+  send_text(f.app, "x");
+  ck_assert_uint_eq(ndnshm_park(f.app, NDNSHM_SPACE), 0);
+  ck_assert_uint_eq(f.header->a2e_waiting, 0);
+  ck_assert_uint_eq(ndnshm_announce(f.app, NDNSHM_PACKETS | NDNSHM_SPACE), NDNSHM_PACKETS);
+  ck_assert(f.header->e2a_parked.value == 1 && f.header->a2e_waiting == 0);
+  face_drop(&f);
+}
+END_TEST
+
+/* It may have attached, and begun to wait, after the engine looked at its capabilities. */
+START_TEST(who_waits_for_space_is_woken_whatever_he_announced) {
+  face_t f = face_make("nocaps", 1, 100);
+
+  send_text(f.app, "x");
+  f.header->app_caps = 0;
+  f.header->a2e_waiting = 1;
+  assert_receives(f.engine, "x");
+  ck_assert_uint_eq(f.header->a2e_waiting, 0);
+  ck_assert(readable(ndnshm_fd(f.app), 0));
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(capabilities_are_announced_and_taken_back) {
+  const uint32_t both = UINT32_C(0x55460000) | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE;
+  face_t f = face_plan("caps");
+
+  face_create(&f, 4, 100);
+  ck_assert_uint_eq(f.header->engine_caps, both);
+  ck_assert_uint_eq(f.header->app_caps, 0);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.engine), 0);
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  ck_assert_uint_eq(f.header->app_caps, both);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.engine), NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.app), NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE);
+  f.header->engine_caps = UINT32_C(0x55470003);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.app), 0);
+  f.header->engine_caps = UINT32_C(0x5546fff1);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.app), 0xfff1);
+  ndnshm_shutdown(f.app);
+  ck_assert_uint_eq(f.header->app_caps, 0);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.engine), 0);
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(shutdown_withdraws_announcements) {
+  face_t f = face_make("bye", 1, 100);
+
+  for (int i = 0; i < 2; i++) {
+    ends_t e = ends_of(&f, i);
+
+    send_text(e.sleeper, "x");
+    *e.parked = *e.waiting = 1;
+    ndnshm_shutdown(e.sleeper);
+    ck_assert(*e.parked == 0 && *e.waiting == 0);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+START_TEST(statistics_count_packets_and_bytes) {
+  face_t f = face_make("stats", 4, 100);
+  struct iovec v[3] = {{&f, 10}, {&f, 20}, {&f, 30}};
+  char arena[400];
+  ndnshm_stats_t app, engine;
+
+  ck_assert_int_eq(ndnshm_send(f.app, v, 3), 60);
+  ck_assert_int_eq(ndnshm_send_batch(f.app, v, 2), 2);
+  ck_assert_int_eq(ndnshm_reserve(f.app, 50, v), 0);
+  ck_assert_int_eq(ndnshm_commit(f.app, 5), 0);
+  ck_assert_int_eq(ndnshm_recv(f.engine, arena, sizeof(arena), v, 1), 1);
+  ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, v, 2), 2);
+  ndnshm_release(f.engine);
+  ck_assert_int_eq(ndnshm_get_stats(f.app, &app), 0);
+  ck_assert_int_eq(ndnshm_get_stats(f.engine, &engine), 0);
+  ck_assert(app.tx_packets == 4 && app.tx_bytes == 95 && app.rx_packets == 0 && app.rx_bytes == 0);
+  ck_assert(engine.rx_packets == 3 && engine.rx_bytes == 90);
+  ck_assert(engine.tx_packets == 0 && engine.tx_bytes == 0);
+  ck_assert(app.tx_full == 0 && app.wakeups_sent == 0 && engine.parks == 0);
+  face_drop(&f);
+}
+END_TEST
+
+/* --- Two processes over poll(2) --------------------------------------------------------------------- */
+
+/* One number over bare poll(2), always asleep before it: 0, -ETIMEDOUT if no wake-up came. */
+static int receive_number(ndnshm_t* ep, uint64_t* ret_number) {
+  char arena[64];
+  struct iovec packet;
+  int n;
+
+  while ((n = ndnshm_recv(ep, arena, sizeof(arena), &packet, 1)) == 0) {
+    if (ndnshm_park(ep, NDNSHM_PACKETS) != 0) continue;
+    if (!readable(ndnshm_fd(ep), DEADLINE_MS)) return -ETIMEDOUT;
+    n = ndnshm_wake(ep);
+    if (n < 0) return n;
+  }
+  if (n < 0) return n;
+  if (packet.iov_len != sizeof(*ret_number)) return -EPROTO;
+  memcpy(ret_number, packet.iov_base, sizeof(*ret_number));
+  return 0;
+}
+
+static int send_number(ndnshm_t* ep, uint64_t number) {
+  return ndnshm_send(ep, &(struct iovec){&number, sizeof(number)}, 1);
+}
+
+static int echo_body(void* arg) {
+  peer_t* peer = arg;
+  ndnshm_t* ep;
+  uint64_t number;
+  char byte;
+  int err;
+
+  close(peer->go[1]);
+  REQUIRE(read(peer->go[0], &byte, 1) == 1);
+  REQUIRE(ndnshm_new(&ep) == 0);
+  REQUIRE(ndnshm_connect(ep, peer->face->name, NULL) == 0);
+  while ((err = receive_number(ep, &number)) == 0) REQUIRE(send_number(ep, number) == sizeof(number));
+  REQUIRE(err == NDNSHM_EOF);
+  ndnshm_free(ep);
+  return 0;
+}
+
+START_TEST(a_hundred_thousand_round_trips_lose_no_wakeup) {
+  const uint64_t rounds = 100000 / harness_slow();
+  face_t f = face_plan("echo");
+  peer_t app = {.face = &f};
+  ndnshm_stats_t stats;
+
+  peer_fork(&app, echo_body);
+  face_create(&f, 1, 64);
+  ck_assert_int_eq(write(app.go[1], "g", 1), 1);
+  for (uint64_t n = 0; n < rounds; n++) {
+    uint64_t number = 0;
+    int err;
+
+    HOLDS(send_number(f.engine, n) == sizeof(n));
+    err = receive_number(f.engine, &number);
+    if (err < 0) ck_abort_msg("round trip %llu: %d", (unsigned long long) n, err);
+    HOLDS(number == n);
+  }
+  ck_assert_int_eq(ndnshm_get_stats(f.engine, &stats), 0);
+  ck_assert_uint_gt(stats.wakeups_received, rounds / 20); /* or the test has tested nothing */
+  ndnshm_shutdown(f.engine);
+  ck_assert_int_eq(harness_wait(app.pid, DEADLINE_MS), 0);
+  for (int i = 0; i < 2; i++) {
+    close(app.ready[i]);
+    close(app.go[i]);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+/* A ring of two slots that is mostly full: the producer sleeps for space, the consumer for packets. */
+static int flood_body(void* arg) {
+  peer_t* peer = arg;
+  const uint64_t packets = 100000 / harness_slow();
+  ndnshm_t* ep;
+  char byte;
+
+  close(peer->go[1]);
+  REQUIRE(read(peer->go[0], &byte, 1) == 1);
+  REQUIRE(ndnshm_new(&ep) == 0);
+  REQUIRE(ndnshm_connect(ep, peer->face->name, NULL) == 0);
+  for (uint64_t n = 0; n < packets;) {
+    int err = send_number(ep, n);
+
+    REQUIRE(err > 0 || err == -EAGAIN);
+    if (err > 0) n++;
+    if (err > 0 || ndnshm_park(ep, NDNSHM_SPACE) != 0) continue;
+    REQUIRE(readable(ndnshm_fd(ep), DEADLINE_MS));
+    REQUIRE(ndnshm_wake(ep) >= 0);
+  }
+  ndnshm_free(ep);
+  return 0;
+}
+
+START_TEST(a_flood_through_a_small_ring_loses_no_wakeup) {
+  const uint64_t packets = 100000 / harness_slow();
+  face_t f = face_plan("flood");
+  peer_t app = {.face = &f};
+
+  peer_fork(&app, flood_body);
+  face_create(&f, 2, 64);
+  ck_assert_int_eq(write(app.go[1], "g", 1), 1);
+  for (uint64_t n = 0; n < packets; n++) {
+    uint64_t number = UINT64_MAX;
+    int err = receive_number(f.engine, &number);
+
+    if (err < 0) ck_abort_msg("packet %llu: %d", (unsigned long long) n, err);
+    HOLDS(number == n);
+  }
+  ck_assert_int_eq(harness_wait(app.pid, DEADLINE_MS), 0);
+  for (int i = 0; i < 2; i++) {
+    close(app.ready[i]);
+    close(app.go[i]);
+  }
+  face_drop(&f);
+}
+END_TEST
+
+static void add_sleep(TCase* tcase) {
+  tcase_add_loop_test(tcase, a_parked_end_is_woken_by_a_packet, 0, 2);
+  tcase_add_loop_test(tcase, an_end_with_a_packet_does_not_park, 0, 2);
+  tcase_add_loop_test(tcase, the_three_steps_make_a_park, 0, 2);
+  tcase_add_loop_test(tcase, readiness_is_told_by_the_rings_alone, 0, 2);
+  tcase_add_loop_test(tcase, a_full_end_is_woken_by_space, 0, 2);
+  tcase_add_loop_test(tcase, waking_withdraws_both_announcements, 0, 2);
+  tcase_add_test(tcase, without_the_space_capability_nobody_waits_for_space);
+  tcase_add_test(tcase, who_waits_for_space_is_woken_whatever_he_announced);
+  tcase_add_test(tcase, capabilities_are_announced_and_taken_back);
+  tcase_add_test(tcase, shutdown_withdraws_announcements);
+  tcase_add_test(tcase, statistics_count_packets_and_bytes);
+}
+
+static void add_processes(TCase* tcase) {
+  tcase_add_test(tcase, a_hundred_thousand_round_trips_lose_no_wakeup);
+  tcase_add_test(tcase, a_flood_through_a_small_ring_loses_no_wakeup);
+}
+
+int main(void) {
+  Suite* suite = suite_create("sleep");
+
+  add_sleep(harness_tcase(suite, "sleep"));
+  add_processes(harness_tcase(suite, "processes"));
+  return harness_main(suite);
+}
