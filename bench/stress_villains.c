@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* stress_villains.c: apps that break the protocol, or keep to it and nothing else: hostile, flood, wakes,
  * stopped. Each does its worst to its own face until the engine ends it or it is told to stop. None writes
- * outside its face. And burn, which does nothing to it and only uses as much CPU: what others suffer from that
- * is the kernel's doing. */
+ * outside its face, and none rests: each uses all of a CPU that it gets. And burn, which does that and nothing
+ * else: what others suffer from it is the kernel's doing. */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,12 +13,9 @@
 
 enum {
   OPEN_MS = 10000,
-  BEHAVE_NS = 200000000,
+  BEHAVE_NS = 20000000,
   HARMLESS_MS = 100, /* a strike that is none to the engine ends with the process */
   ENDED_MS = 10000,
-  FULL_US = 20, /* nothing more can be done to an engine whose ring and FIFO are full: no CPU is taken for it */
-  BURN_NS = 2000000, /* in one go, and then none for ... */
-  REST_US = 12000,   /* ... as on two CPUs the share of a hostile or flooding app: a seventh */
   BATCH = 64,
   STRIKES = 9,
   OUTRIGHT = 6
@@ -98,9 +95,7 @@ static void strike(const stress_board_t* board, raw_face_t* f, uint32_t kind, ui
 static void behave(const stress_board_t* board, raw_face_t* f) {
   uint64_t end_ns = uv_hrtime() + BEHAVE_NS;
   while (uv_hrtime() < end_ns && !stopped(board)) {
-    if (!raw_has_room(f))
-      stress_nap(FULL_US);
-    else
+    if (raw_has_room(f))
       raw_push(f, 64);
     swallow(f);
     raw_ring(f);
@@ -147,8 +142,7 @@ int stress_flood(stress_board_t* board, const char* name) {
       stress_add(&board->sent, 1);
     }
     swallow(&f);
-    if (raw_flood(&f) == 0 && !raw_has_room(&f))
-      stress_nap(FULL_US);
+    raw_flood(&f);
   }
   raw_close(&f);
   return 0;
@@ -168,12 +162,8 @@ int stress_burn(stress_board_t* board, const char* name) {
   raw_face_t f;
   if (!enter(board, &f, name))
     return 1;
-  while (!stopped(board) && !raw_ended(&f, 0)) {
-    uint64_t end_ns = uv_hrtime() + BURN_NS;
-    while (uv_hrtime() < end_ns)
-      continue;
-    stress_nap(REST_US);
-  }
+  while (!stopped(board))
+    continue;
   raw_close(&f);
   return 0;
 }
