@@ -41,44 +41,50 @@ void ndnshm__wake_withdraw(ndnshm__wake_t* wake) {
 
 /* --- Waking ----------------------------------------------------------------------------------- */
 
-static bool write_byte(int fd) {
+/* 1 = written; 0 = a full FIFO wakes as well; else -errno. */
+static int write_byte(int fd) {
   static const char byte = 1;
   ssize_t n;
 
   do
     n = write(fd, &byte, 1);
   while (n < 0 && errno == EINTR);
-  return n == 1; /* EAGAIN: a full FIFO wakes as well; EPIPE: nobody is left to wake */
+  if (n == 1) return 1;
+  return errno == EAGAIN ? 0 : -errno;
 }
 
 /* A FIFO knows no MSG_NOSIGNAL. So SIGPIPE is blocked in this thread for the write, and taken off the
  * queue if the write raised it and none was pending before. */
-static bool write_byte_without_sigpipe(int fd) {
+static int write_byte_without_sigpipe(int fd) {
   static const struct timespec now = {0, 0};
   sigset_t sigpipe, before, pending;
-  bool was_pending, written;
-  int err;
+  bool was_pending;
+  int written;
 
   sigemptyset(&sigpipe);
   sigaddset(&sigpipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
   sigpending(&pending);
   was_pending = sigismember(&pending, SIGPIPE) == 1;
-  errno = 0;
   written = write_byte(fd);
-  err = errno;
-  if (!written && err == EPIPE && !was_pending)
+  if (written == -EPIPE && !was_pending)
     while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return written;
 }
 
 static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
+  int written;
+
   if (ndnshm__load_relaxed(flag) == 0) return false; /* (H) relaxed: ordered by (E) */
   NDNSHM__POINT("exchange");
   /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
   if (atomic_exchange_explicit((_Atomic uint32_t*) flag, 0, memory_order_relaxed) == 0) return false;
-  return wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
+  written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
+  /* (H) relaxed: no memory for the byte, so the next publish tries again; if the peer has woken meanwhile, for
+   * nothing. EPIPE: nobody is left to wake. */
+  if (written < 0 && written != -EPIPE) ndnshm__store_relaxed(flag, 1);
+  return written == 1;
 }
 
 bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake) {
@@ -91,7 +97,7 @@ bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
   /* (H) relaxed: a byte too many does no harm, and who parks after this look finds what we send by itself */
-  return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_byte_without_sigpipe(wake->tx_fd);
+  return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_byte_without_sigpipe(wake->tx_fd) == 1;
 }
 
 int ndnshm__wake_drain(ndnshm__wake_t* wake) {

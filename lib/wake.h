@@ -31,7 +31,7 @@
 typedef struct ndnshm__wake_s {
   uint32_t* own_parked;   /* set by us, cleared by either */
   uint32_t* own_waiting;
-  uint32_t* peer_parked;  /* set by the peer, cleared by either */
+  uint32_t* peer_parked;  /* set by the peer, cleared by either; set back by us if no byte could be written */
   uint32_t* peer_waiting;
   int rx_fd;              /* readable: somebody woke us, or is gone */
   int tx_fd;              /* a byte here wakes the peer */

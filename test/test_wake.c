@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and making and opening
  * FIFOs beside dead engines and squatters. That no wake-up is lost is shown by test/models and, end to end,
- * by test_sleep.c. Interrupted system calls are injected at read and write. What changes signals, limits or users
- * runs in a child. Tests of other users need root and say so when they are skipped. */
+ * by test_sleep.c. Failures are injected at read and write. What changes signals, limits or users runs in a
+ * child. Tests of other users need root and say so when they are skipped. */
 #include "wake.h"
 
 #include <errno.h>
@@ -28,12 +28,13 @@
 
 /* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
 
-static int interruptions;
+static int interruptions; /* or other failures, of so many calls */
+static int interruption = EINTR;
 
 static bool interrupted(void) {
   if (interruptions == 0) return false;
   interruptions--;
-  errno = EINTR;
+  errno = interruption;
   return true;
 }
 
@@ -288,6 +289,26 @@ START_TEST(interrupted_reads_and_writes_are_repeated) {
   interruptions = 3;
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
   ck_assert_int_eq(interruptions, 0);
+  link_drop(&l);
+}
+END_TEST
+
+/* A FIFO takes a page for a byte, and there may be none. The sleeper is not forgotten: the next publish wakes it. */
+START_TEST(a_byte_that_found_no_memory_is_written_by_the_next_publish) {
+  link_t l;
+
+  link_make(&l, "enomem");
+  for (int i = 0; i < 2; i++) {
+    l.app.tx_may_signal = i == 1;
+    ndnshm__wake_announce_parked(&l.engine);
+    interruptions = 1;
+    interruption = ENOMEM;
+    ck_assert(!ndnshm__wake_parked_peer(&l.app));
+    ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
+    ck_assert(ndnshm__wake_parked_peer(&l.app));
+    ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
+    ck_assert(!ndnshm__wake_parked_peer(&l.app));
+  }
   link_drop(&l);
 }
 END_TEST
@@ -760,6 +781,7 @@ static void add_waking(Suite* suite) {
   tcase_add_test(tcase, the_last_writers_end_is_epipe_after_its_bytes);
   tcase_add_test(tcase, a_descriptor_that_cannot_be_read_says_why);
   tcase_add_test(tcase, interrupted_reads_and_writes_are_repeated);
+  tcase_add_test(tcase, a_byte_that_found_no_memory_is_written_by_the_next_publish);
   tcase_add_test(tcase, a_storm_of_signals_disturbs_nothing);
   tcase_add_test(tcase, a_dead_reader_raises_no_sigpipe);
   tcase_add_test(tcase, a_blocked_sigpipe_stays_blocked_and_none_is_left_pending);
