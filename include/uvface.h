@@ -150,7 +150,8 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
  * Errors: UV_EINVAL, UV_ENAMETOOLONG, UV_EALREADY, UV_ENOENT (no such face), UV_ECONNREFUSED (its
  * engine is dead), UV_EACCES, UV_EPERM (wrong owner), UV_EPROTO (header broken), UV_EMFILE, UV_ENOMEM,
  * UV_ENOTCONN, UV_ECANCELED as above. UV_EPROTO is also what an engine looks like that is just
- * being created. A failed connect may be tried again. Loop thread. (Design 2, 3) */
+ * being created. A failed connect may be tried again; but one that ran out of memory (UV_ENOMEM) may have looked
+ * to the engine like an app that came and went. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
