@@ -73,10 +73,12 @@ static int write_byte_without_sigpipe(int fd) {
   return written;
 }
 
+/* Not in line: most packets find the peer awake, and pay for a load. */
+static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) __attribute__((noinline));
+
 static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
   int written;
 
-  if (ndnshm__load_relaxed(flag) == 0) return false; /* (H) relaxed: ordered by (E) */
   NDNSHM__POINT("exchange");
   /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
   if (atomic_exchange_explicit((_Atomic uint32_t*) flag, 0, memory_order_relaxed) == 0) return false;
@@ -88,11 +90,13 @@ static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
 }
 
 bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake) {
-  return claim_and_write(wake, wake->peer_parked);
+  /* (H) relaxed: ordered by (E) */
+  return ndnshm__load_relaxed(wake->peer_parked) != 0 && claim_and_write(wake, wake->peer_parked);
 }
 
 bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
-  return claim_and_write(wake, wake->peer_waiting);
+  /* (H) relaxed: ordered by (E) */
+  return ndnshm__load_relaxed(wake->peer_waiting) != 0 && claim_and_write(wake, wake->peer_waiting);
 }
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
