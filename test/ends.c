@@ -175,12 +175,21 @@ void peer_go(peer_t* peer) {
   peer_wait_ready(peer);
 }
 
-void peer_kill(peer_t* peer) {
-  harness_kill(peer->pid);
+static void close_pipes(peer_t* peer) {
   for (int i = 0; i < 2; i++) {
     close(peer->ready[i]);
     close(peer->go[i]);
   }
+}
+
+void peer_kill(peer_t* peer) {
+  harness_kill(peer->pid);
+  close_pipes(peer);
+}
+
+void peer_assert_passes(peer_t* peer) {
+  ck_assert_int_eq(harness_wait(peer->pid, DEADLINE_MS), 0);
+  close_pipes(peer);
 }
 
 face_t face_of_the_dead(const char* tag) {

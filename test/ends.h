@@ -73,5 +73,7 @@ void peer_fork(peer_t* peer, int (*body)(void* arg));
 void peer_wait_ready(peer_t* peer);
 void peer_go(peer_t* peer);
 void peer_kill(peer_t* peer);
+/* Waits until it has ended by itself, well. */
+void peer_assert_passes(peer_t* peer);
 
 #endif

@@ -157,24 +157,6 @@ static int connect_as_other(void* arg) {
   return 0;
 }
 
-static int create_under_harsh_umask(void* arg) {
-  face_t* f = arg;
-
-  if (is_root() && become_other() != 0) return 1;
-  umask(0777);
-  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == 0);
-  ndnshm_free(f->engine);
-  return 0;
-}
-
-START_TEST(umask_takes_nothing_from_the_engine_itself) {
-  face_t f = face_plan("umask");
-
-  assert_child_passes(create_under_harsh_umask, &f);
-  face_drop(&f);
-}
-END_TEST
-
 START_TEST(a_user_without_permission_is_eacces) {
   face_t f = face_plan("eacces");
 
@@ -265,7 +247,6 @@ static void add_connect(TCase* tcase) {
   tcase_add_test(tcase, a_region_replaced_while_an_app_connects_refuses);
   tcase_add_test(tcase, a_broken_header_is_eproto);
   tcase_add_test(tcase, what_belongs_to_another_user_is_eperm_unless_trusted);
-  tcase_add_test(tcase, umask_takes_nothing_from_the_engine_itself);
   tcase_add_test(tcase, a_user_without_permission_is_eacces);
   tcase_add_test(tcase, a_fifo_that_is_none_is_eperm);
   tcase_add_test(tcase, an_app_clears_what_the_one_before_left);

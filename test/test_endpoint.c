@@ -128,6 +128,24 @@ START_TEST(options_choose_geometry_and_rights) {
 }
 END_TEST
 
+static int create_under_harsh_umask(void* arg) {
+  face_t* f = arg;
+
+  if (is_root() && become_other() != 0) return 1;
+  umask(0777);
+  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == 0);
+  ndnshm_free(f->engine);
+  return 0;
+}
+
+START_TEST(umask_takes_nothing_from_the_engine_itself) {
+  face_t f = face_plan("umask");
+
+  assert_child_passes(create_under_harsh_umask, &f);
+  face_drop(&f);
+}
+END_TEST
+
 START_TEST(a_face_can_be_given_to_another_user) {
   face_t f = face_plan("give");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
@@ -308,6 +326,7 @@ static void add_life(TCase* tcase) {
   tcase_add_test(tcase, an_endpoint_that_is_not_open_is_enotconn_everywhere);
   tcase_add_test(tcase, an_engine_makes_three_names_and_takes_them_away);
   tcase_add_test(tcase, options_choose_geometry_and_rights);
+  tcase_add_test(tcase, umask_takes_nothing_from_the_engine_itself);
   tcase_add_test(tcase, a_face_can_be_given_to_another_user);
   tcase_add_test(tcase, impossible_options_are_einval);
   tcase_add_test(tcase, impossible_names_are_refused_with_the_reason);

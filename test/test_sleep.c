@@ -293,11 +293,7 @@ START_TEST(a_hundred_thousand_round_trips_lose_no_wakeup) {
   ck_assert_int_eq(ndnshm_get_stats(f.engine, &stats), 0);
   ck_assert_uint_gt(stats.wakeups_received, rounds / 20); /* or the test has tested nothing */
   ndnshm_shutdown(f.engine);
-  ck_assert_int_eq(harness_wait(app.pid, DEADLINE_MS), 0);
-  for (int i = 0; i < 2; i++) {
-    close(app.ready[i]);
-    close(app.go[i]);
-  }
+  peer_assert_passes(&app);
   face_drop(&f);
 }
 END_TEST
@@ -341,11 +337,7 @@ START_TEST(a_flood_through_a_small_ring_loses_no_wakeup) {
     if (err < 0) ck_abort_msg("packet %llu: %d", (unsigned long long) n, err);
     HOLDS(number == n);
   }
-  ck_assert_int_eq(harness_wait(app.pid, DEADLINE_MS), 0);
-  for (int i = 0; i < 2; i++) {
-    close(app.ready[i]);
-    close(app.go[i]);
-  }
+  peer_assert_passes(&app);
   face_drop(&f);
 }
 END_TEST

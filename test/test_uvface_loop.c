@@ -265,18 +265,6 @@ START_TEST(space_wakes_a_waiting_sender) {
 }
 END_TEST
 
-/* Stands in front of the library's, so that something can happen between announcing and looking again. */
-static void (*in_fence)(void);
-
-void ndnshm_fence(void) {
-  static uint32_t word;
-  void (*now)(void) = in_fence;
-
-  in_fence = NULL;
-  if (now != NULL) now();
-  __atomic_exchange_n(&word, 1, __ATOMIC_SEQ_CST);
-}
-
 /* A face that would be looked at for 4 s is still looked at after some turns: no turn took that long. */
 START_TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
   pair_t pair;
@@ -290,6 +278,18 @@ START_TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
   pair_close(&pair);
 }
 END_TEST
+
+/* Stands in front of the library's, so that something can happen between announcing and looking again. */
+static void (*in_fence)(void);
+
+void ndnshm_fence(void) {
+  static uint32_t word;
+  void (*now)(void) = in_fence;
+
+  in_fence = NULL;
+  if (now != NULL) now();
+  __atomic_exchange_n(&word, 1, __ATOMIC_SEQ_CST);
+}
 
 static uv_loop_t late_loop;
 static uvface_t late_app;
