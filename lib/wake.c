@@ -73,7 +73,7 @@ static int write_byte_without_sigpipe(int fd) {
   return written;
 }
 
-/* Not in line: most packets find the peer awake, and pay for a load. */
+/* For a flag that was seen set. Not in line: most packets find the peer awake, and pay for a load. */
 static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) __attribute__((noinline));
 
 static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {

@@ -3,8 +3,8 @@
  *
  * Guarantees that a consumer that parked, or a producer that waits for space, is never left asleep
  * beside what it waits for, provided that both ends fence as below (test/models proves it, and proves
- * that without the fences it fails). Does not guarantee that every wake-up finds something to do.
- * One thread per end.
+ * that without the fences it fails). Does not guarantee that every wake-up finds something to do. A byte that
+ * finds no memory in the kernel is written by the next publish. One thread per end.
  *
  *   producer                                 consumer
  *   (B) tail.store(release)                  (G) parked.store(1)
