@@ -201,9 +201,10 @@ static void print_json(soak_t* k) {
   const stage_t* s = &k->stage;
   json_t* report = json_pack(
       "{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
-      "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart", (int) s->apart, "phases",
-      (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started", (json_int_t) s->starts, "killed",
-      (json_int_t) k->murders, "faults", (json_int_t) stage_faults(s), "left_behind", (int) k->left, "guard",
+      "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
+      (int) s->apart, "phases", (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started",
+      (json_int_t) s->starts, "killed", (json_int_t) k->murders, "faults",
+      (json_int_t) stage_faults(s), "left_behind", (int) k->left, "guard",
       (int) atomic_load(&s->engine.board->guard), "rate", pair(k->rate, k->n), "p50_ns", pair(k->p50, k->n),
       "p99_ns", pair(k->p99, k->n), "engine_cpu", pair(k->cpu, k->n), "engine_first", size_json(&k->first),
       "engine_last", size_json(&k->last));

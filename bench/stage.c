@@ -63,8 +63,6 @@ static bool start_actor(stage_t* s, actor_t* a, const char* part, const char* fa
   pid_t pid = stage_start(s->program, part, face, board_fd, (uid_t) -1, (gid_t) -1);
   if (pid < 0)
     stage_fail(s, "fork: %s", strerror(errno));
-  else if (s->apart)
-    confine(s, pid, &s->cpus[a >= &s->places[s->nhealthy].actor]);
   close(board_fd);
   a->pid = pid > 0 ? pid : 0;
   return pid > 0;
@@ -124,6 +122,8 @@ static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
   if (start_actor(s, &p->actor, p->part, face, fd)) {
     p->generation = generation;
     s->starts++;
+    if (s->apart)
+      confine(s, p->actor.pid, &s->cpus[i >= s->nhealthy]);
   }
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* stress_villains.c: apps that break the protocol, or keep to it and nothing else: hostile, flood, wakes,
  * stopped. Each does its worst to its own face until the engine ends it or it is told to stop. None writes
- * outside its face, and none rests: each uses all of a CPU that it gets. And burn, which does that and nothing
- * else: what others suffer from it is the kernel's doing. */
+ * outside its face. Hostile, flood and wakes never rest: they use all of a CPU that they get. And burn, which does
+ * that and nothing else: what others suffer from it is the kernel's doing. */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>

@@ -171,6 +171,33 @@ def test_death_of_the_engine_is_noticed():
         assert 'the engine ended (signal 9)' in failure or 'the app of place' in failure, failure
 
 
+def cpus_of_parts(soak):
+    """By whether it is one of the eight or their engine: the CPUs of the processes that run now."""
+    cpus = {True: set(), False: set()}
+    for pid in children_of(soak.pid):
+        try:
+            _, option, part, face, *_ = argv_of(pid)
+            if option == '--as':  # else it has not begun to be what it is
+                cpus[part == 'engine' or int(face.split('-')[-2]) < 8] |= os.sched_getaffinity(pid)
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            pass  # it has ended
+    return cpus
+
+
+def test_villains_are_apart():
+    process = start(program('uvface-soak', '--secs', '60'))
+
+    def apart():
+        cpus = cpus_of_parts(process)
+        return all(cpus.values()) and not cpus[True] & cpus[False]
+
+    try:
+        wait_for('CPUs of their own', apart)
+    finally:
+        process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+
+
 def test_sigterm():
     process = start(program('uvface-soak', '--secs', '60'))
     try:
@@ -222,6 +249,8 @@ def main():
     tap = Tap()
     for label, test in TESTS:
         run_test(tap, label, test)
+    if len(os.sched_getaffinity(0)) > 1:
+        run_test(tap, 'villains have a CPU of their own', test_villains_are_apart)
     label = 'an attack from another user: nothing lost, all refused that must be'
     if os.geteuid() == 0:
         run_test(tap, label, test_attack)
