@@ -46,6 +46,7 @@ static bool catch_fault(const void* where) {
 
   while (guard != NULL && !covers(guard, address)) guard = guard->next;
   if (guard == NULL) return false;
+  /* relaxed: who faults here is the thread of the entry's face, and does not let go of it meanwhile */
   if (!ndnshm__replace_by_zeros((void*) atomic_load_explicit(&guard->base, memory_order_relaxed),
                                 atomic_load_explicit(&guard->bytes, memory_order_relaxed)))
     return false;
@@ -92,7 +93,8 @@ static ndnshm__guard_t* unused_entry(void) {
   ndnshm__guard_t* first = atomic_load_explicit(&guards, memory_order_relaxed); /* relaxed: under the lock */
   ndnshm__guard_t* guard = first;
 
-  while (guard != NULL && atomic_load_explicit(&guard->base, memory_order_relaxed) != 0) guard = guard->next;
+  while (guard != NULL && atomic_load_explicit(&guard->base, memory_order_relaxed) != 0) /* relaxed: likewise */
+    guard = guard->next;
   if (guard != NULL) return guard;
   guard = calloc(1, sizeof(*guard));
   if (guard == NULL) return NULL;
