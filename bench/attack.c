@@ -45,25 +45,22 @@ typedef struct trial_s {
 /* --- The canary -------------------------------------------------------------------------------- */
 
 static bool make_canary(trial_t* t) {
-  attack_canary_path(t->canary, sizeof t->canary, t->stage.prefix);
+  attack_canary_path(t->canary, sizeof(t->canary), t->stage.prefix);
   int fd = open(t->canary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  bool good = fd >= 0 && write(fd, canary_text, sizeof canary_text) == sizeof canary_text;
-  if (!good)
-    stage_fail(&t->stage, "%s: %s", t->canary, strerror(errno));
-  if (fd >= 0)
-    close(fd);
+  bool good = fd >= 0 && write(fd, canary_text, sizeof(canary_text)) == sizeof(canary_text);
+  if (!good) stage_fail(&t->stage, "%s: %s", t->canary, strerror(errno));
+  if (fd >= 0) close(fd);
   return good;
 }
 
 static void check_canary(trial_t* t) {
-  char text[sizeof canary_text + 1] = "";
+  char text[sizeof(canary_text) + 1] = "";
   struct stat st;
   int fd = open(t->canary, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || read(fd, text, sizeof text) != sizeof canary_text || strcmp(text, canary_text) != 0 ||
+  if (fd < 0 || read(fd, text, sizeof(text)) != sizeof(canary_text) || strcmp(text, canary_text) != 0 ||
       fstat(fd, &st) != 0 || (st.st_mode & 0777) != 0644 || st.st_uid != geteuid() || st.st_nlink != 1)
     stage_fail(&t->stage, "%s is not what it was: a squatted name was followed", t->canary);
-  if (fd >= 0)
-    close(fd);
+  if (fd >= 0) close(fd);
   unlink(t->canary);
 }
 
@@ -74,7 +71,7 @@ static bool start_attacker(trial_t* t) {
   int fd;
   stress_board_t* b = t->attacker.board = stage_board_new(&fd);
   if (b != NULL) {
-    memcpy(b->prefix, s->prefix, sizeof b->prefix);
+    memcpy(b->prefix, s->prefix, sizeof(b->prefix));
     b->seed = (uint32_t) getpid();
     b->may_truncate = atomic_load(&s->engine.board->guard);
     b->is_stranger = t->stranger;
@@ -84,8 +81,7 @@ static bool start_attacker(trial_t* t) {
                                   t->stranger ? NOBODY : (gid_t) -1);
     close(fd);
   }
-  if (t->attacker.pid > 0)
-    return true;
+  if (t->attacker.pid > 0) return true;
   stage_fail(&t->stage, "cannot start the attacker: %s", strerror(errno));
   return false;
 }
@@ -99,8 +95,7 @@ static void look_after_attacker(stage_t* s, void* arg) {
 }
 
 static bool is_possible(const trial_t* t, int kind) {
-  if (kind == ATTACK_TRUNCATE)
-    return atomic_load(&t->stage.engine.board->guard) != 0;
+  if (kind == ATTACK_TRUNCATE) return atomic_load(&t->stage.engine.board->guard) != 0;
   return kind != ATTACK_OTHERS || t->stranger;
 }
 
@@ -122,8 +117,7 @@ static void wait_for_every_kind(trial_t* t) {
 
 static void end_attacker(trial_t* t) {
   stress_board_t* b = t->attacker.board;
-  if (t->attacker.pid <= 0)
-    return;
+  if (t->attacker.pid <= 0) return;
   atomic_store(&b->stop, 1);
   int status = stage_wait(t->attacker.pid, STAGE_WAIT_MS);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
@@ -133,14 +127,12 @@ static void end_attacker(trial_t* t) {
     t->refused[kind] = stress_get(&b->refused[kind]);
     t->breaches += stress_get(&b->breaches[kind]);
   }
-  if (t->breaches > 0)
-    stage_fail(&t->stage, "%s", b->message);
+  if (t->breaches > 0) stage_fail(&t->stage, "%s", b->message);
 }
 
 static void show_progress(const trial_t* t, uint64_t start_ns, bool attack) {
   uint64_t all = 0;
-  for (int kind = 0; kind < ATTACK_KINDS; kind++)
-    all += stress_get(&t->attacker.board->tried[kind]);
+  for (int kind = 0; kind < ATTACK_KINDS; kind++) all += stress_get(&t->attacker.board->tried[kind]);
   if (t->progress)
     fprintf(stderr, "uvface-attack: %.0f of %.0f s, %s, %" PRIu64 " attacks, %" PRIu64 " faults\033[K\r",
             (double) (uv_hrtime() - start_ns) / 1e9, t->secs, attack ? "attack" : "rest  ", all,
@@ -156,8 +148,7 @@ static void run(trial_t* t) {
     return;
   s->places[0].window = LONG_WINDOW;
   s->places[1].window = ONE_BY_ONE;
-  for (uint32_t i = 0; i < ATTACK_VICTIMS; i++)
-    stage_cast(s, i, "app");
+  for (uint32_t i = 0; i < ATTACK_VICTIMS; i++) stage_cast(s, i, "app");
   if (!make_canary(t) || !stage_settle(s) || !start_attacker(t) ||
       !stage_phase(s, WARM_UP_S, look_after_attacker, t, &phase))
     return;
@@ -165,8 +156,7 @@ static void run(trial_t* t) {
     int attack = i % 2;
     atomic_store(&t->attacker.board->pause, !attack);
     show_progress(t, start_ns, attack != 0);
-    if (!stage_phase(s, t->secs / PHASES, look_after_attacker, t, &phase))
-      return;
+    if (!stage_phase(s, t->secs / PHASES, look_after_attacker, t, &phase)) return;
     t->rate[attack][t->n[attack]] = phase.rate;
     t->p99[attack][t->n[attack]] = (double) phase.p99_ns;
     t->cpu[attack][t->n[attack]++] = phase.engine_cpu;
@@ -184,9 +174,9 @@ static json_t* pair(double (*a)[PHASES], const unsigned int n[2]) {
 static json_t* kinds_json(const trial_t* t) {
   json_t* kinds = json_object();
   for (int kind = 0; kind < ATTACK_KINDS; kind++)
-    json_object_set_new(kinds, attack_names[kind],
-                        json_pack("{s:I, s:I}", "tried", (json_int_t) t->tried[kind], "refused",
-                                  (json_int_t) t->refused[kind]));
+    json_object_set_new(
+        kinds, attack_names[kind],
+        json_pack("{s:I, s:I}", "tried", (json_int_t) t->tried[kind], "refused", (json_int_t) t->refused[kind]));
   return kinds;
 }
 
@@ -198,21 +188,19 @@ static json_t* faces_json(const stress_place_t* p) {
 
 static void print_json(trial_t* t) {
   const stage_t* s = &t->stage;
-  json_t* report = json_pack(
-      "{s:s, s:s, s:f, s:b, s:b, s:o, s:o, s:I, s:I, s:i, s:o, s:o, s:o}", "program", "uvface-attack", "version",
-      PERF_VERSION, "secs", t->secs, "stranger", (int) t->stranger, "guard",
-      (int) atomic_load(&s->engine.board->guard), "attacks", kinds_json(t), "faces",
-      faces_json(&s->engine.board->places[ATTACK_PLACE]), "breaches", (json_int_t) t->breaches, "faults",
-      (json_int_t) stage_faults(s), "left_behind", (int) t->left, "rate", pair(t->rate, t->n), "p99_ns",
-      pair(t->p99, t->n), "engine_cpu", pair(t->cpu, t->n));
+  json_t* report = json_pack("{s:s, s:s, s:f, s:b, s:b, s:o, s:o, s:I, s:I, s:i, s:o, s:o, s:o}", "program",
+                             "uvface-attack", "version", PERF_VERSION, "secs", t->secs, "stranger", (int) t->stranger,
+                             "guard", (int) atomic_load(&s->engine.board->guard), "attacks", kinds_json(t), "faces",
+                             faces_json(&s->engine.board->places[ATTACK_PLACE]), "breaches", (json_int_t) t->breaches,
+                             "faults", (json_int_t) stage_faults(s), "left_behind", (int) t->left, "rate",
+                             pair(t->rate, t->n), "p99_ns", pair(t->p99, t->n), "engine_cpu", pair(t->cpu, t->n));
   json_object_set_new(report, "failure", s->failed ? json_string(s->why) : json_null());
   json_dumpf(report, stdout, JSON_COMPACT);
   putchar('\n');
   json_decref(report);
 }
 
-static void print_row(const char* label, const char* unit, double scale, double (*a)[PHASES],
-                      const unsigned int n[2]) {
+static void print_row(const char* label, const char* unit, double scale, double (*a)[PHASES], const unsigned int n[2]) {
   printf("  %-12s %10.3f %10.3f  %s\n", label, stage_median(a[0], n[0]) / scale, stage_median(a[1], n[1]) / scale,
          unit);
 }
@@ -227,8 +215,9 @@ static void print_text(trial_t* t) {
     printf("  %-12s %10" PRIu64 " tried, %10" PRIu64 " refused%s\n", attack_names[kind], t->tried[kind],
            t->refused[kind], is_possible(t, kind) ? "" : " (skipped)");
   printf("  its faces    %" PRIu64 " opened, %" PRIu64 " names taken; ended: %" PRIu64 " EOF, %" PRIu64
-         " EPROTO, %" PRIu64 " EIO\n", stress_get(&p->opened), stress_get(&p->refused), stress_get(&p->eof),
-         stress_get(&p->eproto), stress_get(&p->eio));
+         " EPROTO, %" PRIu64 " EIO\n",
+         stress_get(&p->opened), stress_get(&p->refused), stress_get(&p->eof), stress_get(&p->eproto),
+         stress_get(&p->eio));
   printf("                     rest     attack\n");
   print_row("round trips", "k/s, both victims", 1e3, t->rate, t->n);
   print_row("p99", "us", 1e3, t->p99, t->n);
@@ -241,42 +230,39 @@ static void print_text(trial_t* t) {
 /* --- The command line -------------------------------------------------------------------------- */
 
 static void usage(FILE* to) {
-  fputs("Usage: uvface-attack [options]\n"
-        "\n"
-        "Attacks an engine from one of its faces while two apps use others, and checks that engine and\n"
-        "apps do not notice. As root the attacker is nobody; else it is the same user as the engine, and\n"
-        "what only another user is refused is not tried.\n"
-        "\n"
-        "  --secs S   run about this long (60)\n"
-        "  --json     print one JSON object\n"
-        "  --version, --help\n"
-        "\n"
-        "Exit: 0 well; 1 failed, or a check did; 2 usage.\n", to);
+  fputs(
+      "Usage: uvface-attack [options]\n"
+      "\n"
+      "Attacks an engine from one of its faces while two apps use others, and checks that engine and\n"
+      "apps do not notice. As root the attacker is nobody; else it is the same user as the engine, and\n"
+      "what only another user is refused is not tried.\n"
+      "\n"
+      "  --secs S   run about this long (60)\n"
+      "  --json     print one JSON object\n"
+      "  --version, --help\n"
+      "\n"
+      "Exit: 0 well; 1 failed, or a check did; 2 usage.\n",
+      to);
 }
 
 static int parse(trial_t* t, int argc, char** argv) {
-  static const struct option options[] = {{"secs", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-                                          {"version", no_argument, NULL, 'V'},    {"help", no_argument, NULL, 'h'},
+  static const struct option options[] = {{"secs", required_argument, NULL, 's'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
   int option;
   char* end = NULL;
   t->secs = 60;
   while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-    if (option == 's')
-      t->secs = strtod(optarg, &end);
-    if (option == 'j')
-      t->json = true;
-    if (option == 'h')
-      usage(stdout);
-    if (option == 'V')
-      puts("uvface-attack " PERF_VERSION);
-    if (option == 'h' || option == 'V')
-      exit(PERF_OK);
-    if (option == '?' || (option == 's' && (*end != '\0' || !(t->secs > 0) || t->secs > 1e6)))
-      break;
+    if (option == 's') t->secs = strtod(optarg, &end);
+    if (option == 'j') t->json = true;
+    if (option == 'h') usage(stdout);
+    if (option == 'V') puts("uvface-attack " PERF_VERSION);
+    if (option == 'h' || option == 'V') exit(PERF_OK);
+    if (option == '?' || (option == 's' && (*end != '\0' || !(t->secs > 0) || t->secs > 1e6))) break;
   }
-  if (option == -1 && optind == argc)
-    return PERF_OK;
+  if (option == -1 && optind == argc) return PERF_OK;
   fputs("uvface-attack: see uvface-attack --help\n", stderr);
   return PERF_USAGE;
 }
@@ -284,24 +270,19 @@ static int parse(trial_t* t, int argc, char** argv) {
 int main(int argc, char** argv) {
   static trial_t trial;
   int exit_code = stress_play(argc, argv, stress_attacker);
-  if (exit_code >= 0)
-    return exit_code;
+  if (exit_code >= 0) return exit_code;
   exit_code = parse(&trial, argc, argv);
-  if (exit_code != PERF_OK)
-    return exit_code;
+  if (exit_code != PERF_OK) return exit_code;
   trial.progress = isatty(STDERR_FILENO) != 0;
   trial.stranger = geteuid() == 0;
   stage_catch_signals();
   run(&trial);
   end_attacker(&trial);
   stage_close(&trial.stage);
-  if (trial.canary[0] != '\0')
-    check_canary(&trial);
+  if (trial.canary[0] != '\0') check_canary(&trial);
   trial.left = stage_sweep(&trial.stage);
-  if (trial.left > 0)
-    stage_fail(&trial.stage, "%u files were left behind", trial.left);
-  if (trial.progress)
-    fputs("\033[K", stderr);
+  if (trial.left > 0) stage_fail(&trial.stage, "%u files were left behind", trial.left);
+  if (trial.progress) fputs("\033[K", stderr);
   if (trial.json)
     print_json(&trial);
   else

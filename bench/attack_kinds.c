@@ -21,8 +21,8 @@
 
 enum { LOOK_AHEAD = 64, LOOK_MS = 10000, ROUND_NS = 20000000, SQUATS = 6 };
 
-const char* const attack_names[ATTACK_KINDS] = {"header", "index", "length", "race", "truncate", "punch",
-                                                "flood", "fifo modes", "twice", "come and go", "squat", "others"};
+const char* const attack_names[ATTACK_KINDS] = {"header", "index",      "length", "race",        "truncate", "punch",
+                                                "flood",  "fifo modes", "twice",  "come and go", "squat",    "others"};
 
 typedef struct attacker_s {
   stress_board_t* board;
@@ -36,9 +36,22 @@ typedef struct attacker_s {
   unsigned int nsquats;
 } attacker_t;
 
-static const uint32_t nasty[] = {0, 1, 7, 63, 255, 4096, STRESS_CAPACITY, STRESS_CAPACITY + 1, STRESS_SLOT_BYTES,
-                                 STRESS_SLOT_BYTES + 1, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffff0, 0xffffffff};
-enum { NASTY = sizeof nasty / sizeof *nasty };
+static const uint32_t nasty[] = {0,
+                                 1,
+                                 7,
+                                 63,
+                                 255,
+                                 4096,
+                                 STRESS_CAPACITY,
+                                 STRESS_CAPACITY + 1,
+                                 STRESS_SLOT_BYTES,
+                                 STRESS_SLOT_BYTES + 1,
+                                 0x7fffffff,
+                                 0x80000000,
+                                 0x80000001,
+                                 0xfffffff0,
+                                 0xffffffff};
+enum { NASTY = sizeof(nasty) / sizeof(*nasty) };
 
 void attack_canary_path(char* to, size_t size, const char* prefix) {
   snprintf(to, size, "/tmp/%s.canary", prefix);
@@ -51,8 +64,7 @@ static void tried(attacker_t* a, int kind) {
 /* For what may succeed: whether it was refused is for the report. */
 static void outcome(attacker_t* a, int kind, int rc) {
   tried(a, kind);
-  if (rc < 0)
-    stress_add(&a->board->refused[kind], 1);
+  if (rc < 0) stress_add(&a->board->refused[kind], 1);
 }
 
 static bool told_to_stop(const attacker_t* a) {
@@ -61,8 +73,7 @@ static bool told_to_stop(const attacker_t* a) {
 
 /* A packet as it should be, so that the engine looks and answers. */
 static void nudge(attacker_t* a) {
-  if (raw_has_room(&a->face))
-    raw_push(&a->face, 64);
+  if (raw_has_room(&a->face)) raw_push(&a->face, 64);
   raw_ring(&a->face);
 }
 
@@ -74,9 +85,10 @@ static bool lives(attacker_t* a) {
 /* --- The region -------------------------------------------------------------------------------- */
 
 static void attack_header(attacker_t* a) {
-  static const size_t fields[] = {0, 4, RAW_CAPACITY, RAW_SLOT_SIZE, 16, RAW_APP_CAPS, RAW_A2E_WAITING, 28, 32, 60,
-                                  RAW_A2E_PARKED, RAW_E2A_PARKED, RAW_A2E_HEAD, RAW_E2A_TAIL};
-  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+  static const size_t fields[] = {
+      0,  4,  RAW_CAPACITY,   RAW_SLOT_SIZE,  16,           RAW_APP_CAPS, RAW_A2E_WAITING, 28,
+      32, 60, RAW_A2E_PARKED, RAW_E2A_PARKED, RAW_A2E_HEAD, RAW_E2A_TAIL};
+  for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
     for (size_t n = 0; n < NASTY && lives(a); n++) {
       raw_store(&a->face, fields[i], nasty[n]);
       nudge(a);
@@ -115,7 +127,7 @@ static void attack_race(attacker_t* a) {
     raw_ring(&a->face);
     for (int i = 0; i < 100; i++) {
       uint32_t length = i % 2 == 0 ? STRESS_SLOT_BYTES : stress_random(&a->random);
-      memcpy(raw_slot(&a->face, tail), &length, sizeof length);
+      memcpy(raw_slot(&a->face, tail), &length, sizeof(length));
       raw_slot(&a->face, tail)[4 + i] = (unsigned char) i;
     }
     raw_store(&a->face, RAW_E2A_HEAD, raw_load(&a->face, RAW_E2A_TAIL));
@@ -126,13 +138,11 @@ static void attack_race(attacker_t* a) {
 static void attack_truncate(attacker_t* a) {
   off_t whole = (off_t) a->face.bytes;
   const off_t sizes[] = {0, 1, 64, RAW_HEADER_BYTES, 4096, whole / 2, whole - 1, whole + 1, whole * 2, whole};
-  if (a->board->may_truncate == 0)
-    return;
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes && lives(a); i++) {
-    off_t size = sizes[stress_random(&a->random) % (sizeof sizes / sizeof *sizes)];
+  if (a->board->may_truncate == 0) return;
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) && lives(a); i++) {
+    off_t size = sizes[stress_random(&a->random) % (sizeof(sizes) / sizeof(*sizes))];
     outcome(a, ATTACK_TRUNCATE, ftruncate(a->face.fd, size));
-    if (i % 2 == 0)
-      outcome(a, ATTACK_TRUNCATE, ftruncate(a->face.fd, whole)); /* and back: holes read as zeros */
+    if (i % 2 == 0) outcome(a, ATTACK_TRUNCATE, ftruncate(a->face.fd, whole)); /* and back: holes read as zeros */
     raw_ring(&a->face);
     stress_nap(200);
   }
@@ -152,8 +162,7 @@ static void attack_punch(attacker_t* a) {
 static void attack_flood(attacker_t* a) {
   uint64_t end_ns = uv_hrtime() + ROUND_NS;
   while (uv_hrtime() < end_ns && lives(a)) {
-    for (int i = 0; i < STRESS_CAPACITY && raw_has_room(&a->face); i++)
-      raw_push(&a->face, 0);
+    for (int i = 0; i < STRESS_CAPACITY && raw_has_room(&a->face); i++) raw_push(&a->face, 0);
     raw_flood(&a->face);
     tried(a, ATTACK_FLOOD);
   }
@@ -162,15 +171,14 @@ static void attack_flood(attacker_t* a) {
 static void attack_modes(attacker_t* a) {
   static const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC, O_RDWR | O_APPEND};
   char bytes[4096];
-  for (size_t i = 0; i < 2 * sizeof modes / sizeof *modes && lives(a); i++) {
+  for (size_t i = 0; i < 2 * sizeof(modes) / sizeof(*modes) && lives(a); i++) {
     const char* path = i % 2 == 0 ? a->face.a2e_path : a->face.e2a_path;
     int fd = open(path, modes[i / 2] | O_NONBLOCK | O_CLOEXEC);
     outcome(a, ATTACK_MODES, fd);
-    if (fd < 0)
-      continue;
+    if (fd < 0) continue;
     nudge(a);
-    outcome(a, ATTACK_MODES, (int) read(fd, bytes, sizeof bytes));
-    outcome(a, ATTACK_MODES, (int) write(fd, bytes, sizeof bytes));
+    outcome(a, ATTACK_MODES, (int) read(fd, bytes, sizeof(bytes)));
+    outcome(a, ATTACK_MODES, (int) write(fd, bytes, sizeof(bytes)));
     close(fd);
   }
   outcome(a, ATTACK_MODES, unlink(a->face.a2e_path));
@@ -183,7 +191,7 @@ static void attack_modes(attacker_t* a) {
 static void attack_twice(attacker_t* a) {
   raw_face_t second;
   char name[128];
-  stress_face_name(name, sizeof name, a->board->prefix, ATTACK_PLACE, a->generation);
+  stress_face_name(name, sizeof(name), a->board->prefix, ATTACK_PLACE, a->generation);
   int rc = raw_open(&second, name);
   outcome(a, ATTACK_TWICE, rc);
   for (int i = 0; i < 200 && rc == 0 && lives(a); i++) {
@@ -191,8 +199,7 @@ static void attack_twice(attacker_t* a) {
     nudge(a);
     raw_store(&second, RAW_E2A_HEAD, raw_load(&second, RAW_E2A_TAIL));
   }
-  if (rc == 0)
-    raw_close(&second);
+  if (rc == 0) raw_close(&second);
 }
 
 static void attack_come_go(attacker_t* a) {
@@ -218,9 +225,8 @@ static void squat(attacker_t* a, const char* path, unsigned int how) {
   char canary[160];
   struct stat st;
   int rc = -1;
-  if (a->nsquats == SQUATS)
-    return;
-  attack_canary_path(canary, sizeof canary, a->board->prefix);
+  if (a->nsquats == SQUATS) return;
+  attack_canary_path(canary, sizeof(canary), a->board->prefix);
   switch (how) {
     case 0: rc = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); break;
     case 1: rc = mkfifo(path, 0666); break;
@@ -229,13 +235,10 @@ static void squat(attacker_t* a, const char* path, unsigned int how) {
     default: rc = mkdir(path, 0777); break;
   }
   outcome(a, ATTACK_SQUAT, rc);
-  if (rc < 0)
-    return;
-  if (how == 0)
-    close(rc);
-  snprintf(a->squats[a->nsquats].path, sizeof a->squats[0].path, "%s", path);
-  if (lstat(path, &st) == 0)
-    a->squats[a->nsquats++].inode = st.st_ino;
+  if (rc < 0) return;
+  if (how == 0) close(rc);
+  snprintf(a->squats[a->nsquats].path, sizeof(a->squats[0].path), "%s", path);
+  if (lstat(path, &st) == 0) a->squats[a->nsquats++].inode = st.st_ino;
 }
 
 /* The faces that come next: each has one of its three names taken, in one of five ways. */
@@ -244,9 +247,9 @@ static void attack_squat(attacker_t* a) {
   for (uint32_t i = 0; i < 3; i++) {
     raw_face_t names;
     char name[128], region[200];
-    stress_face_name(name, sizeof name, a->board->prefix, ATTACK_PLACE, a->generation + 1 + i);
+    stress_face_name(name, sizeof(name), a->board->prefix, ATTACK_PLACE, a->generation + 1 + i);
     raw_paths(&names, name);
-    snprintf(region, sizeof region, "/dev/shm%s", names.shm);
+    snprintf(region, sizeof(region), "/dev/shm%s", names.shm);
     const char* const paths[] = {region, names.a2e_path, names.e2a_path};
     squat(a, paths[stress_random(&a->random) % 3], stress_random(&a->random) % 5);
   }
@@ -257,8 +260,7 @@ static void forbidden(attacker_t* a, int rc, const char* what, const char* path)
   /* EINVAL: truncate() of a FIFO, whoever asks. Anything else means that the rights were there. */
   bool refused = rc < 0 && (errno == EACCES || errno == EPERM || errno == ENOENT || errno == EINVAL);
   outcome(a, ATTACK_OTHERS, rc);
-  if (refused)
-    return;
+  if (refused) return;
   stress_add(&a->board->breaches[ATTACK_OTHERS], 1);
   stress_say(a->board, "attacker: %s %s: %s", what, path, rc < 0 ? strerror(errno) : "was allowed");
 }
@@ -266,13 +268,12 @@ static void forbidden(attacker_t* a, int rc, const char* what, const char* path)
 static void attack_path(attacker_t* a, const char* path) {
   static const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_TRUNC};
   char other[200];
-  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+  for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
     int fd = open(path, modes[i] | O_NONBLOCK | O_CLOEXEC);
     forbidden(a, fd, "open", path);
-    if (fd >= 0)
-      close(fd);
+    if (fd >= 0) close(fd);
   }
-  snprintf(other, sizeof other, "%s.stolen", path);
+  snprintf(other, sizeof(other), "%s.stolen", path);
   forbidden(a, chmod(path, 0777), "chmod", path);
   forbidden(a, truncate(path, 0), "truncate", path);
   forbidden(a, rename(path, other), "rename", path);
@@ -281,19 +282,18 @@ static void attack_path(attacker_t* a, const char* path) {
 
 static void attack_others(attacker_t* a) {
   char path[200];
-  if (a->board->is_stranger == 0)
-    return;
+  if (a->board->is_stranger == 0) return;
   for (uint32_t place = 0; place < ATTACK_VICTIMS; place++) {
     raw_face_t names;
     char name[128];
-    stress_face_name(name, sizeof name, a->board->prefix, place, 1);
+    stress_face_name(name, sizeof(name), a->board->prefix, place, 1);
     raw_paths(&names, name);
-    snprintf(path, sizeof path, "/dev/shm%s", names.shm);
+    snprintf(path, sizeof(path), "/dev/shm%s", names.shm);
     attack_path(a, path);
     attack_path(a, names.a2e_path);
     attack_path(a, names.e2a_path);
   }
-  snprintf(path, sizeof path, "/proc/%ld/mem", (long) a->board->engine_pid);
+  snprintf(path, sizeof(path), "/proc/%ld/mem", (long) a->board->engine_pid);
   forbidden(a, open(path, O_RDWR | O_CLOEXEC), "open", path);
   forbidden(a, kill(a->board->engine_pid, SIGTERM), "kill", "the engine");
 }
@@ -305,9 +305,8 @@ static bool next_face(attacker_t* a) {
   for (int ms = 0; ms < LOOK_MS && !told_to_stop(a); ms++) {
     for (uint32_t g = a->generation + 1; g <= a->generation + LOOK_AHEAD; g++) {
       char name[128];
-      stress_face_name(name, sizeof name, a->board->prefix, ATTACK_PLACE, g);
-      if (raw_open(&a->face, name) != 0)
-        continue;
+      stress_face_name(name, sizeof(name), a->board->prefix, ATTACK_PLACE, g);
+      if (raw_open(&a->face, name) != 0) continue;
       a->generation = g;
       stress_add(&a->board->received, 1); /* faces */
       return true;
@@ -323,8 +322,8 @@ static bool next_face(attacker_t* a) {
 
 static void attack(attacker_t* a, int kind) {
   static void (*const attacks[ATTACK_KINDS])(attacker_t*) = {
-      attack_header, attack_index,  attack_length, attack_race,    attack_truncate, attack_punch,
-      attack_flood,  attack_modes,  attack_twice,  attack_come_go, attack_squat,    attack_others};
+      attack_header, attack_index, attack_length, attack_race,    attack_truncate, attack_punch,
+      attack_flood,  attack_modes, attack_twice,  attack_come_go, attack_squat,    attack_others};
   if (kind != ATTACK_SQUAT && kind != ATTACK_OTHERS) /* a live face, not one that is just made */
     nudge(a);
   attacks[kind](a);
@@ -338,10 +337,8 @@ int stress_attacker(stress_board_t* board) {
   a.random = board->seed;
   signal(SIGPIPE, SIG_IGN); /* a killed engine is the judge's to see */
   for (int kind = 0; !told_to_stop(&a); kind = (kind + 1) % ATTACK_KINDS) {
-    while (atomic_load(&board->pause) != 0 && !told_to_stop(&a))
-      stress_nap(1000);
-    if (!next_face(&a))
-      break;
+    while (atomic_load(&board->pause) != 0 && !told_to_stop(&a)) stress_nap(1000);
+    if (!next_face(&a)) break;
     atomic_store(&board->ready, 1);
     attack(&a, kind);
     raw_close(&a.face);

@@ -37,8 +37,7 @@ void hot_send(const layer_t* layer, ends_t* e);
 void hot_receive(const layer_t* layer, ends_t* e);
 
 static void need(int good, const char* what) {
-  if (good)
-    return;
+  if (good) return;
   fprintf(stderr, "hot-path: %s failed\n", what);
   exit(1);
 }
@@ -63,8 +62,7 @@ static void core_send(ends_t* e) {
 static void core_receive(ends_t* e) {
   struct iovec pkts[MAX_BATCH];
   int n;
-  while ((n = ndnshm_recv(e->engine, e->arena, ARENA_BYTES, pkts, e->batch)) > 0)
-    e->received += (unsigned int) n;
+  while ((n = ndnshm_recv(e->engine, e->arena, ARENA_BYTES, pkts, e->batch)) > 0) e->received += (unsigned int) n;
   need(n == 0, "ndnshm_recv");
 }
 
@@ -100,16 +98,15 @@ static void adapter_open(ends_t* e, const char* name) {
 static void adapter_send(ends_t* e) {
   const uv_buf_t* bufs = (const uv_buf_t*) e->bufs;
   for (unsigned int sent = 0; sent < ROUND_PACKETS; sent += e->batch) {
-    int rc = e->batch == 1 ? uvface_try_send(&e->app_face, bufs, 1)
-                           : uvface_try_send_batch(&e->app_face, bufs, e->batch);
+    int rc =
+        e->batch == 1 ? uvface_try_send(&e->app_face, bufs, 1) : uvface_try_send_batch(&e->app_face, bufs, e->batch);
     need(rc == (e->batch == 1 ? PACKET_BYTES : (int) e->batch), "uvface_try_send");
   }
 }
 
 /* As many turns as the packets of a round need, sleep and wake-up included. */
 static void adapter_receive(ends_t* e) {
-  for (unsigned int target = e->received + ROUND_PACKETS; e->received < target;)
-    uv_run(&e->engine_loop, UV_RUN_NOWAIT);
+  for (unsigned int target = e->received + ROUND_PACKETS; e->received < target;) uv_run(&e->engine_loop, UV_RUN_NOWAIT);
   uv_run(&e->engine_loop, UV_RUN_NOWAIT);
 }
 
@@ -137,9 +134,8 @@ static int run(const layer_t* layer, unsigned int batch, unsigned int rounds) {
   static ends_t e;
   char name[64];
   e.batch = batch;
-  for (unsigned int i = 0; i < MAX_BATCH; i++)
-    e.bufs[i] = (struct iovec){e.packets[i], PACKET_BYTES};
-  snprintf(name, sizeof name, "hot-path-%ld", (long) getpid());
+  for (unsigned int i = 0; i < MAX_BATCH; i++) e.bufs[i] = (struct iovec){e.packets[i], PACKET_BYTES};
+  snprintf(name, sizeof(name), "hot-path-%ld", (long) getpid());
   layer->open(&e, name);
   for (unsigned int i = 0; i < rounds; i++) {
     hot_send(layer, &e);

@@ -40,8 +40,8 @@ typedef struct one_s {
   unsigned int index;
   uvface_t face;
   uv_pipe_t pipe;
-  int fds[2];   /* --sockets: the engine's end, the app's end */
-  size_t held;  /* --sockets: bytes of a packet that is not whole yet */
+  int fds[2];  /* --sockets: the engine's end, the app's end */
+  size_t held; /* --sockets: bytes of a packet that is not whole yet */
   char hold[FRAME_BYTES];
 } one_t;
 
@@ -76,10 +76,8 @@ static uint64_t now_ns(void) {
 static int count_fds(void) {
   DIR* dir = opendir("/proc/self/fd");
   int n = 0;
-  while (dir != NULL && readdir(dir) != NULL)
-    n++;
-  if (dir != NULL)
-    closedir(dir);
+  while (dir != NULL && readdir(dir) != NULL) n++;
+  if (dir != NULL) closedir(dir);
   return n;
 }
 
@@ -104,11 +102,9 @@ static void on_turn(uv_prepare_t* prepare) {
 static void take_quiet(many_t* m, const char* packet) {
   uint64_t sent_ns, now = now_ns();
   uint32_t waited = 0;
-  memcpy(&sent_ns, packet, sizeof sent_ns);
-  while (waited < LAST_TURNS - 1 && waited < m->turns && m->began[(m->turns - waited) % LAST_TURNS] > sent_ns)
-    waited++;
-  if (m->nwaits == MAX_TURNS)
-    return;
+  memcpy(&sent_ns, packet, sizeof(sent_ns));
+  while (waited < LAST_TURNS - 1 && waited < m->turns && m->began[(m->turns - waited) % LAST_TURNS] > sent_ns) waited++;
+  if (m->nwaits == MAX_TURNS) return;
   m->wait_turns[m->nwaits] = waited;
   m->wait_ns[m->nwaits++] = now > sent_ns ? (uint32_t) (now - sent_ns) : 0;
 }
@@ -116,10 +112,8 @@ static void take_quiet(many_t* m, const char* packet) {
 /* One byte of each packet is read, so that it has arrived in this CPU at all. */
 static void take(one_t* one, const uv_buf_t pkts[], unsigned int npkts) {
   many_t* m = one->many;
-  for (unsigned int i = 0; i < npkts; i++)
-    m->touched ^= (unsigned char) pkts[i].base[0];
-  for (unsigned int i = 0; m->quiet && one->index == m->faces - 1 && i < npkts; i++)
-    take_quiet(m, pkts[i].base);
+  for (unsigned int i = 0; i < npkts; i++) m->touched ^= (unsigned char) pkts[i].base[0];
+  for (unsigned int i = 0; m->quiet && one->index == m->faces - 1 && i < npkts; i++) take_quiet(m, pkts[i].base);
   if (m->packets == 0) {
     m->opened_ns = now_ns();
     m->first_turn = m->turns;
@@ -136,8 +130,7 @@ static void one_ended(many_t* m) {
     m->closed_rss_bytes = rss_bytes();
     getrusage(RUSAGE_SELF, &m->closed_usage);
   }
-  if (--m->open == 0)
-    uv_close((uv_handle_t*) &m->prepare, NULL);
+  if (--m->open == 0) uv_close((uv_handle_t*) &m->prepare, NULL);
 }
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -171,14 +164,12 @@ static void on_read(uv_stream_t* stream, ssize_t nread, const uv_buf_t* buf) {
   }
   for (; end - at >= FRAME_BYTES; at += FRAME_BYTES) {
     memcpy(&len, at, HEADER_BYTES);
-    if (len != PACKET_BYTES)
-      die("socket", "not a packet");
+    if (len != PACKET_BYTES) die("socket", "not a packet");
     pkts[n++] = uv_buf_init(at + HEADER_BYTES, len);
   }
   one->held = (size_t) (end - at);
   memcpy(one->hold, at, one->held);
-  if (n > 0)
-    take(one, pkts, n);
+  if (n > 0) take(one, pkts, n);
 }
 
 static void engine_open_one(many_t* m, one_t* one) {
@@ -190,12 +181,11 @@ static void engine_open_one(many_t* m, one_t* one) {
     close(one->fds[1]);
     uv_pipe_init(&m->loop, &one->pipe, 0);
     one->pipe.data = one;
-    if (uv_pipe_open(&one->pipe, one->fds[0]) != 0 ||
-        uv_read_start((uv_stream_t*) &one->pipe, on_alloc, on_read) != 0)
+    if (uv_pipe_open(&one->pipe, one->fds[0]) != 0 || uv_read_start((uv_stream_t*) &one->pipe, on_alloc, on_read) != 0)
       die("uv_pipe_open", "failed");
     return;
   }
-  snprintf(name, sizeof name, "%s-%u", m->name, one->index);
+  snprintf(name, sizeof(name), "%s-%u", m->name, one->index);
   one->face.data = one;
   if (uvface_init(&m->loop, &one->face) != 0 || uvface_create(&one->face, name, &options) != 0 ||
       uvface_recv_start(&one->face, on_packets) != 0)
@@ -210,7 +200,7 @@ static void app_open_one(many_t* m, one_t* one) {
     close(one->fds[0]);
     return;
   }
-  snprintf(name, sizeof name, "%s-%u", m->name, one->index);
+  snprintf(name, sizeof(name), "%s-%u", m->name, one->index);
   if (uvface_init(&m->loop, &one->face) != 0 || uvface_connect(&one->face, name, NULL) != 0)
     die("face", uvface_errmsg(&one->face));
 }
@@ -220,14 +210,12 @@ static void send_some(many_t* m, one_t* one, uv_buf_t pkts[], unsigned int npkts
   size_t len = (size_t) npkts * FRAME_BYTES, at = 0;
   if (!m->sockets) {
     int rc = uvface_try_send_batch(&one->face, pkts, npkts);
-    if (rc < 0 && rc != UV_EAGAIN)
-      die("uvface_try_send_batch", uvface_errmsg(&one->face));
+    if (rc < 0 && rc != UV_EAGAIN) die("uvface_try_send_batch", uvface_errmsg(&one->face));
     return;
   }
   do {
     ssize_t n = send(one->fds[1], pkts[0].base - HEADER_BYTES + at, len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN)
-      die("send", strerror(errno));
+    if (n < 0 && errno != EAGAIN) die("send", strerror(errno));
     at += n > 0 ? (size_t) n : 0;
   } while (at % FRAME_BYTES != 0);
 }
@@ -246,15 +234,13 @@ static void app_send(many_t* m) {
     for (unsigned int i = 0; i < flooding; i++) {
       send_some(m, &m->all[i], pkts, BATCH);
       now = now_ns();
-      if (!m->quiet || now < quiet_ns)
-        continue;
+      if (!m->quiet || now < quiet_ns) continue;
       quiet_ns = now + QUIET_EVERY_NS;
       sent_ns = now; /* gcc's analyzer takes `now` itself for unset here */
-      memcpy(pkts[0].base, &sent_ns, sizeof sent_ns);
+      memcpy(pkts[0].base, &sent_ns, sizeof(sent_ns));
       send_some(m, &m->all[m->faces - 1], pkts, 1);
     }
-    if (flooding == 0)
-      usleep(1000);
+    if (flooding == 0) usleep(1000);
     now = now_ns();
   }
 }
@@ -263,11 +249,9 @@ static void app_send(many_t* m) {
 static int app(many_t* m, int ready_fd, pid_t parent) {
   char byte;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent || read(ready_fd, &byte, 1) != 1)
-    return PERF_FAILED;
+  if (getppid() != parent || read(ready_fd, &byte, 1) != 1) return PERF_FAILED;
   uv_loop_init(&m->loop);
-  for (unsigned int i = 0; i < m->faces; i++)
-    app_open_one(m, &m->all[i]);
+  for (unsigned int i = 0; i < m->faces; i++) app_open_one(m, &m->all[i]);
   app_send(m);
   for (unsigned int i = 0; i < m->faces; i++)
     if (m->sockets)
@@ -287,9 +271,8 @@ static int by_value(const void* a, const void* b) {
 
 /* Sorts. */
 static json_t* percentiles(uint32_t* v, size_t n) {
-  if (n == 0)
-    return json_null();
-  qsort(v, n, sizeof *v, by_value);
+  if (n == 0) return json_null();
+  qsort(v, n, sizeof(*v), by_value);
   return json_pack("{s:I, s:I, s:I, s:I}", "samples", (json_int_t) n, "p50", (json_int_t) v[n / 2], "p99",
                    (json_int_t) v[n * 99 / 100], "max", (json_int_t) v[n - 1]);
 }
@@ -304,15 +287,14 @@ static void print(many_t* m, int fds, int64_t rss) {
   uint64_t turns = m->turns - m->first_turn;
   double cpu = cpu_s(&m->closed_usage) - cpu_s(&m->opened_usage);
   json_t* out = json_pack(
-      "{s:s, s:b, s:i, s:i, s:b, s:I, s:f, s:o, s:I, s:f, s:f, s:f, s:o, s:o, s:o}", "program", "many-perf",
-      "sockets", (int) m->sockets, "faces", (int) m->faces, "active", (int) m->active, "quiet", (int) m->quiet,
-      "packets", (json_int_t) m->packets, "seconds", secs, "packets_per_s",
+      "{s:s, s:b, s:i, s:i, s:b, s:I, s:f, s:o, s:I, s:f, s:f, s:f, s:o, s:o, s:o}", "program", "many-perf", "sockets",
+      (int) m->sockets, "faces", (int) m->faces, "active", (int) m->active, "quiet", (int) m->quiet, "packets",
+      (json_int_t) m->packets, "seconds", secs, "packets_per_s",
       m->packets > m->first_packets && secs > 0 ? json_real((double) (m->packets - m->first_packets) / secs)
                                                 : json_null(),
-      "turns", (json_int_t) turns, "cpu_share", secs > 0 ? cpu / secs : 0, "fds_per_face",
-      (double) fds / m->faces, "rss_bytes_per_face", (double) rss / m->faces, "turn_ns",
-      percentiles(m->turn_ns, m->nturns), "wait_turns", percentiles(m->wait_turns, m->nwaits), "wait_ns",
-      percentiles(m->wait_ns, m->nwaits));
+      "turns", (json_int_t) turns, "cpu_share", secs > 0 ? cpu / secs : 0, "fds_per_face", (double) fds / m->faces,
+      "rss_bytes_per_face", (double) rss / m->faces, "turn_ns", percentiles(m->turn_ns, m->nturns), "wait_turns",
+      percentiles(m->wait_turns, m->nwaits), "wait_ns", percentiles(m->wait_ns, m->nwaits));
   json_dumpf(out, stdout, JSON_COMPACT);
   putchar('\n');
   json_decref(out);
@@ -333,42 +315,42 @@ static int engine(many_t* m, int ready_fd) {
   int fds = count_fds();
   size_t before_rss_bytes = rss_bytes();
   m->open = m->faces;
-  for (unsigned int i = 0; i < m->faces; i++)
-    engine_open_one(m, &m->all[i]);
+  for (unsigned int i = 0; i < m->faces; i++) engine_open_one(m, &m->all[i]);
   fds = count_fds() - fds + (m->sockets ? (int) m->faces * 2 : 0); /* both ends of a socket were there before */
   no_window(m);
-  if (write(ready_fd, "", 1) != 1)
-    die("write", strerror(errno));
+  if (write(ready_fd, "", 1) != 1) die("write", strerror(errno));
   close(ready_fd);
   uv_run(&m->loop, UV_RUN_DEFAULT);
   wait(&status);
-  if (uv_loop_close(&m->loop) != 0)
-    die("uv_loop_close", "handles are left open");
+  if (uv_loop_close(&m->loop) != 0) die("uv_loop_close", "handles are left open");
   print(m, fds, (int64_t) m->closed_rss_bytes - (int64_t) before_rss_bytes);
   return WIFEXITED(status) ? WEXITSTATUS(status) : PERF_FAILED;
 }
 
 static void usage(void) {
-  fprintf(stderr, "Usage: many-perf [--faces N] [--active N] [--quiet] [--sockets] [--secs S] [--cpu A,B]\n"
-                  "  --faces N   faces on one loop (16)\n"
-                  "  --active N  of them, the first N are sent to (all)\n"
-                  "  --quiet     all but the last flood; that one gets a packet every 5 ms\n"
-                  "  --sockets   Unix sockets instead of faces\n");
+  fprintf(stderr,
+          "Usage: many-perf [--faces N] [--active N] [--quiet] [--sockets] [--secs S] [--cpu A,B]\n"
+          "  --faces N   faces on one loop (16)\n"
+          "  --active N  of them, the first N are sent to (all)\n"
+          "  --quiet     all but the last flood; that one gets a packet every 5 ms\n"
+          "  --sockets   Unix sockets instead of faces\n");
   exit(PERF_USAGE);
 }
 
 static void parse(many_t* m, int argc, char** argv) {
   static const struct option options[] = {
-      {"faces", required_argument, NULL, 'f'}, {"active", required_argument, NULL, 'a'},
-      {"quiet", no_argument, NULL, 'q'},       {"sockets", no_argument, NULL, 's'},
-      {"secs", required_argument, NULL, 't'},  {"cpu", required_argument, NULL, 'c'},
+      {"faces", required_argument, NULL, 'f'},
+      {"active", required_argument, NULL, 'a'},
+      {"quiet", no_argument, NULL, 'q'},
+      {"sockets", no_argument, NULL, 's'},
+      {"secs", required_argument, NULL, 't'},
+      {"cpu", required_argument, NULL, 'c'},
       {NULL, 0, NULL, 0},
   };
   char *comma, *end;
   int option;
   m->active = UINT32_MAX;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-    switch (option) {
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) switch (option) {
       case 'f': m->faces = (unsigned int) strtoul(optarg, NULL, 10); break;
       case 'a': m->active = (unsigned int) strtoul(optarg, NULL, 10); break;
       case 'q': m->quiet = true; break;
@@ -376,29 +358,25 @@ static void parse(many_t* m, int argc, char** argv) {
       case 't': m->secs = strtod(optarg, NULL); break;
       case 'c':
         m->cpu[0] = (int) strtol(optarg, &comma, 10);
-        if (comma == optarg || *comma != ',')
-          usage();
+        if (comma == optarg || *comma != ',') usage();
         m->cpu[1] = (int) strtol(comma + 1, &end, 10);
-        if (end == comma + 1)
-          usage();
+        if (end == comma + 1) usage();
         break;
       default: usage();
     }
-  if (optind < argc || m->faces < 1u + m->quiet || m->faces > MAX_FACES || !(m->secs > 0))
-    usage();
-  if (m->active > m->faces)
-    m->active = m->faces;
+  if (optind < argc || m->faces < 1u + m->quiet || m->faces > MAX_FACES || !(m->secs > 0)) usage();
+  if (m->active > m->faces) m->active = m->faces;
 }
 
 static void prepare(many_t* m) {
-  snprintf(m->name, sizeof m->name, "many-perf-%ld", (long) getpid());
-  m->all = calloc(m->faces, sizeof *m->all);
-  m->turn_ns = calloc(MAX_TURNS, sizeof *m->turn_ns);
-  m->wait_ns = calloc(MAX_TURNS, sizeof *m->wait_ns);
-  m->wait_turns = calloc(MAX_TURNS, sizeof *m->wait_turns);
+  snprintf(m->name, sizeof(m->name), "many-perf-%ld", (long) getpid());
+  m->all = calloc(m->faces, sizeof(*m->all));
+  m->turn_ns = calloc(MAX_TURNS, sizeof(*m->turn_ns));
+  m->wait_ns = calloc(MAX_TURNS, sizeof(*m->wait_ns));
+  m->wait_turns = calloc(MAX_TURNS, sizeof(*m->wait_turns));
   if (m->all == NULL || m->turn_ns == NULL || m->wait_ns == NULL || m->wait_turns == NULL)
     die("calloc", strerror(ENOMEM));
-  memset(m->turn_ns, 0xff, MAX_TURNS * sizeof *m->turn_ns); /* touched now, not within a turn */
+  memset(m->turn_ns, 0xff, MAX_TURNS * sizeof(*m->turn_ns)); /* touched now, not within a turn */
   for (unsigned int i = 0; i < m->faces; i++) {
     m->all[i].many = m;
     m->all[i].index = i;
@@ -412,12 +390,10 @@ int main(int argc, char** argv) {
   int ready[2];
   parse(&m, argc, argv);
   prepare(&m);
-  if (pipe(ready) != 0)
-    die("pipe", strerror(errno));
+  if (pipe(ready) != 0) die("pipe", strerror(errno));
   pid_t parent = getpid();
   pid_t pid = fork();
-  if (pid < 0 || perf_pin(m.cpu[pid != 0]) < 0)
-    die("fork, sched_setaffinity", strerror(errno));
+  if (pid < 0 || perf_pin(m.cpu[pid != 0]) < 0) die("fork, sched_setaffinity", strerror(errno));
   close(ready[pid != 0 ? 0 : 1]);
   return pid == 0 ? app(&m, ready[0], parent) : engine(&m, ready[1]);
 }

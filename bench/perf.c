@@ -38,15 +38,15 @@ void perf_error(const perf_options_t* o, const char* format, ...) {
   char text[512];
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  vsnprintf(text, sizeof(text), format, args);
   va_end(args);
   fprintf(stderr, "%s %s: %s\n", o->program, perf_side_name(o->side), text);
 }
 
 bool perf_server_gone(const perf_options_t* o) {
   siginfo_t info = {.si_pid = 0};
-  return o->server_pid != 0 &&
-         waitid(P_PID, (id_t) o->server_pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+  return o->server_pid != 0 && waitid(P_PID, (id_t) o->server_pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
 }
 
 unsigned int perf_tick_ms(const perf_options_t* o) {
@@ -57,8 +57,7 @@ unsigned int perf_tick_ms(const perf_options_t* o) {
 bool perf_keep_waiting(const perf_options_t* o, uint64_t since_ns) {
   bool patient = o->side >= SIDE_FIRST_SERVER && o->role == ROLE_ENGINE;
   bool late = perf_now_ns() - since_ns > o->timeout_ms * UINT64_C(1000000);
-  if (got_signal != 0 || perf_server_gone(o) || (late && !patient))
-    return false;
+  if (got_signal != 0 || perf_server_gone(o) || (late && !patient)) return false;
   nanosleep(&(struct timespec){0, 1000000}, NULL);
   return true;
 }
@@ -66,16 +65,14 @@ bool perf_keep_waiting(const perf_options_t* o, uint64_t since_ns) {
 /* The child repeats our command line; what comes last wins, and stdout is its report. */
 static void exec_server(const perf_options_t* o, int argc, char** argv, int report_fd, pid_t parent) {
   const char* role = perf_role_name(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE);
-  const char* extra[] = {"--side", perf_side_name(perf_server_of(o->mode)), "--role", role,
-                         "--name", o->name, "--json", NULL};
-  char** all = calloc((size_t) argc + sizeof extra / sizeof *extra, sizeof *all);
-  if (all == NULL || dup2(report_fd, STDOUT_FILENO) < 0)
-    _exit(PERF_FAILED);
-  memcpy(all, argv, (size_t) argc * sizeof *all);
-  memcpy(all + argc, extra, sizeof extra);
+  const char* extra[] = {"--side", perf_side_name(perf_server_of(o->mode)), "--role", role, "--name", o->name, "--json",
+                         NULL};
+  char** all = calloc((size_t) argc + sizeof(extra) / sizeof(*extra), sizeof(*all));
+  if (all == NULL || dup2(report_fd, STDOUT_FILENO) < 0) _exit(PERF_FAILED);
+  memcpy(all, argv, (size_t) argc * sizeof(*all));
+  memcpy(all + argc, extra, sizeof(extra));
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent)
-    _exit(PERF_FAILED); /* it ended before we asked to be told */
+  if (getppid() != parent) _exit(PERF_FAILED); /* it ended before we asked to be told */
   execv("/proc/self/exe", all);
   perf_error(o, "execv /proc/self/exe: %s", strerror(errno));
   _exit(PERF_FAILED);
@@ -89,8 +86,7 @@ static int spawn_server(perf_options_t* o, int argc, char** argv) {
     return -1;
   }
   pid_t parent = getpid(), pid = fork();
-  if (pid == 0)
-    exec_server(o, argc, argv, fds[1], parent);
+  if (pid == 0) exec_server(o, argc, argv, fds[1], parent);
   close(fds[1]);
   if (pid < 0) {
     perf_error(o, "fork: %s", strerror(errno));
@@ -109,8 +105,7 @@ static size_t read_report(int fd, char* text, size_t size, unsigned int timeout_
   while (len < size) {
     uint64_t passed_ms = (perf_now_ns() - start_ns) / 1000000;
     struct pollfd p = {fd, POLLIN, 0};
-    if (passed_ms >= timeout_ms || poll(&p, 1, (int) (timeout_ms - passed_ms)) == 0)
-      break;
+    if (passed_ms >= timeout_ms || poll(&p, 1, (int) (timeout_ms - passed_ms)) == 0) break;
     ssize_t n = read(fd, text + len, size - len);
     *ret_ended = n == 0;
     if (n > 0)
@@ -126,16 +121,14 @@ static json_t* collect(const perf_options_t* o, int fd, bool client_failed, int*
   char text[8192];
   bool ended;
   int status = 0;
-  if (client_failed)
-    kill(o->server_pid, SIGTERM);
-  size_t len = read_report(fd, text, sizeof text, o->timeout_ms, &ended);
+  if (client_failed) kill(o->server_pid, SIGTERM);
+  size_t len = read_report(fd, text, sizeof(text), o->timeout_ms, &ended);
   if (!ended) {
     perf_error(o, "face %s: the server process does not end", o->name);
     kill(o->server_pid, SIGTERM);
-    len += read_report(fd, text + len, sizeof text - len, 1000, &ended);
+    len += read_report(fd, text + len, sizeof(text) - len, 1000, &ended);
   }
-  if (!ended)
-    kill(o->server_pid, SIGKILL);
+  if (!ended) kill(o->server_pid, SIGKILL);
   waitpid(o->server_pid, &status, 0);
   *ret_exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : PERF_FAILED;
   return json_loadb(text, len, 0, NULL);
@@ -164,13 +157,11 @@ static int run_both(perf_options_t* o, int argc, char** argv, json_t** ret_repor
   int server_exit = PERF_FAILED;
   o->side = perf_client_of(o->mode);
   int fd = spawn_server(o, argc, argv);
-  if (fd < 0)
-    return PERF_FAILED;
+  if (fd < 0) return PERF_FAILED;
   int exit_code = run_alone(o, &client);
   json_t* server = collect(o, fd, exit_code != PERF_OK, &server_exit);
   close(fd);
-  if (exit_code == PERF_OK)
-    exit_code = server_exit;
+  if (exit_code == PERF_OK) exit_code = server_exit;
   *ret_report = report_run(o, client, server, exit_code);
   return exit_code;
 }
@@ -179,14 +170,12 @@ int perf_main(int argc, char** argv, const char* program) {
   perf_options_t o;
   json_t* report = NULL;
   int exit_code = perf_options_parse(&o, argc, argv, program);
-  if (exit_code != PERF_OK)
-    return exit_code;
+  if (exit_code != PERF_OK) return exit_code;
   if (o.side == SIDE_BOTH)
     exit_code = run_both(&o, argc, argv, &report);
   else
     exit_code = run_alone(&o, &report);
-  if (report != NULL && (o.json || exit_code != PERF_FAILED))
-    report_print(&o, report);
+  if (report != NULL && (o.json || exit_code != PERF_FAILED)) report_print(&o, report);
   json_decref(report);
   return fflush(stdout) == 0 ? exit_code : PERF_FAILED;
 }

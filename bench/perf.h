@@ -19,8 +19,8 @@
 enum { PERF_OK = 0, PERF_FAILED = 1, PERF_USAGE = 2, PERF_STALLED = 3, PERF_CORRUPT = 4 };
 
 enum {
-  PERF_MAX_BATCH = 256,     /* --batch; two iovecs a packet stay below IOV_MAX */
-  PERF_MAX_RECV = 64,       /* packets a link delivers at once */
+  PERF_MAX_BATCH = 256, /* --batch; two iovecs a packet stay below IOV_MAX */
+  PERF_MAX_RECV = 64,   /* packets a link delivers at once */
   PERF_MAX_SAMPLES = 1 << 24
 };
 
@@ -48,20 +48,20 @@ typedef struct perf_options_s {
   const char* program;
   perf_mode_t mode;
   perf_kind_t side;
-  perf_role_t role;        /* of this process; in a run of both, the client's */
+  perf_role_t role; /* of this process; in a run of both, the client's */
   char name[201];
-  uint64_t count;          /* packets or round trips; 0 = by time */
+  uint64_t count; /* packets or round trips; 0 = by time */
   double secs;
   size_t size_bytes;
   size_t reply_bytes;
-  unsigned int batch;      /* packets handed to the link at once; 1 = each on its own */
-  unsigned int window;     /* fetch: Interests outstanding */
+  unsigned int batch;  /* packets handed to the link at once; 1 = each on its own */
+  unsigned int window; /* fetch: Interests outstanding */
   uint64_t interval_us;
   unsigned int timeout_ms;
   bool verify, borrow, json;
-  bool coalesce;           /* pipe-perf: one write for all packets handed over at once */
-  bool literal;            /* uvface-perf: the face announces nothing, as one of ndn-rs */
-  int cpu[2];              /* client, server; -1 = not pinned */
+  bool coalesce; /* pipe-perf: one write for all packets handed over at once */
+  bool literal;  /* uvface-perf: the face announces nothing, as one of ndn-rs */
+  int cpu[2];    /* client, server; -1 = not pinned */
   uint32_t capacity, slot_size;
   int64_t hot_ns, spin_ns; /* -1 = the face's defaults */
   pid_t server_pid;        /* the other process of a run of both, else 0 */

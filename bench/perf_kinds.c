@@ -25,8 +25,7 @@ static void source_go_on(side_t* s) {
       return;
     }
     if (!side_push_new(s, left < s->pool ? (unsigned int) left : s->pool)) {
-      if (!s->done)
-        link_idle(s->link, false);
+      if (!s->done) link_idle(s->link, false);
       return;
     }
   }
@@ -54,10 +53,8 @@ static void nothing(side_t* s) {
 /* The packets that open the window are not counted in it: when they were sent is not known. */
 static void sink_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   side_take_packets(s, pkts, npkts, s->o->size_bytes);
-  if (!s->open)
-    side_open_window(s);
-  if (s->o->count != 0 && s->received >= s->o->count)
-    side_finish(s, PERF_OK);
+  if (!s->open) side_open_window(s);
+  if (s->o->count != 0 && s->received >= s->o->count) side_finish(s, PERF_OK);
 }
 
 static bool after_first(const side_t* s) {
@@ -75,8 +72,7 @@ static void ping_send(side_t* s) {
 static bool ping_took(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   uint64_t now_ns = perf_now_ns();
   side_take_packets(s, pkts, npkts, s->o->size_bytes);
-  if (s->received < s->sent)
-    return false;
+  if (s->received < s->sent) return false;
   if (s->open)
     side_add_sample(s, now_ns - s->sent_ns);
   else if (s->received >= s->warmup)
@@ -89,22 +85,19 @@ static bool ping_took(side_t* s, const struct iovec pkts[], unsigned int npkts) 
 }
 
 static void ping_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
-  if (ping_took(s, pkts, npkts))
-    ping_send(s);
+  if (ping_took(s, pkts, npkts)) ping_send(s);
 }
 
 /* The next packet is due one interval after the last was; one that is late moves the schedule. */
 static void paced_plan(side_t* s) {
   uint64_t now_ns = perf_now_ns();
   s->due_ns += s->o->interval_us * 1000;
-  if (s->due_ns < now_ns)
-    s->due_ns = now_ns;
+  if (s->due_ns < now_ns) s->due_ns = now_ns;
   link_idle(s->link, true);
 }
 
 static void paced_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
-  if (ping_took(s, pkts, npkts))
-    paced_plan(s);
+  if (ping_took(s, pkts, npkts)) paced_plan(s);
 }
 
 static uint64_t cpu_ns(void) {
@@ -117,12 +110,9 @@ static void paced_idle(side_t* s) {
   uint64_t now_ns = perf_now_ns();
   uint64_t until_ns = s->due_ns < now_ns + MAX_BLOCK_NS ? s->due_ns : now_ns + MAX_BLOCK_NS;
   uint64_t began_ns = cpu_ns();
-  while (now_ns < until_ns)
-    now_ns = perf_now_ns();
-  if (s->open)
-    s->r->pacing_ns += cpu_ns() - began_ns;
-  if (now_ns < s->due_ns)
-    return;
+  while (now_ns < until_ns) now_ns = perf_now_ns();
+  if (s->open) s->r->pacing_ns += cpu_ns() - began_ns;
+  if (now_ns < s->due_ns) return;
   link_idle(s->link, false);
   ping_send(s);
 }
@@ -136,17 +126,14 @@ static bool outstanding(const side_t* s) {
 static void fetch_go_on(side_t* s) {
   while (!s->waiting && !side_time_is_up(s)) {
     uint64_t n = s->o->window - (s->sent - s->received);
-    if (s->o->count != 0 && n > s->o->count - s->sent)
-      n = s->o->count - s->sent;
-    if (n == 0 || !side_push_new(s, n < s->pool ? (unsigned int) n : s->pool))
-      return;
+    if (s->o->count != 0 && n > s->o->count - s->sent) n = s->o->count - s->sent;
+    if (n == 0 || !side_push_new(s, n < s->pool ? (unsigned int) n : s->pool)) return;
   }
 }
 
 static void fetch_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   side_take_packets(s, pkts, npkts, s->o->reply_bytes);
-  if (!s->open)
-    side_open_window(s);
+  if (!s->open) side_open_window(s);
   if ((s->received >= s->o->count && s->o->count != 0) || (s->received >= s->sent && side_time_is_up(s)))
     side_finish(s, PERF_OK);
   else
@@ -160,8 +147,7 @@ static void answer(side_t* s, unsigned int n, bool transient) {
   s->out_at = 0;
   s->out_n = n;
   s->sent += n;
-  if (!side_push(s, transient) && !s->done)
-    link_pause(s->link, true);
+  if (!side_push(s, transient) && !s->done) link_pause(s->link, true);
 }
 
 static void server_room(side_t* s) {
@@ -169,8 +155,7 @@ static void server_room(side_t* s) {
 }
 
 static void echo_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
-  if (!s->open)
-    side_open_window(s);
+  if (!s->open) side_open_window(s);
   s->received += npkts;
   s->r->packets += npkts;
   for (unsigned int i = 0; i < npkts; i++) {
@@ -181,15 +166,13 @@ static void echo_packets(side_t* s, const struct iovec pkts[], unsigned int npkt
 }
 
 static void fetchserver_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
-  if (!s->open)
-    side_open_window(s);
+  if (!s->open) side_open_window(s);
   s->received += npkts;
   s->r->packets += npkts;
   for (unsigned int i = 0; i < npkts; i++) {
     uint64_t seq = 0;
-    memcpy(&seq, pkts[i].iov_base, pkts[i].iov_len < sizeof seq ? pkts[i].iov_len : sizeof seq);
-    if (s->o->verify)
-      side_write_packet(s->out[i].iov_base, s->o->reply_bytes, le64toh(seq));
+    memcpy(&seq, pkts[i].iov_base, pkts[i].iov_len < sizeof(seq) ? pkts[i].iov_len : sizeof(seq));
+    if (s->o->verify) side_write_packet(s->out[i].iov_base, s->o->reply_bytes, le64toh(seq));
     s->r->bytes += pkts[i].iov_len;
   }
   answer(s, npkts, false);
@@ -211,10 +194,9 @@ static void stuff_go_on(side_t* s) {
       return;
     }
     uint64_t le = htole64(perf_now_ns());
-    memcpy(s->out[0].iov_base, &le, sizeof le);
+    memcpy(s->out[0].iov_base, &le, sizeof(le));
     if (!side_push_new(s, 1)) {
-      if (!s->done)
-        link_idle(s->link, false);
+      if (!s->done) link_idle(s->link, false);
       return;
     }
   }
@@ -230,18 +212,15 @@ static void sip_pause(side_t* s) {
 static void sip_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   uint64_t sent_ns;
   side_take_packets(s, pkts, npkts, s->o->size_bytes);
-  if (!s->open)
-    side_open_window(s);
+  if (!s->open) side_open_window(s);
   for (unsigned int i = 0; i < npkts && s->resumed_ns != 0; i++) {
-    memcpy(&sent_ns, pkts[i].iov_base, sizeof sent_ns);
+    memcpy(&sent_ns, pkts[i].iov_base, sizeof(sent_ns));
     sent_ns = le64toh(sent_ns);
-    if (sent_ns <= s->resumed_ns)
-      continue;
+    if (sent_ns <= s->resumed_ns) continue;
     side_add_sample(s, sent_ns - s->resumed_ns);
     s->resumed_ns = 0;
   }
-  if (s->resumed_ns == 0)
-    sip_pause(s);
+  if (s->resumed_ns == 0) sip_pause(s);
 }
 
 /* It sleeps here, deaf to its loop: that is what a slow receiver is. */

@@ -13,13 +13,11 @@
 #include <unistd.h>
 
 static const char* const mode_names[MODE_COUNT] = {"throughput", "rtt", "paced", "fetch", "full"};
-static const char* const side_names[SIDE_COUNT] = {"source", "ping", "paced", "fetch", "stuff",
-                                                   "sink", "echo", "fetchserver", "sip"};
+static const char* const side_names[SIDE_COUNT] = {"source", "ping", "paced",       "fetch", "stuff",
+                                                   "sink",   "echo", "fetchserver", "sip"};
 static const char* const role_names[ROLE_COUNT] = {"engine", "app"};
-static const perf_kind_t clients[MODE_COUNT] = {SIDE_SOURCE, SIDE_PING, SIDE_PACED, SIDE_FETCH,
-                                               SIDE_STUFF};
-static const perf_kind_t servers[MODE_COUNT] = {SIDE_SINK, SIDE_ECHO, SIDE_ECHO, SIDE_FETCHSERVER,
-                                               SIDE_SIP};
+static const perf_kind_t clients[MODE_COUNT] = {SIDE_SOURCE, SIDE_PING, SIDE_PACED, SIDE_FETCH, SIDE_STUFF};
+static const perf_kind_t servers[MODE_COUNT] = {SIDE_SINK, SIDE_ECHO, SIDE_ECHO, SIDE_FETCHSERVER, SIDE_SIP};
 
 const char* perf_mode_name(perf_mode_t mode) {
   return mode_names[mode];
@@ -80,38 +78,32 @@ static const char usage_text[] =
 
 bool perf_parse_count(const char* text, uint64_t max, uint64_t* ret_n) {
   char* end;
-  if (text[0] < '0' || text[0] > '9')
-    return false;
+  if (text[0] < '0' || text[0] > '9') return false;
   errno = 0;
   unsigned long long n = strtoull(text, &end, 10);
   uint64_t unit = *end == 'k' ? 1000 : *end == 'M' ? 1000000 : 1;
-  if (errno != 0 || end[unit != 1] != '\0' || n > max / unit)
-    return false;
+  if (errno != 0 || end[unit != 1] != '\0' || n > max / unit) return false;
   *ret_n = n * unit;
   return true;
 }
 
 static int find_name(const char* text, const char* const names[], int n) {
   for (int i = 0; i < n; i++)
-    if (strcmp(text, names[i]) == 0)
-      return i;
+    if (strcmp(text, names[i]) == 0) return i;
   return -1;
 }
 
 static bool parse_cpus(const char* text, int ret_cpu[2]) {
   char* end;
   long a = strtol(text, &end, 10);
-  if (end == text || a < 0 || a >= CPU_SETSIZE)
-    return false;
+  if (end == text || a < 0 || a >= CPU_SETSIZE) return false;
   long b = a;
   if (*end == ',') {
     const char* second = end + 1;
     b = strtol(second, &end, 10);
-    if (end == second || b < 0 || b >= CPU_SETSIZE)
-      return false;
+    if (end == second || b < 0 || b >= CPU_SETSIZE) return false;
   }
-  if (*end != '\0')
-    return false;
+  if (*end != '\0') return false;
   ret_cpu[0] = (int) a;
   ret_cpu[1] = (int) b;
   return true;
@@ -183,8 +175,7 @@ typedef struct parsed_s {
 static bool apply_number(parsed_t* p, int option, const char* text) {
   perf_options_t* o = p->o;
   uint64_t n;
-  if (!perf_parse_count(text, option == OPT_COUNT ? UINT64_MAX : INT32_MAX, &n))
-    return false;
+  if (!perf_parse_count(text, option == OPT_COUNT ? UINT64_MAX : INT32_MAX, &n)) return false;
   switch (option) {
     case OPT_COUNT: o->count = n; return n > 0;
     case OPT_SIZE: p->size_bytes = n; return n >= 8 && n <= 1 << 20;
@@ -205,7 +196,7 @@ static bool apply(parsed_t* p, int option, const char* text) {
   perf_options_t* o = p->o;
   char* end;
   switch (option) {
-    case OPT_NAME: return snprintf(o->name, sizeof o->name, "%s", text) < (int) sizeof o->name;
+    case OPT_NAME: return snprintf(o->name, sizeof(o->name), "%s", text) < (int) sizeof(o->name);
     case OPT_SECS: o->secs = strtod(text, &end); return *end == '\0' && o->secs > 0 && o->secs < 1e6;
     case OPT_CPU: return parse_cpus(text, o->cpu);
     case OPT_SERVER_ROLE: return (p->server_role = find_name(text, role_names, ROLE_COUNT)) >= 0;
@@ -232,55 +223,52 @@ static int settle(parsed_t* p) {
   perf_role_t server_role = p->server_role < 0 ? ROLE_ENGINE : (perf_role_t) p->server_role;
   o->side = p->side < 0 ? SIDE_BOTH : (perf_kind_t) p->side;
   o->role = server_role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE;
-  if (o->side == SIDE_BOTH && p->role >= 0)
-    return usage_error(o->program, "--role", " needs --side");
+  if (o->side == SIDE_BOTH && p->role >= 0) return usage_error(o->program, "--role", " needs --side");
   if (o->side != SIDE_BOTH) {
     if (o->side != clients[o->mode] && o->side != servers[o->mode])
       return usage_error(o->program, "no such side in this mode: ", side_names[o->side]);
-    if (p->role < 0 || o->name[0] == '\0')
-      return usage_error(o->program, "--side", " needs --role and --name");
+    if (p->role < 0 || o->name[0] == '\0') return usage_error(o->program, "--side", " needs --role and --name");
     o->role = (perf_role_t) p->role;
   }
   bool one_way = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL;
   o->size_bytes = p->size_bytes != 0 ? (size_t) p->size_bytes : one_way ? 64 : 100;
-  if (o->name[0] == '\0')
-    snprintf(o->name, sizeof o->name, "%s-%ld", o->program, (long) getpid());
+  if (o->name[0] == '\0') snprintf(o->name, sizeof(o->name), "%s-%ld", o->program, (long) getpid());
   return PERF_OK;
 }
 
 int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* program) {
-  *o = (perf_options_t){.program = program, .secs = 2, .reply_bytes = 8000, .batch = 1, .window = 64,
-                        .interval_us = 100, .timeout_ms = 10000, .cpu = {-1, -1},
-                        .hot_ns = -1, .spin_ns = -1};
+  *o = (perf_options_t){.program = program,
+                        .secs = 2,
+                        .reply_bytes = 8000,
+                        .batch = 1,
+                        .window = 64,
+                        .interval_us = 100,
+                        .timeout_ms = 10000,
+                        .cpu = {-1, -1},
+                        .hot_ns = -1,
+                        .spin_ns = -1};
   parsed_t p = {o, -1, -1, -1, 0};
   int option, index = 0;
   while ((option = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
-    if (option == '?')
-      return PERF_USAGE;
-    if (option == 'h')
-      printf("Usage: %s %s", program, usage_text);
-    if (option == 'V')
-      printf("%s %s\n", program, PERF_VERSION);
-    if (option == 'h' || option == 'V')
-      exit(PERF_OK);
-    if (!apply(&p, option, optarg))
-      return usage_error(program, "bad value for --", long_options[index].name);
+    if (option == '?') return PERF_USAGE;
+    if (option == 'h') printf("Usage: %s %s", program, usage_text);
+    if (option == 'V') printf("%s %s\n", program, PERF_VERSION);
+    if (option == 'h' || option == 'V') exit(PERF_OK);
+    if (!apply(&p, option, optarg)) return usage_error(program, "bad value for --", long_options[index].name);
   }
   int mode = optind < argc ? find_name(argv[optind], mode_names, MODE_COUNT) : -1;
   if (mode < 0)
     return usage_error(program, optind < argc ? "no such mode: " : "MODE is missing",
                        optind < argc ? argv[optind] : "");
-  if (optind + 1 < argc)
-    return usage_error(program, "unexpected argument: ", argv[optind + 1]);
+  if (optind + 1 < argc) return usage_error(program, "unexpected argument: ", argv[optind + 1]);
   o->mode = (perf_mode_t) mode;
   return settle(&p);
 }
 
 int perf_pin(int cpu) {
-  if (cpu < 0)
-    return 0;
+  if (cpu < 0) return 0;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET((size_t) cpu, &set);
-  return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
+  return sched_setaffinity(0, sizeof(set), &set) == 0 ? 0 : -errno;
 }

@@ -38,10 +38,8 @@ static uint64_t usec(struct timeval from, struct timeval to) {
 static int count_entries(const char* path) {
   DIR* dir = opendir(path);
   int n = 0;
-  while (dir != NULL && readdir(dir) != NULL)
-    n++;
-  if (dir != NULL)
-    closedir(dir);
+  while (dir != NULL && readdir(dir) != NULL) n++;
+  if (dir != NULL) closedir(dir);
   return n;
 }
 
@@ -49,10 +47,8 @@ static struct process_size_s process_size(void) {
   long long pages = 0, resident = 0;
   FILE* statm = fopen("/proc/self/statm", "r");
   /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers, and such as fit */
-  if (statm != NULL && fscanf(statm, "%lld %lld", &pages, &resident) != 2)
-    resident = 0;
-  if (statm != NULL)
-    fclose(statm);
+  if (statm != NULL && fscanf(statm, "%lld %lld", &pages, &resident) != 2) resident = 0;
+  if (statm != NULL) fclose(statm);
   return (struct process_size_s){count_entries("/proc/self/fd"), count_entries("/proc/self/task"),
                                  resident * sysconf(_SC_PAGESIZE)};
 }
@@ -60,8 +56,7 @@ static struct process_size_s process_size(void) {
 static void close_window(side_t* s) {
   struct rusage usage;
   perf_result_t* r = s->r;
-  if (!s->open)
-    return;
+  if (!s->open) return;
   if (s->o->side == SIDE_SOURCE || s->o->side == SIDE_STUFF) {
     r->packets = s->sent;
     r->bytes = s->sent * s->o->size_bytes;
@@ -83,8 +78,7 @@ static uint64_t faults(const perf_verify_t* v) {
 }
 
 void side_finish(side_t* s, int exit_code) {
-  if (s->done)
-    return;
+  if (s->done) return;
   s->done = true;
   close_window(s);
   if (exit_code == PERF_OK)
@@ -107,14 +101,14 @@ bool side_time_is_up(const side_t* s) {
 void side_write_packet(void* at, size_t len, uint64_t seq) {
   uint64_t le = htole64(seq);
   memset(at, (int) (seq & 0xff), len);
-  memcpy(at, &le, sizeof le);
+  memcpy(at, &le, sizeof(le));
 }
 
 static void fault(side_t* s, uint64_t* counter, const char* what, uint64_t got, uint64_t want) {
   ++*counter;
   if (faults(&s->r->verify) <= MAX_FAULTS_SHOWN)
-    perf_error(s->o, "packet %" PRIu64 ": %s: got %" PRIu64 ", expected %" PRIu64, s->r->verify.checked - 1,
-               what, got, want);
+    perf_error(s->o, "packet %" PRIu64 ": %s: got %" PRIu64 ", expected %" PRIu64, s->r->verify.checked - 1, what, got,
+               want);
 }
 
 static void check_packet(side_t* s, const struct iovec* pkt, size_t len) {
@@ -122,24 +116,20 @@ static void check_packet(side_t* s, const struct iovec* pkt, size_t len) {
   perf_verify_t* v = &s->r->verify;
   uint64_t seq;
   v->checked++;
-  if (pkt->iov_len != len)
-    fault(s, &v->bad_length, "wrong length", pkt->iov_len, len);
-  if (pkt->iov_len < sizeof seq)
-    return;
-  memcpy(&seq, p, sizeof seq);
+  if (pkt->iov_len != len) fault(s, &v->bad_length, "wrong length", pkt->iov_len, len);
+  if (pkt->iov_len < sizeof(seq)) return;
+  memcpy(&seq, p, sizeof(seq));
   seq = le64toh(seq);
   if (pkt->iov_len > 8 && (p[8] != (seq & 0xff) || memcmp(p + 8, p + 9, pkt->iov_len - 9) != 0))
     fault(s, &v->torn, "payload differs", p[8], seq & 0xff);
-  if (seq != s->next_seq)
-    fault(s, seq > s->next_seq ? &v->missing : &v->repeated, "wrong order", seq, s->next_seq);
+  if (seq != s->next_seq) fault(s, seq > s->next_seq ? &v->missing : &v->repeated, "wrong order", seq, s->next_seq);
   s->next_seq = seq + 1;
 }
 
 /* Without --verify one byte of each packet is read, so that it has arrived in this CPU at all. */
 void side_take_packets(side_t* s, const struct iovec pkts[], unsigned int npkts, size_t len) {
   for (unsigned int i = 0; i < npkts; i++) {
-    if (s->o->verify)
-      check_packet(s, &pkts[i], len);
+    if (s->o->verify) check_packet(s, &pkts[i], len);
     s->touched ^= *(const unsigned char*) pkts[i].iov_base;
     s->r->bytes += pkts[i].iov_len;
   }
@@ -152,10 +142,8 @@ void side_take_packets(side_t* s, const struct iovec pkts[], unsigned int npkts,
 /* Echoed packets are gone when the callback returns: what has to wait moves to memory of ours. */
 static bool keep_rest(side_t* s) {
   size_t bytes = 0;
-  for (unsigned int i = s->out_at; i < s->out_n; i++)
-    bytes += s->out[i].iov_len;
-  if (bytes == 0)
-    return true; /* malloc(0) may return NULL, which is no lack of memory */
+  for (unsigned int i = s->out_at; i < s->out_n; i++) bytes += s->out[i].iov_len;
+  if (bytes == 0) return true; /* malloc(0) may return NULL, which is no lack of memory */
   free(s->memory);
   unsigned char* copy = s->memory = malloc(bytes);
   for (unsigned int i = s->out_at; i < s->out_n && copy != NULL; i++) {
@@ -172,25 +160,21 @@ static void no_memory(side_t* s) {
 }
 
 static bool send_failed(side_t* s, int status) {
-  if (status < 0)
-    side_on_end(s, status);
+  if (status < 0) side_on_end(s, status);
   return status < 0;
 }
 
 bool side_push(side_t* s, bool transient) {
   int n = link_send(s->link, s->out + s->out_at, s->out_n - s->out_at);
-  if (send_failed(s, n))
-    return false;
+  if (send_failed(s, n)) return false;
   s->out_at += (unsigned int) n;
-  if (s->out_at == s->out_n)
-    return true;
+  if (s->out_at == s->out_n) return true;
   if (transient && !keep_rest(s)) {
     no_memory(s);
     return false;
   }
   n = link_queue(s->link, s->out + s->out_at, s->out_n - s->out_at);
-  if (send_failed(s, n))
-    return false;
+  if (send_failed(s, n)) return false;
   s->out_at += (unsigned int) n;
   s->waiting = true;
   return false;
@@ -198,15 +182,13 @@ bool side_push(side_t* s, bool transient) {
 
 void side_on_room(side_t* s) {
   s->waiting = false;
-  if (s->out_at < s->out_n && !side_push(s, false))
-    return;
+  if (s->out_at < s->out_n && !side_push(s, false)) return;
   s->ops->room(s);
 }
 
 bool side_push_new(side_t* s, unsigned int n) {
   if (s->o->verify)
-    for (unsigned int i = 0; i < n; i++)
-      side_write_packet(s->out[i].iov_base, s->o->size_bytes, s->sent + i);
+    for (unsigned int i = 0; i < n; i++) side_write_packet(s->out[i].iov_base, s->o->size_bytes, s->sent + i);
   s->out_at = 0;
   s->out_n = n;
   s->sent += n;
@@ -228,15 +210,14 @@ void side_on_end(side_t* s, int status) {
   bool server = s->o->side >= SIDE_FIRST_SERVER;
   bool counted = s->o->side == SIDE_SINK && s->o->count != 0;
   bool all_sent = s->o->side == SIDE_SOURCE && s->o->count != 0 && s->sent == s->o->count;
-  if (s->done)
-    return;
+  if (s->done) return;
   if ((status == 0 && server && !counted) || all_sent) {
     side_finish(s, PERF_OK);
     return;
   }
   if (status == 0)
-    perf_error(s->o, "face %s: peer left after %" PRIu64 " packets sent, %" PRIu64 " received", s->o->name,
-               s->sent, s->received);
+    perf_error(s->o, "face %s: peer left after %" PRIu64 " packets sent, %" PRIu64 " received", s->o->name, s->sent,
+               s->received);
   else
     perf_error(s->o, "%s", link_errmsg(s->link));
   side_finish(s, PERF_FAILED);
@@ -250,28 +231,25 @@ static void watch_for_stall(side_t* s) {
     s->stalls_in_row = 0;
     return;
   }
-  if (now_ns - s->seen_ns < s->o->timeout_ms * UINT64_C(1000000))
-    return;
+  if (now_ns - s->seen_ns < s->o->timeout_ms * UINT64_C(1000000)) return;
   s->seen_ns = now_ns;
   s->r->stalls++;
-  perf_error(s->o, "face %s: STALL: nothing for %u ms after %" PRIu64 " packets sent, %" PRIu64 " received",
-             s->o->name, s->o->timeout_ms, s->sent, s->received);
-  if (++s->stalls_in_row == MAX_STALLS)
-    side_finish(s, PERF_STALLED);
+  perf_error(s->o, "face %s: STALL: nothing for %u ms after %" PRIu64 " packets sent, %" PRIu64 " received", s->o->name,
+             s->o->timeout_ms, s->sent, s->received);
+  if (++s->stalls_in_row == MAX_STALLS) side_finish(s, PERF_STALLED);
 }
 
 static void show_progress(const side_t* s) {
   double secs = (double) (perf_now_ns() - s->opened_ns) / 1e9;
   uint64_t n = s->o->side == SIDE_SOURCE ? s->sent : s->received;
   if (s->open && secs > 0)
-    fprintf(stderr, "%s %s: %" PRIu64 " packets, %.1f s, %.3f M/s\033[K\r", s->o->program,
-            perf_side_name(s->o->side), n, secs, (double) n / secs / 1e6);
+    fprintf(stderr, "%s %s: %" PRIu64 " packets, %.1f s, %.3f M/s\033[K\r", s->o->program, perf_side_name(s->o->side),
+            n, secs, (double) n / secs / 1e6);
 }
 
 /* A server that ended is noticed by end of file, unless it never attached: hence the second look. */
 void side_tick(side_t* s) {
-  if (s->progress)
-    show_progress(s);
+  if (s->progress) show_progress(s);
   if (perf_signal() != 0) {
     perf_error(s->o, "face %s: ended by %s", s->o->name, strsignal(perf_signal()));
     side_finish(s, PERF_FAILED);
@@ -299,11 +277,9 @@ static bool allocate_packets(side_t* s) {
   size_t stride = (len + 63) / 64 * 64;
   s->pool = o->side == SIDE_STUFF ? 1 : o->batch > PERF_MAX_RECV ? o->batch : PERF_MAX_RECV / o->batch * o->batch;
   size_t buffers = o->verify ? PERF_MAX_BATCH : 1;
-  if (o->side == SIDE_ECHO)
-    return true;
+  if (o->side == SIDE_ECHO) return true;
   s->memory = aligned_alloc(64, buffers * stride);
-  if (s->memory == NULL)
-    return false;
+  if (s->memory == NULL) return false;
   memset(s->memory, reply ? 0x5a : 0, buffers * stride);
   for (size_t i = 0; i < PERF_MAX_BATCH; i++)
     s->out[i] = (struct iovec){s->memory + (i < buffers ? i * stride : 0), len};
@@ -313,14 +289,12 @@ static bool allocate_packets(side_t* s) {
 /* Touched now: a page fault inside the window would be measured as a round trip. */
 static bool allocate_samples(side_t* s) {
   const perf_options_t* o = s->o;
-  if (o->side != SIDE_PING && o->side != SIDE_PACED && o->side != SIDE_SIP)
-    return true;
+  if (o->side != SIDE_PING && o->side != SIDE_PACED && o->side != SIDE_SIP) return true;
   double most = o->count != 0 ? (double) o->count : o->secs * 1e7;
-  size_t bytes = (most < PERF_MAX_SAMPLES ? (size_t) most + 1 : PERF_MAX_SAMPLES) * sizeof *s->r->samples_ns;
+  size_t bytes = (most < PERF_MAX_SAMPLES ? (size_t) most + 1 : PERF_MAX_SAMPLES) * sizeof(*s->r->samples_ns);
   s->r->samples_ns = malloc(bytes);
-  if (s->r->samples_ns == NULL)
-    return false;
-  s->max_samples = bytes / sizeof *s->r->samples_ns;
+  if (s->r->samples_ns == NULL) return false;
+  s->max_samples = bytes / sizeof(*s->r->samples_ns);
   memset(s->r->samples_ns, 0xff, bytes);
   return true;
 }
@@ -328,14 +302,12 @@ static bool allocate_samples(side_t* s) {
 static void run_open(side_t* s, const perf_options_t* o, json_t** ret_link_stats) {
   s->size_before = process_size();
   s->link = link_open(s, o);
-  if (s->link == NULL)
-    return;
+  if (s->link == NULL) return;
   s->r->exit_code = PERF_OK;
   s->seen_ns = perf_now_ns();
   s->ops->start(s);
   link_run(s->link);
-  if (s->progress)
-    fputs("\033[K", stderr);
+  if (s->progress) fputs("\033[K", stderr);
   json_decref(*ret_link_stats);
   *ret_link_stats = link_stats(s->link);
   link_free(s->link);
@@ -350,9 +322,12 @@ int side_run(const perf_options_t* o, perf_result_t* ret_result, json_t** ret_li
     perf_error(o, "sched_setaffinity CPU %d: %s", cpu, strerror(-rc));
     return PERF_FAILED;
   }
-  side_t* s = calloc(1, sizeof *s);
+  side_t* s = calloc(1, sizeof(*s));
   if (s != NULL) {
-    *s = (side_t){.o = o, .ops = side_ops_of(o->side), .r = ret_result, .warmup = warmup_rounds(o),
+    *s = (side_t){.o = o,
+                  .ops = side_ops_of(o->side),
+                  .r = ret_result,
+                  .warmup = warmup_rounds(o),
                   .progress = o->side < SIDE_FIRST_SERVER && isatty(STDERR_FILENO)};
     if (allocate_packets(s) && allocate_samples(s))
       run_open(s, o, ret_link_stats);

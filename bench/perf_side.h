@@ -28,7 +28,7 @@ struct side_s {
   uint64_t due_ns;         /* paced: when the next one goes; sip: when it takes packets again */
   uint64_t resumed_ns;     /* sip: when it last did; 0 = what came of it is known */
   size_t max_samples;
-  uint64_t next_seq;       /* the number the next packet must have */
+  uint64_t next_seq; /* the number the next packet must have */
   struct rusage opened_usage;
   struct process_size_s { /* before the link was opened */
     int fds, threads;

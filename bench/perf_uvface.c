@@ -32,8 +32,7 @@ static const uv_buf_t* as_bufs(const struct iovec pkts[]) {
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   link_t* l = face->data;
-  if (l->stopped)
-    return;
+  if (l->stopped) return;
   if (npkts > 0)
     side_on_packets(l->side, (const struct iovec*) pkts, (unsigned int) npkts);
   else
@@ -42,8 +41,7 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 
 static void on_sent(uvface_send_t* req, int status) {
   link_t* l = req->data;
-  if (l->stopped)
-    return;
+  if (l->stopped) return;
   if (status < 0)
     side_on_end(l->side, status);
   else
@@ -70,17 +68,13 @@ static int open_face(link_t* l) {
   }
   options.flags = o->borrow ? UVFACE_RECV_BORROW : 0;
   options.send_timeout_ms = 0; /* the stall detector reports instead */
-  if (o->hot_ns >= 0)
-    options.hot_ns = (uint32_t) o->hot_ns;
-  if (o->spin_ns >= 0)
-    options.spin_ns = (uint32_t) o->spin_ns;
-  if (o->role == ROLE_ENGINE)
-    return uvface_create(&l->face, o->name, &options);
+  if (o->hot_ns >= 0) options.hot_ns = (uint32_t) o->hot_ns;
+  if (o->spin_ns >= 0) options.spin_ns = (uint32_t) o->spin_ns;
+  if (o->role == ROLE_ENGINE) return uvface_create(&l->face, o->name, &options);
   for (;;) {
     int rc = uvface_connect(&l->face, o->name, &options);
     bool not_yet = rc == UV_ENOENT || rc == UV_ECONNREFUSED || rc == UV_EPROTO;
-    if (!not_yet || !perf_keep_waiting(o, start_ns))
-      return rc;
+    if (!not_yet || !perf_keep_waiting(o, start_ns)) return rc;
   }
 }
 
@@ -89,28 +83,24 @@ static int open_face(link_t* l) {
 static int announce_nothing(const perf_options_t* o) {
   char path[256];
   uint32_t none = 0;
-  snprintf(path, sizeof path, "/ndn-shm-%s", o->name);
+  snprintf(path, sizeof(path), "/ndn-shm-%s", o->name);
   int fd = shm_open(path, O_RDWR | O_CLOEXEC, 0);
-  if (fd < 0)
-    return -errno;
-  ssize_t n = pwrite(fd, &none, sizeof none, o->role == ROLE_ENGINE ? 16 : 20);
+  if (fd < 0) return -errno;
+  ssize_t n = pwrite(fd, &none, sizeof(none), o->role == ROLE_ENGINE ? 16 : 20);
   close(fd);
-  return n == sizeof none ? 0 : -EIO;
+  return n == sizeof(none) ? 0 : -EIO;
 }
 
 static int start(link_t* l) {
   int rc = open_face(l);
-  if (rc == 0 && l->o->literal)
-    rc = announce_nothing(l->o);
-  if (rc == 0)
-    rc = uvface_recv_start(&l->face, on_packets);
-  if (rc < 0)
-    perf_error(l->o, "%s", uvface_errmsg(&l->face));
+  if (rc == 0 && l->o->literal) rc = announce_nothing(l->o);
+  if (rc == 0) rc = uvface_recv_start(&l->face, on_packets);
+  if (rc < 0) perf_error(l->o, "%s", uvface_errmsg(&l->face));
   return rc < 0 ? rc : uv_timer_start(&l->tick, on_tick, perf_tick_ms(l->o), perf_tick_ms(l->o));
 }
 
 link_t* link_open(side_t* s, const perf_options_t* o) {
-  link_t* l = calloc(1, sizeof *l);
+  link_t* l = calloc(1, sizeof(*l));
   if (l == NULL || uv_loop_init(&l->loop) != 0 || uvface_init(&l->loop, &l->face) != 0) {
     perf_error(o, "uv_loop_init, uvface_init: out of memory or descriptors");
     return NULL; /* and the program ends */
@@ -120,8 +110,7 @@ link_t* link_open(side_t* s, const perf_options_t* o) {
   l->face.data = l->req.data = l->idle.data = l->tick.data = l;
   uv_idle_init(&l->loop, &l->idle);
   uv_timer_init(&l->loop, &l->tick);
-  if (start(l) == 0)
-    return l;
+  if (start(l) == 0) return l;
   link_stop(l);
   link_free(l);
   return NULL;
@@ -137,10 +126,8 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
     const uv_buf_t* bufs = as_bufs(pkts + taken);
     unsigned int n = npkts - taken < batch ? npkts - taken : batch;
     int rc = batch == 1 ? uvface_try_send(&l->face, bufs, 1) : uvface_try_send_batch(&l->face, bufs, n);
-    if (rc == UV_EAGAIN)
-      break;
-    if (rc < 0)
-      return rc;
+    if (rc == UV_EAGAIN) break;
+    if (rc < 0) return rc;
     taken += batch == 1 ? 1 : (unsigned int) rc;
   }
   return (int) taken;
@@ -162,8 +149,7 @@ void link_idle(link_t* l, bool on) {
 
 void link_pause(link_t* l, bool on) {
   int rc = on ? uvface_recv_stop(&l->face) : uvface_recv_start(&l->face, on_packets);
-  if (rc < 0)
-    side_on_end(l->side, rc == UV_EOF ? 0 : rc);
+  if (rc < 0) side_on_end(l->side, rc == UV_EOF ? 0 : rc);
 }
 
 void link_stop(link_t* l) {
@@ -181,17 +167,16 @@ const char* link_errmsg(const link_t* l) {
 json_t* link_stats(const link_t* l) {
   const uvface_stats_t* s = &l->stats;
   return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "wakeups_sent", (json_int_t) s->wakeups_sent,
-                   "wakeups_received", (json_int_t) s->wakeups_received, "parks", (json_int_t) s->parks,
-                   "spin_hits", (json_int_t) s->spin_hits, "recheck_hits", (json_int_t) s->recheck_hits,
-                   "tx_full", (json_int_t) s->tx_full, "capacity", (json_int_t) s->capacity, "slot_size",
+                   "wakeups_received", (json_int_t) s->wakeups_received, "parks", (json_int_t) s->parks, "spin_hits",
+                   (json_int_t) s->spin_hits, "recheck_hits", (json_int_t) s->recheck_hits, "tx_full",
+                   (json_int_t) s->tx_full, "capacity", (json_int_t) s->capacity, "slot_size",
                    (json_int_t) s->slot_size);
 }
 
 /* A loop that cannot be closed has a handle left: a fault of the library or of this file. */
 void link_free(link_t* l) {
   uv_run(&l->loop, UV_RUN_DEFAULT);
-  if (uv_loop_close(&l->loop) != 0)
-    perf_error(l->o, "uv_loop_close: handles are left open");
+  if (uv_loop_close(&l->loop) != 0) perf_error(l->o, "uv_loop_close: handles are left open");
   free(l);
 }
 

@@ -24,8 +24,7 @@ struct link_s {
 
 bool wire_path(const perf_options_t* o, char* ret_path, size_t size) {
   int len = snprintf(ret_path, size, "/tmp/.%s.sock", o->name);
-  if (len < (int) size && len < (int) sizeof((struct sockaddr_un*) NULL)->sun_path)
-    return true;
+  if (len < (int) size && len < (int) sizeof((struct sockaddr_un*) NULL)->sun_path) return true;
   perf_error(o, "face %s: the name is too long for a socket", o->name);
   return false;
 }
@@ -35,7 +34,7 @@ const char* link_errmsg(const link_t* l) {
 }
 
 static int failed(link_t* l, const char* call, int rc) {
-  snprintf(l->errmsg, sizeof l->errmsg, "%s face %s: %s", call, l->o->name, strerror(-rc));
+  snprintf(l->errmsg, sizeof(l->errmsg), "%s face %s: %s", call, l->o->name, strerror(-rc));
   return rc;
 }
 
@@ -51,10 +50,8 @@ static void receive(link_t* l) {
     return;
   }
   n = n < 0 ? 0 : n - goodbye;
-  if (n > 0)
-    side_on_packets(l->side, pkts, (unsigned int) n);
-  if (l->peer_left && !l->stopped)
-    side_on_end(l->side, 0);
+  if (n > 0) side_on_packets(l->side, pkts, (unsigned int) n);
+  if (l->peer_left && !l->stopped) side_on_end(l->side, 0);
 }
 
 static void send_queued(link_t* l) {
@@ -65,19 +62,15 @@ static void send_queued(link_t* l) {
   }
   l->queued += n;
   l->nqueued -= (unsigned int) n;
-  if (l->nqueued == 0)
-    side_on_room(l->side);
+  if (l->nqueued == 0) side_on_room(l->side);
 }
 
 static void turn(link_t* l) {
   unsigned int what = (l->paused ? 0u : WIRE_PACKETS) | (l->nqueued > 0 ? WIRE_ROOM : 0u);
   unsigned int ready = wire_wait(l->wire, what, l->idle ? 0 : (int) perf_tick_ms(l->o));
-  if (ready & WIRE_PACKETS)
-    receive(l);
-  if (!l->stopped && l->nqueued > 0 && ready & WIRE_ROOM)
-    send_queued(l);
-  if (!l->stopped && l->idle)
-    side_on_idle(l->side);
+  if (ready & WIRE_PACKETS) receive(l);
+  if (!l->stopped && l->nqueued > 0 && ready & WIRE_ROOM) send_queued(l);
+  if (!l->stopped && l->idle) side_on_idle(l->side);
 }
 
 /* Whether the other's goodbye can still come. */
@@ -94,10 +87,8 @@ static void say_goodbye(link_t* l) {
   while (!(said && l->peer_left) && may_answer(l, start_ns)) {
     unsigned int what = (said ? 0u : WIRE_ROOM) | (l->peer_left ? 0u : WIRE_PACKETS);
     unsigned int ready = wire_wait(l->wire, what, 10);
-    if (!said && ready & WIRE_ROOM)
-      said = wire_send(l->wire, &goodbye, 1) != 0;
-    if (!(ready & WIRE_PACKETS))
-      continue;
+    if (!said && ready & WIRE_ROOM) said = wire_send(l->wire, &goodbye, 1) != 0;
+    if (!(ready & WIRE_PACKETS)) continue;
     int n = wire_recv(l->wire, pkts, PERF_MAX_RECV);
     l->peer_left = n < 0 || (n > 0 && pkts[n - 1].iov_len == 1);
   }
@@ -107,13 +98,11 @@ void link_run(link_t* l) {
   while (!l->stopped) {
     turn(l);
     uint64_t now_ns = perf_now_ns();
-    if (l->stopped || now_ns - l->tick_ns < perf_tick_ms(l->o) * UINT64_C(1000000))
-      continue;
+    if (l->stopped || now_ns - l->tick_ns < perf_tick_ms(l->o) * UINT64_C(1000000)) continue;
     l->tick_ns = now_ns;
     side_tick(l->side);
   }
-  if (wire_says_goodbye)
-    say_goodbye(l);
+  if (wire_says_goodbye) say_goodbye(l);
 }
 
 /* --- What the sides call ----------------------------------------------------------------------- */
@@ -123,11 +112,9 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   while (taken < npkts) {
     unsigned int n = npkts - taken < batch ? npkts - taken : batch;
     int rc = wire_send(l->wire, pkts + taken, n);
-    if (rc < 0)
-      return failed(l, "send", rc);
+    if (rc < 0) return failed(l, "send", rc);
     taken += (unsigned int) rc;
-    if (rc == 0)
-      break;
+    if (rc == 0) break;
   }
   return (int) taken;
 }
@@ -155,7 +142,7 @@ json_t* link_stats(const link_t* l) {
 }
 
 link_t* link_open(side_t* s, const perf_options_t* o) {
-  link_t* l = calloc(1, sizeof *l);
+  link_t* l = calloc(1, sizeof(*l));
   if (l == NULL) {
     perf_error(o, "calloc: %s", strerror(ENOMEM));
     return NULL;
@@ -163,8 +150,7 @@ link_t* link_open(side_t* s, const perf_options_t* o) {
   l->side = s;
   l->o = o;
   l->wire = wire_open(o);
-  if (l->wire != NULL)
-    return l;
+  if (l->wire != NULL) return l;
   free(l);
   return NULL;
 }

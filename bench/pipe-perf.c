@@ -35,8 +35,8 @@ struct link_s {
   uint32_t headers[PERF_MAX_BATCH];
   uv_buf_t bufs[2 * PERF_MAX_BATCH];
   char* together; /* --coalesce: what goes into one write */
-  char* tail; /* what the socket did not take of a packet it took in part */
-  char* in;   /* received: in[in_at .. in_len) is not delivered yet */
+  char* tail;     /* what the socket did not take of a packet it took in part */
+  char* in;       /* received: in[in_at .. in_len) is not delivered yet */
   size_t in_at, in_len;
   bool stopped, paused, tail_waits;
   uint64_t writes, short_writes, reads, would_block;
@@ -44,7 +44,7 @@ struct link_s {
 };
 
 static int failed(link_t* l, const char* call, int rc) {
-  snprintf(l->errmsg, sizeof l->errmsg, "%s socket /tmp/.%s.sock: %s", call, l->o->name, uv_strerror(rc));
+  snprintf(l->errmsg, sizeof(l->errmsg), "%s socket /tmp/.%s.sock: %s", call, l->o->name, uv_strerror(rc));
   return rc;
 }
 
@@ -60,8 +60,7 @@ static unsigned int cut_packets(link_t* l, struct iovec pkts[]) {
   uint32_t len;
   while (n < PERF_MAX_RECV && l->in_len - l->in_at >= HEADER_BYTES) {
     memcpy(&len, l->in + l->in_at, HEADER_BYTES);
-    if (len == 0 || len > MAX_PACKET_BYTES || l->in_len - l->in_at - HEADER_BYTES < len)
-      break;
+    if (len == 0 || len > MAX_PACKET_BYTES || l->in_len - l->in_at - HEADER_BYTES < len) break;
     pkts[n++] = (struct iovec){l->in + l->in_at + HEADER_BYTES, len};
     l->in_at += HEADER_BYTES + len;
   }
@@ -71,10 +70,8 @@ static unsigned int cut_packets(link_t* l, struct iovec pkts[]) {
 static void deliver(link_t* l) {
   struct iovec pkts[PERF_MAX_RECV];
   unsigned int n;
-  while (!l->stopped && !l->paused && (n = cut_packets(l, pkts)) > 0)
-    side_on_packets(l->side, pkts, n);
-  if (l->in_at == 0 || l->paused)
-    return;
+  while (!l->stopped && !l->paused && (n = cut_packets(l, pkts)) > 0) side_on_packets(l->side, pkts, n);
+  if (l->in_at == 0 || l->paused) return;
   memmove(l->in, l->in + l->in_at, l->in_len - l->in_at);
   l->in_len -= l->in_at;
   l->in_at = 0;
@@ -120,8 +117,7 @@ static unsigned int frame(link_t* l, const struct iovec pkts[], unsigned int npk
 }
 
 static void close_pipe(link_t* l) {
-  if (!uv_is_closing((uv_handle_t*) &l->pipe))
-    uv_close((uv_handle_t*) &l->pipe, NULL);
+  if (!uv_is_closing((uv_handle_t*) &l->pipe)) uv_close((uv_handle_t*) &l->pipe, NULL);
 }
 
 static void on_tail_written(uv_write_t* req, int status) {
@@ -156,12 +152,9 @@ static int write_some(link_t* l, const struct iovec pkts[], unsigned int npkts) 
   unsigned int taken = 0;
   l->writes++;
   l->would_block += rc == UV_EAGAIN;
-  if (rc < 0)
-    return rc == UV_EAGAIN ? 0 : failed(l, "write", rc);
-  while (taken < npkts && left >= HEADER_BYTES + pkts[taken].iov_len)
-    left -= HEADER_BYTES + pkts[taken++].iov_len;
-  if (left == 0)
-    return (int) taken;
+  if (rc < 0) return rc == UV_EAGAIN ? 0 : failed(l, "write", rc);
+  while (taken < npkts && left >= HEADER_BYTES + pkts[taken].iov_len) left -= HEADER_BYTES + pkts[taken++].iov_len;
+  if (left == 0) return (int) taken;
   rc = queue_tail(l, 2 * taken, left);
   return rc < 0 ? failed(l, "write", rc) : (int) taken + 1;
 }
@@ -181,10 +174,8 @@ static int write_together(link_t* l, const struct iovec pkts[], unsigned int npk
   int rc = uv_try_write((uv_stream_t*) &l->pipe, &buf, 1);
   l->writes++;
   l->would_block += rc == UV_EAGAIN;
-  if (rc < 0)
-    return rc == UV_EAGAIN ? 0 : failed(l, "write", rc);
-  if ((size_t) rc == len)
-    return (int) taken;
+  if (rc < 0) return rc == UV_EAGAIN ? 0 : failed(l, "write", rc);
+  if ((size_t) rc == len) return (int) taken;
   buf = uv_buf_init(l->together + rc, (unsigned int) (len - (size_t) rc));
   l->short_writes++;
   l->tail_waits = true;
@@ -196,15 +187,13 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   unsigned int taken = 0;
   while (l->o->coalesce && taken < npkts && !l->tail_waits) {
     int rc = write_together(l, pkts + taken, npkts - taken);
-    if (rc <= 0)
-      return rc < 0 ? rc : (int) taken;
+    if (rc <= 0) return rc < 0 ? rc : (int) taken;
     taken += (unsigned int) rc;
   }
   while (taken < npkts && !l->tail_waits) {
     unsigned int n = npkts - taken < l->o->batch ? npkts - taken : l->o->batch;
     int rc = write_some(l, pkts + taken, n);
-    if (rc <= 0)
-      return rc < 0 ? rc : (int) taken;
+    if (rc <= 0) return rc < 0 ? rc : (int) taken;
     taken += (unsigned int) rc;
   }
   return (int) taken;
@@ -212,8 +201,7 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
 
 static void on_queue_written(uv_write_t* req, int status) {
   link_t* l = req->data;
-  if (l->stopped)
-    return;
+  if (l->stopped) return;
   if (status < 0) {
     side_on_end(l->side, failed(l, "write", status));
     return;
@@ -252,17 +240,15 @@ static int accept_one(int listener, const perf_options_t* o) {
   uint64_t start_ns = perf_now_ns();
   struct pollfd p = {listener, POLLIN, 0};
   while (poll(&p, 1, 1) <= 0)
-    if (!perf_keep_waiting(o, start_ns))
-      return -ETIMEDOUT;
+    if (!perf_keep_waiting(o, start_ns)) return -ETIMEDOUT;
   int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
   return fd < 0 ? -errno : fd;
 }
 
 static int listen_and_accept(const struct sockaddr_un* addr, const perf_options_t* o) {
   int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (listener < 0)
-    return -errno;
-  if (bind(listener, (const struct sockaddr*) addr, sizeof *addr) != 0 || listen(listener, 1) != 0) {
+  if (listener < 0) return -errno;
+  if (bind(listener, (const struct sockaddr*) addr, sizeof(*addr)) != 0 || listen(listener, 1) != 0) {
     int rc = -errno;
     close(listener);
     return rc;
@@ -276,7 +262,7 @@ static int listen_and_accept(const struct sockaddr_un* addr, const perf_options_
 static int connect_until(const struct sockaddr_un* addr, const perf_options_t* o) {
   uint64_t start_ns = perf_now_ns();
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  while (fd >= 0 && connect(fd, (const struct sockaddr*) addr, sizeof *addr) != 0) {
+  while (fd >= 0 && connect(fd, (const struct sockaddr*) addr, sizeof(*addr)) != 0) {
     int rc = -errno;
     if ((rc != -ENOENT && rc != -ECONNREFUSED) || !perf_keep_waiting(o, start_ns)) {
       close(fd);
@@ -289,24 +275,21 @@ static int connect_until(const struct sockaddr_un* addr, const perf_options_t* o
 static int open_socket(link_t* l) {
   const perf_options_t* o = l->o;
   struct sockaddr_un addr = {.sun_family = AF_UNIX};
-  int len = snprintf(addr.sun_path, sizeof addr.sun_path, "/tmp/.%.100s.sock", o->name);
-  if (len >= (int) sizeof addr.sun_path)
-    return failed(l, "open", UV_ENAMETOOLONG);
+  int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/.%.100s.sock", o->name);
+  if (len >= (int) sizeof(addr.sun_path)) return failed(l, "open", UV_ENAMETOOLONG);
   int fd = o->role == ROLE_ENGINE ? listen_and_accept(&addr, o) : connect_until(&addr, o);
-  if (fd < 0)
-    return failed(l, o->role == ROLE_ENGINE ? "listen" : "connect", fd);
+  if (fd < 0) return failed(l, o->role == ROLE_ENGINE ? "listen" : "connect", fd);
   int rc = uv_pipe_open(&l->pipe, fd);
   if (rc < 0)
     close(fd);
   else
     rc = uv_read_start((uv_stream_t*) &l->pipe, on_alloc, on_read);
-  if (rc == 0)
-    rc = uv_timer_start(&l->tick, on_tick, perf_tick_ms(o), perf_tick_ms(o));
+  if (rc == 0) rc = uv_timer_start(&l->tick, on_tick, perf_tick_ms(o), perf_tick_ms(o));
   return rc < 0 ? failed(l, "open", rc) : 0;
 }
 
 link_t* link_open(side_t* s, const perf_options_t* o) {
-  link_t* l = calloc(1, sizeof *l);
+  link_t* l = calloc(1, sizeof(*l));
   if (l == NULL || uv_loop_init(&l->loop) != 0 || (l->in = malloc(READ_BYTES)) == NULL ||
       (l->tail = malloc(HEADER_BYTES + MAX_PACKET_BYTES)) == NULL ||
       (l->together = malloc(COALESCE_BYTES + HEADER_BYTES + MAX_PACKET_BYTES)) == NULL) {
@@ -319,8 +302,7 @@ link_t* link_open(side_t* s, const perf_options_t* o) {
   uv_idle_init(&l->loop, &l->idle);
   uv_timer_init(&l->loop, &l->tick);
   l->pipe.data = l->idle.data = l->tick.data = l->queued_req.data = l->tail_req.data = l;
-  if (open_socket(l) == 0)
-    return l;
+  if (open_socket(l) == 0) return l;
   perf_error(o, "%s", l->errmsg);
   link_stop(l);
   link_free(l);
@@ -334,8 +316,7 @@ void link_run(link_t* l) {
 /* The rest of a packet that the socket took in part is still to go: the peer counts it. */
 void link_stop(link_t* l) {
   l->stopped = true;
-  if (!l->tail_waits || perf_signal() != 0)
-    close_pipe(l);
+  if (!l->tail_waits || perf_signal() != 0) close_pipe(l);
   uv_close((uv_handle_t*) &l->idle, NULL);
   uv_close((uv_handle_t*) &l->tick, NULL);
 }
@@ -348,8 +329,7 @@ json_t* link_stats(const link_t* l) {
 
 void link_free(link_t* l) {
   uv_run(&l->loop, UV_RUN_DEFAULT);
-  if (uv_loop_close(&l->loop) != 0)
-    perf_error(l->o, "uv_loop_close: handles are left open");
+  if (uv_loop_close(&l->loop) != 0) perf_error(l->o, "uv_loop_close: handles are left open");
   free(l->in);
   free(l->tail);
   free(l->together);

@@ -15,26 +15,24 @@
 
 void raw_paths(raw_face_t* f, const char* name) {
   *f = (raw_face_t){.fd = -1, .a2e = -1, .e2a = -1};
-  snprintf(f->shm, sizeof f->shm, "/ndn-shm-%s", name);
-  snprintf(f->a2e_path, sizeof f->a2e_path, "/tmp/.ndn-%s.a2e.pipe", name);
-  snprintf(f->e2a_path, sizeof f->e2a_path, "/tmp/.ndn-%s.e2a.pipe", name);
+  snprintf(f->shm, sizeof(f->shm), "/ndn-shm-%s", name);
+  snprintf(f->a2e_path, sizeof(f->a2e_path), "/tmp/.ndn-%s.a2e.pipe", name);
+  snprintf(f->e2a_path, sizeof(f->e2a_path), "/tmp/.ndn-%s.e2a.pipe", name);
 }
 
 static int map(raw_face_t* f) {
   struct stat st;
   uint32_t header[4];
   f->fd = shm_open(f->shm, O_RDWR | O_CLOEXEC, 0);
-  if (f->fd < 0 || fstat(f->fd, &st) != 0)
-    return -errno;
-  if (st.st_size < RAW_HEADER_BYTES || pread(f->fd, header, sizeof header, 0) != sizeof header || header[2] == 0 ||
+  if (f->fd < 0 || fstat(f->fd, &st) != 0) return -errno;
+  if (st.st_size < RAW_HEADER_BYTES || pread(f->fd, header, sizeof(header), 0) != sizeof(header) || header[2] == 0 ||
       header[0] == 0)
     return -ENOENT; /* not ready */
   f->bytes = (size_t) st.st_size;
   f->capacity = header[2];
   f->slot_size = header[3];
   void* base = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
-  if (base == MAP_FAILED)
-    return -errno;
+  if (base == MAP_FAILED) return -errno;
   f->base = base;
   return 0;
 }
@@ -42,25 +40,20 @@ static int map(raw_face_t* f) {
 int raw_open(raw_face_t* f, const char* name) {
   raw_paths(f, name);
   int err = map(f);
-  if (err == 0 && (f->e2a = open(f->e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0)
-    err = -errno;
-  if (err == 0 && (f->a2e = open(f->a2e_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0)
-    err = -errno;
-  if (err < 0)
-    raw_close(f);
+  if (err == 0 && (f->e2a = open(f->e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;
+  if (err == 0 && (f->a2e = open(f->a2e_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;
+  if (err < 0) raw_close(f);
   return err;
 }
 
 int raw_open_waiting(raw_face_t* f, const char* name, unsigned int timeout_ms) {
   int err;
-  while ((err = raw_open(f, name)) == -ENOENT && timeout_ms-- > 0)
-    nanosleep(&(struct timespec){0, 1000000}, NULL);
+  while ((err = raw_open(f, name)) == -ENOENT && timeout_ms-- > 0) nanosleep(&(struct timespec){0, 1000000}, NULL);
   return err;
 }
 
 static void close_fd(int* fd) {
-  if (*fd >= 0)
-    close(*fd);
+  if (*fd >= 0) close(*fd);
   *fd = -1;
 }
 
@@ -68,8 +61,7 @@ void raw_close(raw_face_t* f) {
   close_fd(&f->a2e);
   close_fd(&f->e2a);
   close_fd(&f->fd);
-  if (f->base != NULL)
-    munmap(f->base, f->bytes);
+  if (f->base != NULL) munmap(f->base, f->bytes);
   f->base = NULL;
 }
 
@@ -87,7 +79,7 @@ unsigned char* raw_slot(raw_face_t* f, uint32_t index) {
 
 void raw_push(raw_face_t* f, uint32_t length) {
   uint32_t tail = raw_load(f, RAW_A2E_TAIL);
-  memcpy(raw_slot(f, tail), &length, sizeof length);
+  memcpy(raw_slot(f, tail), &length, sizeof(length));
   /* The one order that is kept, so that a packet meant to be good is: length before tail. No fence follows, as
    * raw_ring() wakes without asking. */
   __atomic_store_n((uint32_t*) (void*) (f->base + RAW_A2E_TAIL), tail + 1, __ATOMIC_RELEASE);
@@ -111,8 +103,7 @@ void raw_ring(raw_face_t* f) {
 size_t raw_flood(raw_face_t* f) {
   size_t all = 0, n;
   for (size_t piece = 65536; piece >= 1; piece /= 16) /* a piece above 4096 may be taken in part */
-    while (all < 65536 && (n = write_bytes(f->a2e, piece)) > 0)
-      all += n;
+    while (all < 65536 && (n = write_bytes(f->a2e, piece)) > 0) all += n;
   return all;
 }
 

@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 enum {
-  LOOK_EVERY = 1024,        /* rounds between looks at the clock */
-  FD_EVERY_NS = 1000000,    /* how often to ask whether the peer is gone */
-  PROBE_ROUNDS = 4000,      /* of one block; the probe reports the median block */
+  LOOK_EVERY = 1024,     /* rounds between looks at the clock */
+  FD_EVERY_NS = 1000000, /* how often to ask whether the peer is gone */
+  PROBE_ROUNDS = 4000,   /* of one block; the probe reports the median block */
   PROBE_BLOCKS = 9,
-  COPY_PACKETS = 32,        /* that one CPU writes before the other copies them */
+  COPY_PACKETS = 32, /* that one CPU writes before the other copies them */
   COPY_MAX_BYTES = 8832,
   COPY_ROUNDS = 101
 };
@@ -63,8 +63,7 @@ static void look_around(link_t* l) {
     l->fd_ns = now_ns;
     l->peer_gone = poll(&p, 1, 0) > 0 && ndnshm_wake(l->ep) == NDNSHM_EOF;
   }
-  if (now_ns - l->tick_ns < perf_tick_ms(l->o) * UINT64_C(1000000))
-    return;
+  if (now_ns - l->tick_ns < perf_tick_ms(l->o) * UINT64_C(1000000)) return;
   l->tick_ns = now_ns;
   side_tick(l->side);
 }
@@ -73,11 +72,9 @@ static void look_around(link_t* l) {
 static bool receive(link_t* l) {
   struct iovec pkts[PERF_MAX_RECV];
   bool gone = l->peer_gone;
-  if (l->paused)
-    return false;
+  if (l->paused) return false;
   if (!ndnshm_ready(l->ep, NDNSHM_PACKETS)) {
-    if (gone)
-      side_on_end(l->side, 0);
+    if (gone) side_on_end(l->side, 0);
     return false;
   }
   int n = l->o->borrow ? ndnshm_peek(l->ep, SIZE_MAX, pkts, PERF_MAX_RECV)
@@ -86,8 +83,7 @@ static bool receive(link_t* l) {
     side_on_end(l->side, n);
   else if (n > 0)
     side_on_packets(l->side, pkts, (unsigned int) n);
-  if (l->o->borrow)
-    ndnshm_release(l->ep);
+  if (l->o->borrow) ndnshm_release(l->ep);
   return n != 0;
 }
 
@@ -99,24 +95,20 @@ static bool send_queued(link_t* l) {
   }
   l->queued += n;
   l->nqueued -= (unsigned int) n;
-  if (l->nqueued == 0)
-    side_on_room(l->side);
+  if (l->nqueued == 0) side_on_room(l->side);
   return n > 0;
 }
 
 void link_run(link_t* l) {
   for (unsigned int round = 1; !l->stopped; round++) {
     bool busy = receive(l);
-    if (!l->stopped && l->nqueued > 0 && ndnshm_ready(l->ep, NDNSHM_SPACE))
-      busy |= send_queued(l);
+    if (!l->stopped && l->nqueued > 0 && ndnshm_ready(l->ep, NDNSHM_SPACE)) busy |= send_queued(l);
     if (!l->stopped && l->idle) {
       side_on_idle(l->side);
       busy = true;
     }
-    if (!l->stopped && round % LOOK_EVERY == 0)
-      look_around(l);
-    if (!busy)
-      pause_cpu();
+    if (!l->stopped && round % LOOK_EVERY == 0) look_around(l);
+    if (!busy) pause_cpu();
   }
   ndnshm_shutdown(l->ep);
 }
@@ -128,10 +120,8 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   while (taken < npkts) {
     unsigned int n = npkts - taken < batch ? npkts - taken : batch;
     int rc = batch == 1 ? ndnshm_send(l->ep, pkts + taken, 1) : ndnshm_send_batch(l->ep, pkts + taken, n);
-    if (rc == -EAGAIN)
-      break;
-    if (rc < 0)
-      return rc;
+    if (rc == -EAGAIN) break;
+    if (rc < 0) return rc;
     taken += batch == 1 ? 1 : (unsigned int) rc;
   }
   return (int) taken;
@@ -177,13 +167,12 @@ static int open_endpoint(link_t* l) {
   for (;;) {
     int rc = ndnshm_connect(l->ep, o->name, NULL);
     bool not_yet = rc == -ENOENT || rc == -ECONNREFUSED || rc == -EPROTO;
-    if (!not_yet || !perf_keep_waiting(o, start_ns))
-      return rc;
+    if (!not_yet || !perf_keep_waiting(o, start_ns)) return rc;
   }
 }
 
 link_t* link_open(side_t* s, const perf_options_t* o) {
-  link_t* l = calloc(1, sizeof *l);
+  link_t* l = calloc(1, sizeof(*l));
   if (l == NULL || ndnshm_new(&l->ep) != 0) {
     perf_error(o, "ndnshm_new: out of memory");
     return NULL; /* and the program ends */
@@ -191,13 +180,10 @@ link_t* link_open(side_t* s, const perf_options_t* o) {
   l->side = s;
   l->o = o;
   int rc = open_endpoint(l);
-  if (rc < 0)
-    perf_error(o, "%s", ndnshm_errmsg(l->ep));
+  if (rc < 0) perf_error(o, "%s", ndnshm_errmsg(l->ep));
   l->arena_bytes = PERF_MAX_RECV * ((ndnshm_get_mtu(l->ep) + 63) / 64 * 64);
-  if (rc == 0)
-    l->arena = aligned_alloc(64, l->arena_bytes);
-  if (l->arena != NULL)
-    return l;
+  if (rc == 0) l->arena = aligned_alloc(64, l->arena_bytes);
+  if (l->arena != NULL) return l;
   link_free(l);
   return NULL;
 }
@@ -212,8 +198,7 @@ void link_free(link_t* l) {
 
 /* Never yields: on a busy machine the two would hardly run at the same time any more. */
 static void wait_for(atomic_uint* line, unsigned int value) {
-  while (atomic_load_explicit(line, memory_order_acquire) != value) {
-  }
+  while (atomic_load_explicit(line, memory_order_acquire) != value) {}
 }
 
 /* Each end waits for the other's number and answers with the next. */
@@ -238,7 +223,7 @@ static void probe_client(atomic_uint* line, double ret_ns[PROBE_BLOCKS]) {
     bounce(line, at, at + 2 * PROBE_ROUNDS);
     ret_ns[i] = (double) (perf_now_ns() - start_ns) / PROBE_ROUNDS;
   }
-  qsort(ret_ns, PROBE_BLOCKS, sizeof *ret_ns, by_value);
+  qsort(ret_ns, PROBE_BLOCKS, sizeof(*ret_ns), by_value);
 }
 
 /* What the two CPUs share: the line that goes back and forth, and packets that go one way. */
@@ -248,7 +233,7 @@ typedef struct shared_s {
 } shared_t;
 
 static const size_t copy_sizes[] = {64, 1024, 8800};
-enum { COPY_SIZES = sizeof copy_sizes / sizeof *copy_sizes };
+enum { COPY_SIZES = sizeof(copy_sizes) / sizeof(*copy_sizes) };
 
 static unsigned int copy_turn(size_t size, unsigned int round) {
   return (unsigned int) (size * COPY_ROUNDS + round) * 2;
@@ -258,8 +243,7 @@ static void copy_server(shared_t* shared) {
   for (size_t size = 0; size < COPY_SIZES; size++)
     for (unsigned int round = 0; round < COPY_ROUNDS; round++) {
       wait_for(&shared->line, copy_turn(size, round));
-      for (size_t i = 0; i < COPY_PACKETS; i++)
-        memset(shared->packets[i], (int) round, copy_sizes[size]);
+      for (size_t i = 0; i < COPY_PACKETS; i++) memset(shared->packets[i], (int) round, copy_sizes[size]);
       atomic_store_explicit(&shared->line, copy_turn(size, round) + 1, memory_order_release);
     }
 }
@@ -271,19 +255,18 @@ static double copy_client(shared_t* shared, size_t size) {
   for (unsigned int round = 0; round < COPY_ROUNDS; round++) {
     wait_for(&shared->line, copy_turn(size, round) + 1);
     uint64_t start_ns = perf_now_ns();
-    for (size_t i = 0; i < COPY_PACKETS; i++)
-      memcpy(private[i], shared->packets[i], copy_sizes[size]);
+    for (size_t i = 0; i < COPY_PACKETS; i++) memcpy(private[i], shared -> packets[i], copy_sizes[size]);
     ns[round] = (double) (perf_now_ns() - start_ns) / COPY_PACKETS;
     __asm__ __volatile__("" : : "r"(private) : "memory"); /* the copies are wanted */
     atomic_store_explicit(&shared->line, copy_turn(size, round) + 2, memory_order_release);
   }
-  qsort(ns, COPY_ROUNDS, sizeof *ns, by_value);
+  qsort(ns, COPY_ROUNDS, sizeof(*ns), by_value);
   return ns[COPY_ROUNDS / 2];
 }
 
 static int probe(const perf_options_t* o) {
   double ns[PROBE_BLOCKS], copy_ns[COPY_SIZES];
-  shared_t* shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  shared_t* shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   atomic_uint* line = &shared->line;
   pid_t parent = getpid();
   pid_t pid = (void*) shared == MAP_FAILED ? -1 : fork();
@@ -293,8 +276,7 @@ static int probe(const perf_options_t* o) {
   }
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* else it would look for a number for ever */
-    if (getppid() != parent)
-      _exit(PERF_FAILED);
+    if (getppid() != parent) _exit(PERF_FAILED);
     bounce(line, 1, 2 * PROBE_ROUNDS * (PROBE_BLOCKS + 1) + 1);
     copy_server(shared);
     _exit(PERF_OK);
@@ -302,8 +284,7 @@ static int probe(const perf_options_t* o) {
   probe_client(line, ns);
   wait_for(line, 2 * PROBE_ROUNDS * (PROBE_BLOCKS + 1)); /* its last answer */
   atomic_store_explicit(line, 0, memory_order_release);
-  for (size_t size = 0; size < COPY_SIZES; size++)
-    copy_ns[size] = copy_client(shared, size);
+  for (size_t size = 0; size < COPY_SIZES; size++) copy_ns[size] = copy_client(shared, size);
   waitpid(pid, NULL, 0);
   printf("{\"mode\":\"probe\",\"round_trip_ns\":%.1f,\"min\":%.1f,\"max\":%.1f,\"copy_ns\":{", ns[PROBE_BLOCKS / 2],
          ns[0], ns[PROBE_BLOCKS - 1]);

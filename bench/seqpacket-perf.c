@@ -28,11 +28,9 @@ struct wire_s {
 
 unsigned int wire_wait(wire_t* w, unsigned int what, int timeout_ms) {
   struct epoll_event event = {(what & WIRE_PACKETS ? EPOLLIN : 0u) | (what & WIRE_ROOM ? EPOLLOUT : 0u), {0}};
-  if (event.events != w->armed)
-    epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, w->fd, &event);
+  if (event.events != w->armed) epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, w->fd, &event);
   w->armed = event.events;
-  if (epoll_wait(w->epoll_fd, &event, 1, timeout_ms) <= 0)
-    return 0;
+  if (epoll_wait(w->epoll_fd, &event, 1, timeout_ms) <= 0) return 0;
   unsigned int ready = (event.events & EPOLLOUT ? WIRE_ROOM : 0u) | (event.events & EPOLLIN ? WIRE_PACKETS : 0u);
   return event.events & (EPOLLHUP | EPOLLERR) ? what : ready & what;
 }
@@ -45,8 +43,7 @@ int wire_recv(wire_t* w, struct iovec pkts[], unsigned int max) {
     return end ? WIRE_END : errno == EAGAIN || errno == EINTR ? 0 : -errno;
   }
   for (int i = 0; i < n; i++) {
-    if (w->in[i].msg_len == 0)
-      return i; /* the end comes again */
+    if (w->in[i].msg_len == 0) return i; /* the end comes again */
     pkts[i] = (struct iovec){w->in_bufs[i].iov_base, w->in[i].msg_len};
   }
   return n;
@@ -70,8 +67,7 @@ json_t* wire_stats(const wire_t* w) {
 static int accept_one(int fd, const struct sockaddr_un* addr, const perf_options_t* o) {
   uint64_t start_ns = perf_now_ns();
   struct pollfd p = {fd, POLLIN, 0};
-  if (bind(fd, (const struct sockaddr*) addr, sizeof *addr) != 0 || listen(fd, 1) != 0)
-    return -errno;
+  if (bind(fd, (const struct sockaddr*) addr, sizeof(*addr)) != 0 || listen(fd, 1) != 0) return -errno;
   while (poll(&p, 1, 1) <= 0)
     if (!perf_keep_waiting(o, start_ns)) {
       unlink(addr->sun_path);
@@ -84,9 +80,8 @@ static int accept_one(int fd, const struct sockaddr_un* addr, const perf_options
 
 static int connect_until(int fd, const struct sockaddr_un* addr, const perf_options_t* o) {
   uint64_t start_ns = perf_now_ns();
-  while (connect(fd, (const struct sockaddr*) addr, sizeof *addr) != 0)
-    if ((errno != ENOENT && errno != ECONNREFUSED) || !perf_keep_waiting(o, start_ns))
-      return -errno;
+  while (connect(fd, (const struct sockaddr*) addr, sizeof(*addr)) != 0)
+    if ((errno != ENOENT && errno != ECONNREFUSED) || !perf_keep_waiting(o, start_ns)) return -errno;
   return dup(fd);
 }
 
@@ -103,17 +98,14 @@ static bool allocate(wire_t* w) {
 
 wire_t* wire_open(const perf_options_t* o) {
   struct sockaddr_un addr = {.sun_family = AF_UNIX};
-  if (!wire_path(o, addr.sun_path, sizeof addr.sun_path))
-    return NULL;
+  if (!wire_path(o, addr.sun_path, sizeof(addr.sun_path))) return NULL;
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   int peer = fd < 0 ? -errno : o->role == ROLE_ENGINE ? accept_one(fd, &addr, o) : connect_until(fd, &addr, o);
-  wire_t* w = calloc(1, sizeof *w);
-  if (fd >= 0)
-    close(fd);
+  wire_t* w = calloc(1, sizeof(*w));
+  if (fd >= 0) close(fd);
   if (w != NULL && peer >= 0) {
     w->fd = peer;
-    if (allocate(w))
-      return w;
+    if (allocate(w)) return w;
   }
   perf_error(o, "%s socket %s: %s", o->role == ROLE_ENGINE ? "listen" : "connect", addr.sun_path,
              strerror(peer < 0 ? -peer : ENOMEM));

@@ -34,25 +34,48 @@ typedef struct scenario_s {
   uint32_t nvillains;
   const char* villains[MAX_VILLAINS];
   const char* stand_ins[MAX_VILLAINS]; /* NULL: nobody */
-  double max_p99_ratio; /* of healthy apps, with villains to without; 0 = not judged */
+  double max_p99_ratio;                /* of healthy apps, with villains to without; 0 = not judged */
   double min_rate_ratio;
   double max_engine_cpu; /* share of one CPU, with villains */
   bool apart;            /* villains and stand-ins do not share the CPUs of the others */
 } scenario_t;
 
 static const scenario_t scenarios[] = {
-    {"soak", "apps at full rate; one killed and replaced every second, one hostile, one flooding", 8, 3,
-     {"mortal", "hostile", "flood"}, {"app", "app", "app"}, 2, 0, 0, true},
-    {"crowd", "the same on CPUs shared by all; without: others that only use CPUs", 8, 3,
-     {"mortal", "hostile", "flood"}, {"app", "burn", "burn"}, 2, 0, 0, false},
-    {"stopped", "one app beside one that is stopped with both rings full", 1, 1, {"stopped"}, {NULL}, 2, 0, 0, false},
-    {"full", "an app that is stopped with both rings full, alone", 0, 1, {"stopped"}, {NULL}, 0, 0, 0.05,
+    {"soak",
+     "apps at full rate; one killed and replaced every second, one hostile, one flooding",
+     8,
+     3,
+     {"mortal", "hostile", "flood"},
+     {"app", "app", "app"},
+     2,
+     0,
+     0,
+     true},
+    {"crowd",
+     "the same on CPUs shared by all; without: others that only use CPUs",
+     8,
+     3,
+     {"mortal", "hostile", "flood"},
+     {"app", "burn", "burn"},
+     2,
+     0,
+     0,
      false},
+    {"stopped", "one app beside one that is stopped with both rings full", 1, 1, {"stopped"}, {NULL}, 2, 0, 0, false},
+    {"full", "an app that is stopped with both rings full, alone", 0, 1, {"stopped"}, {NULL}, 0, 0, 0.05, false},
     {"flood", "one app beside one that floods; without: alone", 1, 1, {"flood"}, {NULL}, 0, 0.4, 0, true},
-    {"wakes", "an app that floods the FIFO with bytes and sends no packet, alone", 0, 1, {"wakes"}, {NULL}, 0, 0,
-     0.2, false},
+    {"wakes",
+     "an app that floods the FIFO with bytes and sends no packet, alone",
+     0,
+     1,
+     {"wakes"},
+     {NULL},
+     0,
+     0,
+     0.2,
+     false},
 };
-enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
+enum { SCENARIOS = sizeof(scenarios) / sizeof(*scenarios) };
 
 typedef struct soak_s {
   const scenario_t* scenario;
@@ -72,13 +95,11 @@ typedef struct soak_s {
 static void each_look(stage_t* s, void* arg) {
   soak_t* k = arg;
   uint64_t now_ns = uv_hrtime();
-  if (now_ns < k->next_kill_ns)
-    return;
+  if (now_ns < k->next_kill_ns) return;
   k->next_kill_ns = now_ns + KILL_MS * UINT64_C(1000000);
   for (uint32_t i = s->nhealthy; i < s->nplaces; i++) {
     const stage_place_t* p = &s->places[i];
-    if (p->part == NULL || strcmp(p->part, "mortal") != 0 || p->actor.pid == 0)
-      continue;
+    if (p->part == NULL || strcmp(p->part, "mortal") != 0 || p->actor.pid == 0) continue;
     stage_kill(s, i);
     k->murders++;
   }
@@ -98,11 +119,9 @@ static bool run_phase(soak_t* k, bool villains, double secs) {
   unsigned int at = k->n[villains];
   for (uint32_t v = 0; v < c->nvillains; v++)
     stage_cast(&k->stage, k->stage.nhealthy + v, villains ? c->villains[v] : c->stand_ins[v]);
-  if (!stage_settle(&k->stage))
-    return false;
+  if (!stage_settle(&k->stage)) return false;
   k->next_kill_ns = uv_hrtime() + (uint64_t) (secs / 2 < 0.5 ? secs * 5e8 : 5e8);
-  if (!stage_phase(&k->stage, secs, each_look, k, &phase))
-    return false;
+  if (!stage_phase(&k->stage, secs, each_look, k, &phase)) return false;
   k->rate[villains][at] = phase.rate;
   k->p50[villains][at] = (double) phase.p50_ns;
   k->p99[villains][at] = (double) phase.p99_ns;
@@ -122,8 +141,7 @@ static double ratio(double (*a)[MAX_PHASES], const unsigned int n[2]) {
   double ratios[MAX_PHASES];
   unsigned int known = 0;
   for (unsigned int i = 0; i < n[1] && i + 1 < n[0]; i++)
-    if (a[0][i] + a[0][i + 1] > 0)
-      ratios[known++] = 2 * a[1][i] / (a[0][i] + a[0][i + 1]);
+    if (a[0][i] + a[0][i + 1] > 0) ratios[known++] = 2 * a[1][i] / (a[0][i] + a[0][i + 1]);
   return stage_median(ratios, known);
 }
 
@@ -139,22 +157,15 @@ static void run(soak_t* k) {
   unsigned int phases = phases_of(k->secs);
   stage_phase_t warm_up;
   uint64_t start_ns = uv_hrtime();
-  if (!stage_open(&k->stage, "uvface-soak", c->nhealthy, c->nhealthy + c->nvillains, STRESS_PLACES, (gid_t) -1))
-    return;
-  if (c->apart)
-    stage_keep_apart(&k->stage);
-  for (uint32_t i = 0; i < c->nhealthy; i++)
-    stage_cast(&k->stage, i, "app");
-  for (uint32_t v = 0; v < c->nvillains; v++)
-    stage_cast(&k->stage, c->nhealthy + v, c->stand_ins[v]);
-  if (!stage_settle(&k->stage) || !stage_phase(&k->stage, WARM_UP_S, NULL, NULL, &warm_up))
-    return;
+  if (!stage_open(&k->stage, "uvface-soak", c->nhealthy, c->nhealthy + c->nvillains, STRESS_PLACES, (gid_t) -1)) return;
+  if (c->apart) stage_keep_apart(&k->stage);
+  for (uint32_t i = 0; i < c->nhealthy; i++) stage_cast(&k->stage, i, "app");
+  for (uint32_t v = 0; v < c->nvillains; v++) stage_cast(&k->stage, c->nhealthy + v, c->stand_ins[v]);
+  if (!stage_settle(&k->stage) || !stage_phase(&k->stage, WARM_UP_S, NULL, NULL, &warm_up)) return;
   for (unsigned int i = 0; i < phases || (i < 2 * phases - 1 && (i % 2 == 0 || !well_served(k))); i++) {
     show_progress(k, start_ns, i % 2 != 0);
-    if (!run_phase(k, i % 2 != 0, k->secs / phases))
-      return;
-    if (i == 0)
-      k->first = stage_size(&k->stage);
+    if (!run_phase(k, i % 2 != 0, k->secs / phases)) return;
+    if (i == 0) k->first = stage_size(&k->stage);
   }
   k->last = stage_size(&k->stage);
 }
@@ -165,8 +176,7 @@ static void judge(soak_t* k) {
   const scenario_t* c = k->scenario;
   stage_t* s = &k->stage;
   double p99 = ratio(k->p99, k->n), rate = ratio(k->rate, k->n), cpu = stage_median(k->cpu[1], k->n[1]);
-  if (s->failed)
-    return;
+  if (s->failed) return;
   if (c->max_p99_ratio > 0 && p99 > c->max_p99_ratio)
     stage_fail(s, "p99 of the healthy apps is %.2f times what it is without villains (at most %.1f)", p99,
                c->max_p99_ratio);
@@ -181,15 +191,14 @@ static void judge(soak_t* k) {
   if (k->last.rss_bytes > k->first.rss_bytes + k->first.rss_bytes / 10 + RSS_SLACK_BYTES)
     stage_fail(s, "the engine's memory grew from %" PRIu64 " to %" PRIu64 " bytes", k->first.rss_bytes,
                k->last.rss_bytes);
-  if (k->left > 0)
-    stage_fail(s, "%u files were left behind", k->left);
+  if (k->left > 0) stage_fail(s, "%u files were left behind", k->left);
 }
 
 /* --- The report -------------------------------------------------------------------------------- */
 
 static json_t* pair(double (*a)[MAX_PHASES], const unsigned int n[2]) {
-  return json_pack("{s:f, s:f, s:f}", "clean", stage_median(a[0], n[0]), "villains", stage_median(a[1], n[1]),
-                   "ratio", ratio(a, n));
+  return json_pack("{s:f, s:f, s:f}", "clean", stage_median(a[0], n[0]), "villains", stage_median(a[1], n[1]), "ratio",
+                   ratio(a, n));
 }
 
 static json_t* size_json(const stage_size_t* s) {
@@ -199,15 +208,14 @@ static json_t* size_json(const stage_size_t* s) {
 
 static void print_json(soak_t* k) {
   const stage_t* s = &k->stage;
-  json_t* report = json_pack(
-      "{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
-      "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
-      (int) s->apart, "phases", (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started",
-      (json_int_t) s->starts, "killed", (json_int_t) k->murders, "faults",
-      (json_int_t) stage_faults(s), "left_behind", (int) k->left, "guard",
-      (int) atomic_load(&s->engine.board->guard), "rate", pair(k->rate, k->n), "p50_ns", pair(k->p50, k->n),
-      "p99_ns", pair(k->p99, k->n), "engine_cpu", pair(k->cpu, k->n), "engine_first", size_json(&k->first),
-      "engine_last", size_json(&k->last));
+  json_t* report =
+      json_pack("{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
+                "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
+                (int) s->apart, "phases", (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started",
+                (json_int_t) s->starts, "killed", (json_int_t) k->murders, "faults", (json_int_t) stage_faults(s),
+                "left_behind", (int) k->left, "guard", (int) atomic_load(&s->engine.board->guard), "rate",
+                pair(k->rate, k->n), "p50_ns", pair(k->p50, k->n), "p99_ns", pair(k->p99, k->n), "engine_cpu",
+                pair(k->cpu, k->n), "engine_first", size_json(&k->first), "engine_last", size_json(&k->last));
   json_object_set_new(report, "failure", s->failed ? json_string(s->why) : json_null());
   json_dumpf(report, stdout, JSON_COMPACT);
   putchar('\n');
@@ -216,8 +224,8 @@ static void print_json(soak_t* k) {
 
 static void print_row(const char* label, const char* unit, double scale, double (*a)[MAX_PHASES],
                       const unsigned int n[2]) {
-  printf("  %-12s %10.3f %10.3f %8.2f  %s\n", label, stage_median(a[0], n[0]) / scale,
-         stage_median(a[1], n[1]) / scale, ratio(a, n), unit);
+  printf("  %-12s %10.3f %10.3f %8.2f  %s\n", label, stage_median(a[0], n[0]) / scale, stage_median(a[1], n[1]) / scale,
+         ratio(a, n), unit);
 }
 
 static void print_text(soak_t* k) {
@@ -231,59 +239,59 @@ static void print_text(soak_t* k) {
   }
   print_row("engine CPU", "of one", 1, k->cpu, k->n);
   printf("  engine       RSS %" PRIu64 " -> %" PRIu64 " KiB, descriptors %" PRIu64 " -> %" PRIu64
-         ", regions mapped %" PRIu64 " -> %" PRIu64 "\n", k->first.rss_bytes / 1024, k->last.rss_bytes / 1024,
-         k->first.fds, k->last.fds, k->first.regions, k->last.regions);
+         ", regions mapped %" PRIu64 " -> %" PRIu64 "\n",
+         k->first.rss_bytes / 1024, k->last.rss_bytes / 1024, k->first.fds, k->last.fds, k->first.regions,
+         k->last.regions);
   if (k->scenario->apart)
     printf("  CPUs         %s\n", s->apart ? "the villains have one of their own" : "only one, for all");
-  printf("  processes    %" PRIu64 " started, %u killed at work; packets lost or wrong: %" PRIu64
-         "; files left: %u\n", s->starts, k->murders, stage_faults(s), k->left);
+  printf("  processes    %" PRIu64 " started, %u killed at work; packets lost or wrong: %" PRIu64 "; files left: %u\n",
+         s->starts, k->murders, stage_faults(s), k->left);
   printf("  %s%s\n", s->failed ? "FAILED: " : "good", s->failed ? s->why : "");
 }
 
 /* --- The command line -------------------------------------------------------------------------- */
 
 static void usage(FILE* to) {
-  fputs("Usage: uvface-soak [SCENARIO] [options]\n"
-        "\n"
-        "Runs an engine, honest apps and villains as processes of their own, and checks that the\n"
-        "villains harm nobody: every packet of the others comes back, once, in order, unchanged.\n\n", to);
-  for (int i = 0; i < SCENARIOS; i++)
-    fprintf(to, "  %-10s %s\n", scenarios[i].name, scenarios[i].text);
-  fputs("  idle       a turn of a loop with 500 idle faces beside one without (no other process)\n"
-        "\n"
-        "  --secs S   run about this long, or up to twice as long where a comparison is in doubt (600)\n"
-        "  --json     print one JSON object\n"
-        "  --version, --help\n"
-        "\n"
-        "Exit: 0 well; 1 failed, or a check did; 2 usage.\n", to);
+  fputs(
+      "Usage: uvface-soak [SCENARIO] [options]\n"
+      "\n"
+      "Runs an engine, honest apps and villains as processes of their own, and checks that the\n"
+      "villains harm nobody: every packet of the others comes back, once, in order, unchanged.\n\n",
+      to);
+  for (int i = 0; i < SCENARIOS; i++) fprintf(to, "  %-10s %s\n", scenarios[i].name, scenarios[i].text);
+  fputs(
+      "  idle       a turn of a loop with 500 idle faces beside one without (no other process)\n"
+      "\n"
+      "  --secs S   run about this long, or up to twice as long where a comparison is in doubt (600)\n"
+      "  --json     print one JSON object\n"
+      "  --version, --help\n"
+      "\n"
+      "Exit: 0 well; 1 failed, or a check did; 2 usage.\n",
+      to);
 }
 
 static const scenario_t* find_scenario(const char* name) {
   for (int i = 0; i < SCENARIOS; i++)
-    if (strcmp(scenarios[i].name, name) == 0)
-      return &scenarios[i];
+    if (strcmp(scenarios[i].name, name) == 0) return &scenarios[i];
   return NULL;
 }
 
 /* Returns PERF_OK with k->scenario == NULL for "idle". */
 static int parse(soak_t* k, int argc, char** argv) {
-  static const struct option options[] = {{"secs", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-                                          {"version", no_argument, NULL, 'V'},    {"help", no_argument, NULL, 'h'},
+  static const struct option options[] = {{"secs", required_argument, NULL, 's'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
   int option;
   char* end = NULL;
   k->secs = 600;
   while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-    if (option == 's')
-      k->secs = strtod(optarg, &end);
-    if (option == 'j')
-      k->json = true;
-    if (option == 'h')
-      usage(stdout);
-    if (option == 'V')
-      puts("uvface-soak " PERF_VERSION);
-    if (option == 'h' || option == 'V')
-      exit(PERF_OK);
+    if (option == 's') k->secs = strtod(optarg, &end);
+    if (option == 'j') k->json = true;
+    if (option == 'h') usage(stdout);
+    if (option == 'V') puts("uvface-soak " PERF_VERSION);
+    if (option == 'h' || option == 'V') exit(PERF_OK);
     if (option == '?' || (option == 's' && (*end != '\0' || !(k->secs > 0) || k->secs > 1e6))) {
       fputs("uvface-soak: see uvface-soak --help\n", stderr);
       return PERF_USAGE;
@@ -301,21 +309,17 @@ static int parse(soak_t* k, int argc, char** argv) {
 int main(int argc, char** argv) {
   static soak_t soak;
   int exit_code = stress_play(argc, argv, NULL);
-  if (exit_code >= 0)
-    return exit_code;
+  if (exit_code >= 0) return exit_code;
   exit_code = parse(&soak, argc, argv);
-  if (exit_code != PERF_OK)
-    return exit_code;
-  if (soak.scenario == NULL)
-    return soak_idle(soak.secs, soak.json);
+  if (exit_code != PERF_OK) return exit_code;
+  if (soak.scenario == NULL) return soak_idle(soak.secs, soak.json);
   soak.progress = isatty(STDERR_FILENO) != 0;
   stage_catch_signals();
   run(&soak);
   stage_close(&soak.stage);
   soak.left = stage_sweep(&soak.stage);
   judge(&soak);
-  if (soak.progress)
-    fputs("\033[K", stderr);
+  if (soak.progress) fputs("\033[K", stderr);
   if (soak.json)
     print_json(&soak);
   else

@@ -31,7 +31,7 @@ typedef struct idle_s {
 static bool bad(idle_t* d, int err, const char* what) {
   if (err < 0 && d->err == 0) {
     d->err = err;
-    snprintf(d->errmsg, sizeof d->errmsg, "%s: %s", uv_strerror(err), what);
+    snprintf(d->errmsg, sizeof(d->errmsg), "%s: %s", uv_strerror(err), what);
   }
   return d->err < 0;
 }
@@ -47,8 +47,7 @@ static void on_busy(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 
 static void on_idle(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   (void) pkts;
-  if (npkts < 0)
-    uvface_close(face, NULL); /* the app of it has left */
+  if (npkts < 0) uvface_close(face, NULL); /* the app of it has left */
 }
 
 static void open_face(idle_t* d, uvface_t* face, bool engine, int number, uvface_recv_cb cb) {
@@ -56,35 +55,27 @@ static void open_face(idle_t* d, uvface_t* face, bool engine, int number, uvface
   char name[64];
   options.capacity = 16;
   options.slot_size = 64;
-  snprintf(name, sizeof name, "uvface-soak-%ld-idle-%d", (long) getpid(), number);
-  if (bad(d, uvface_init(&d->loop, face), "uvface_init"))
-    return;
+  snprintf(name, sizeof(name), "uvface-soak-%ld-idle-%d", (long) getpid(), number);
+  if (bad(d, uvface_init(&d->loop, face), "uvface_init")) return;
   face->data = d;
   int err = engine ? uvface_create(face, name, &options) : uvface_connect(face, name, &options);
-  if (err == 0)
-    err = uvface_recv_start(face, cb);
+  if (err == 0) err = uvface_recv_start(face, cb);
   bad(d, err, uvface_errmsg(face));
 }
 
 static void open_idle(idle_t* d) {
-  for (int i = 0; i < IDLE && d->err == 0; i++)
-    open_face(d, &d->idle[i], true, i, on_idle);
-  for (int i = 0; i < ATTACHED && d->err == 0; i++)
-    open_face(d, &d->apps[i], false, i, on_idle);
+  for (int i = 0; i < IDLE && d->err == 0; i++) open_face(d, &d->idle[i], true, i, on_idle);
+  for (int i = 0; i < ATTACHED && d->err == 0; i++) open_face(d, &d->apps[i], false, i, on_idle);
   uint64_t until_ns = uv_hrtime() + UINT64_C(20000000); /* until they are parked */
-  while (d->err == 0 && uv_hrtime() < until_ns)
-    uv_run(&d->loop, UV_RUN_NOWAIT);
+  while (d->err == 0 && uv_hrtime() < until_ns) uv_run(&d->loop, UV_RUN_NOWAIT);
 }
 
 static void close_idle(idle_t* d) {
-  for (int i = 0; i < ATTACHED; i++)
-    uvface_close(&d->apps[i], NULL);
-  for (int i = 0; i < IDLE; i++)
-    uvface_close(&d->idle[i], NULL);
-  for (int i = 0; i < 3; i++)
-    uv_run(&d->loop, UV_RUN_NOWAIT);
-  memset(d->idle, 0, sizeof d->idle);
-  memset(d->apps, 0, sizeof d->apps);
+  for (int i = 0; i < ATTACHED; i++) uvface_close(&d->apps[i], NULL);
+  for (int i = 0; i < IDLE; i++) uvface_close(&d->idle[i], NULL);
+  for (int i = 0; i < 3; i++) uv_run(&d->loop, UV_RUN_NOWAIT);
+  memset(d->idle, 0, sizeof(d->idle));
+  memset(d->apps, 0, sizeof(d->apps));
 }
 
 /* The median of short chunks: what the machine does beside it must not count. */
@@ -94,8 +85,7 @@ static double turn_ns(idle_t* d, double secs) {
   uint64_t end_ns = uv_hrtime() + (uint64_t) (secs * 1e9);
   while (d->err == 0 && n < 256 && (n < 16 || uv_hrtime() < end_ns)) {
     uint64_t start_ns = uv_hrtime();
-    for (int i = 0; i < CHUNK; i++)
-      uv_run(&d->loop, UV_RUN_NOWAIT);
+    for (int i = 0; i < CHUNK; i++) uv_run(&d->loop, UV_RUN_NOWAIT);
     chunks[n++] = (double) (uv_hrtime() - start_ns) / CHUNK;
   }
   return stage_median(chunks, n);
@@ -107,8 +97,7 @@ static void measure(idle_t* d, double secs, double ret_ns[2]) {
   uv_buf_t packet = uv_buf_init((char*) (uintptr_t) "packet", 6);
   open_face(d, &d->busy[0], true, IDLE, on_busy);
   open_face(d, &d->busy[1], false, IDLE, on_busy);
-  if (d->err == 0)
-    bad(d, uvface_try_send(&d->busy[1], &packet, 1), "uvface_try_send");
+  if (d->err == 0) bad(d, uvface_try_send(&d->busy[1], &packet, 1), "uvface_try_send");
   for (int round = 0; round < ROUNDS && d->err == 0; round++) {
     ns[0][round] = turn_ns(d, round_s);
     open_idle(d);
@@ -143,16 +132,14 @@ int soak_idle(double secs, bool json) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max; /* three descriptors a face */
   setrlimit(RLIMIT_NOFILE, &files);
-  if (uv_loop_init(&d.loop) != 0)
-    return PERF_FAILED;
+  if (uv_loop_init(&d.loop) != 0) return PERF_FAILED;
   measure(&d, secs, ns);
   uvface_close(&d.busy[0], NULL);
   uvface_close(&d.busy[1], NULL);
   close_idle(&d);
   uv_run(&d.loop, UV_RUN_DEFAULT);
   bad(&d, uv_loop_close(&d.loop), "uv_loop_close");
-  if (d.err == 0 && d.passed == 0)
-    bad(&d, UV_ETIMEDOUT, "no packet was passed");
+  if (d.err == 0 && d.passed == 0) bad(&d, UV_ETIMEDOUT, "no packet was passed");
   if (d.err == 0 && ns[1] > ns[0] * MAX_RATIO)
     bad(&d, UV_E2BIG, "a turn with idle faces takes more than 1.5 times as long");
   print(&d, ns, json);

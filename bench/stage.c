@@ -22,11 +22,10 @@ enum { LOOK_US = 5000, WINDOW_LONG = 96, WINDOW_SHORT = 24 };
 
 void stage_fail(stage_t* s, const char* format, ...) {
   va_list args;
-  if (s->failed)
-    return;
+  if (s->failed) return;
   s->failed = true;
   va_start(args, format);
-  vsnprintf(s->why, sizeof s->why, format, args);
+  vsnprintf(s->why, sizeof(s->why), format, args);
   va_end(args);
 }
 
@@ -37,22 +36,20 @@ static bool honest(const char* part) {
 /* --- Starting and ending ----------------------------------------------------------------------- */
 
 static void free_board(actor_t* a) {
-  munmap(a->board, sizeof *a->board);
+  munmap(a->board, sizeof(*a->board));
   *a = (actor_t){0, NULL};
 }
 
 static void confine(stage_t* s, pid_t pid, const cpu_set_t* cpus) {
-  if (sched_setaffinity(pid, sizeof *cpus, cpus) != 0 && errno != ESRCH)
+  if (sched_setaffinity(pid, sizeof(*cpus), cpus) != 0 && errno != ESRCH)
     stage_fail(s, "sched_setaffinity: %s", strerror(errno));
 }
 
 void stage_keep_apart(stage_t* s) {
   size_t last = CPU_SETSIZE - 1;
   CPU_ZERO(&s->cpus[1]);
-  if (sched_getaffinity(0, sizeof s->cpus[0], &s->cpus[0]) != 0 || CPU_COUNT(&s->cpus[0]) < 2)
-    return;
-  while (!CPU_ISSET(last, &s->cpus[0]))
-    last--;
+  if (sched_getaffinity(0, sizeof(s->cpus[0]), &s->cpus[0]) != 0 || CPU_COUNT(&s->cpus[0]) < 2) return;
+  while (!CPU_ISSET(last, &s->cpus[0])) last--;
   CPU_CLR(last, &s->cpus[0]);
   CPU_SET(last, &s->cpus[1]);
   s->apart = true;
@@ -61,8 +58,7 @@ void stage_keep_apart(stage_t* s) {
 
 static bool start_actor(stage_t* s, actor_t* a, const char* part, const char* face, int board_fd) {
   pid_t pid = stage_start(s->program, part, face, board_fd, (uid_t) -1, (gid_t) -1);
-  if (pid < 0)
-    stage_fail(s, "fork: %s", strerror(errno));
+  if (pid < 0) stage_fail(s, "fork: %s", strerror(errno));
   close(board_fd);
   a->pid = pid > 0 ? pid : 0;
   return pid > 0;
@@ -73,28 +69,25 @@ static void look_for_engine(stage_t* s) {
   if (waitid(P_PID, (id_t) s->engine.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
     stage_fail(s, "the engine ended (%s %d): %s", info.si_code == CLD_EXITED ? "status" : "signal", info.si_status,
                s->engine.board->message);
-  if (stress_get(&s->engine.board->errors) > 0)
-    stage_fail(s, "%s", s->engine.board->message);
+  if (stress_get(&s->engine.board->errors) > 0) stage_fail(s, "%s", s->engine.board->message);
 }
 
 bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, uint32_t open_place,
                 gid_t open_gid) {
   int fd;
   *s = (stage_t){.program = program, .nplaces = nplaces, .nhealthy = nhealthy, .seed = (uint32_t) getpid()};
-  snprintf(s->prefix, sizeof s->prefix, "%s-%ld", program, (long) getpid());
-  for (uint32_t i = 0; i < STRESS_PLACES; i++)
-    s->places[i].window = i % 2 == 0 ? WINDOW_LONG : WINDOW_SHORT;
+  snprintf(s->prefix, sizeof(s->prefix), "%s-%ld", program, (long) getpid());
+  for (uint32_t i = 0; i < STRESS_PLACES; i++) s->places[i].window = i % 2 == 0 ? WINDOW_LONG : WINDOW_SHORT;
   s->engine.board = stage_board_new(&fd);
   if (s->engine.board == NULL) {
     fprintf(stderr, "%s: memfd_create: %s\n", program, strerror(errno));
     exit(EXIT_FAILURE); /* nothing is there yet, and nothing can be reported without a board */
   }
-  memcpy(s->engine.board->prefix, s->prefix, sizeof s->prefix);
+  memcpy(s->engine.board->prefix, s->prefix, sizeof(s->prefix));
   s->engine.board->nplaces = nplaces;
   s->engine.board->open_place = open_place;
   s->engine.board->open_gid = open_gid;
-  if (!start_actor(s, &s->engine, "engine", "", fd))
-    return false;
+  if (!start_actor(s, &s->engine, "engine", "", fd)) return false;
   for (unsigned int ms = 0; ms < STAGE_WAIT_MS && !s->failed && atomic_load(&s->engine.board->ready) == 0; ms++) {
     look_for_engine(s);
     stress_nap(1000);
@@ -113,7 +106,7 @@ static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
     stage_fail(s, "memfd_create: %s", strerror(errno));
     return;
   }
-  stress_face_name(face, sizeof face, s->prefix, i, generation);
+  stress_face_name(face, sizeof(face), s->prefix, i, generation);
   b->place = i;
   b->window = p->window;
   b->seed = honest(p->part) ? generation : s->seed++;
@@ -122,8 +115,7 @@ static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
   if (start_actor(s, &p->actor, p->part, face, fd)) {
     p->generation = generation;
     s->starts++;
-    if (s->apart)
-      confine(s, p->actor.pid, &s->cpus[i >= s->nhealthy]);
+    if (s->apart) confine(s, p->actor.pid, &s->cpus[i >= s->nhealthy]);
   }
 }
 
@@ -141,11 +133,9 @@ static void vacate(stage_t* s, uint32_t i) {
 void stage_kill(stage_t* s, uint32_t i) {
   actor_t* a = &s->places[i].actor;
   siginfo_t info = {.si_pid = 0};
-  if (a->pid == 0)
-    return;
+  if (a->pid == 0) return;
   for (unsigned int ms = 0; ms < STAGE_WAIT_MS && atomic_load(&a->board->ready) == 0; ms++) {
-    if (waitid(P_PID, (id_t) a->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)
-      break;
+    if (waitid(P_PID, (id_t) a->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0) break;
     stress_nap(1000);
   }
   kill(a->pid, SIGKILL);
@@ -178,8 +168,7 @@ static void dismiss(stage_t* s, uint32_t i) {
 
 void stage_cast(stage_t* s, uint32_t i, const char* part) {
   stage_place_t* p = &s->places[i];
-  if (p->part != NULL && part != NULL && strcmp(p->part, part) == 0)
-    return;
+  if (p->part != NULL && part != NULL && strcmp(p->part, part) == 0) return;
   dismiss(s, i);
   p->part = part;
   p->vacant_ns = uv_hrtime();
@@ -190,15 +179,13 @@ void stage_cast(stage_t* s, uint32_t i, const char* part) {
 static void look_for_end(stage_t* s, uint32_t i) {
   pid_t pid = s->places[i].actor.pid;
   int status;
-  if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
-    note_end(s, i, status);
+  if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid) note_end(s, i, status);
 }
 
 static void tend_place(stage_t* s, uint32_t i) {
   stage_place_t* p = &s->places[i];
   look_for_end(s, i);
-  if (p->part == NULL || p->actor.pid != 0 || s->failed)
-    return;
+  if (p->part == NULL || p->actor.pid != 0 || s->failed) return;
   uint32_t generation = atomic_load(&s->engine.board->places[i].generation);
   if (generation != 0 && generation != p->generation)
     start_part(s, i, generation);
@@ -207,18 +194,15 @@ static void tend_place(stage_t* s, uint32_t i) {
 }
 
 void stage_tend(stage_t* s) {
-  if (stage_signal() != 0)
-    stage_fail(s, "ended by %s", strsignal(stage_signal()));
+  if (stage_signal() != 0) stage_fail(s, "ended by %s", strsignal(stage_signal()));
   look_for_engine(s);
-  for (uint32_t i = 0; i < s->nplaces && !s->failed; i++)
-    tend_place(s, i);
+  for (uint32_t i = 0; i < s->nplaces && !s->failed; i++) tend_place(s, i);
 }
 
 static bool under_way(const stage_t* s) {
   for (uint32_t i = 0; i < s->nplaces; i++) {
     const stage_place_t* p = &s->places[i];
-    if (p->part != NULL && (p->actor.pid == 0 || atomic_load(&p->actor.board->ready) == 0))
-      return false;
+    if (p->part != NULL && (p->actor.pid == 0 || atomic_load(&p->actor.board->ready) == 0)) return false;
   }
   return true;
 }
@@ -239,8 +223,7 @@ bool stage_settle(stage_t* s) {
 static uint64_t cpu_ns(pid_t pid) {
   clockid_t clock;
   struct timespec t = {0, 0};
-  if (clock_getcpuclockid(pid, &clock) == 0)
-    clock_gettime(clock, &t);
+  if (clock_getcpuclockid(pid, &clock) == 0) clock_gettime(clock, &t);
   return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
 }
 
@@ -254,21 +237,17 @@ static void take_snapshot(const stage_t* s, snapshot_t* ret_snapshot) {
   *ret_snapshot = (snapshot_t){.at_ns = uv_hrtime(), .engine_cpu_ns = cpu_ns(s->engine.pid)};
   for (uint32_t i = 0; i < s->nhealthy; i++) {
     const stress_board_t* b = s->places[i].actor.board;
-    if (b == NULL)
-      continue;
+    if (b == NULL) continue;
     ret_snapshot->received[i] = stress_get(&b->received);
-    for (size_t k = 0; k < STRESS_BUCKETS; k++)
-      ret_snapshot->round_trips[k] += stress_get(&b->round_trips[k]);
+    for (size_t k = 0; k < STRESS_BUCKETS; k++) ret_snapshot->round_trips[k] += stress_get(&b->round_trips[k]);
   }
 }
 
 /* Turns what was at the end of a phase into what is to be told of it. */
 static void conclude(const stage_t* s, const snapshot_t* from, snapshot_t* to, stage_phase_t* ret_phase) {
   uint64_t received = 0;
-  for (uint32_t i = 0; i < s->nhealthy; i++)
-    received += to->received[i] - from->received[i];
-  for (size_t k = 0; k < STRESS_BUCKETS; k++)
-    to->round_trips[k] -= from->round_trips[k];
+  for (uint32_t i = 0; i < s->nhealthy; i++) received += to->received[i] - from->received[i];
+  for (size_t k = 0; k < STRESS_BUCKETS; k++) to->round_trips[k] -= from->round_trips[k];
   ret_phase->secs = (double) (to->at_ns - from->at_ns) / 1e9;
   ret_phase->rate = (double) received / ret_phase->secs;
   ret_phase->engine_cpu = (double) (to->engine_cpu_ns - from->engine_cpu_ns) / 1e9 / ret_phase->secs;
@@ -290,18 +269,15 @@ static void look_for_stalls(stage_t* s, const snapshot_t* from) {
   }
 }
 
-bool stage_phase(stage_t* s, double secs, void (*each)(stage_t* s, void* arg), void* arg,
-                 stage_phase_t* ret_phase) {
+bool stage_phase(stage_t* s, double secs, void (*each)(stage_t* s, void* arg), void* arg, stage_phase_t* ret_phase) {
   snapshot_t from, to;
   take_snapshot(s, &from);
   while (!s->failed && (double) (uv_hrtime() - from.at_ns) < secs * 1e9) {
     stage_tend(s);
-    if (each != NULL)
-      each(s, arg);
+    if (each != NULL) each(s, arg);
     stress_nap(LOOK_US);
   }
-  if (s->failed)
-    return false;
+  if (s->failed) return false;
   take_snapshot(s, &to);
   conclude(s, &from, &to, ret_phase);
   look_for_stalls(s, &from);
@@ -313,10 +289,8 @@ static uint64_t count_regions(const char* path) {
   FILE* file = fopen(path, "r");
   char line[512];
   uint64_t n = 0;
-  if (file == NULL)
-    return 0;
-  while (fgets(line, sizeof line, file) != NULL)
-    n += strstr(line, "/ndn-shm-") != NULL;
+  if (file == NULL) return 0;
+  while (fgets(line, sizeof(line), file) != NULL) n += strstr(line, "/ndn-shm-") != NULL;
   fclose(file);
   return n;
 }
@@ -324,10 +298,8 @@ static uint64_t count_regions(const char* path) {
 static uint64_t count_entries(const char* path) {
   DIR* dir = opendir(path);
   uint64_t n = 0;
-  if (dir == NULL)
-    return 0;
-  while (readdir(dir) != NULL)
-    n++;
+  if (dir == NULL) return 0;
+  while (readdir(dir) != NULL) n++;
   closedir(dir);
   return n;
 }
@@ -336,16 +308,14 @@ stage_size_t stage_size(const stage_t* s) {
   stage_size_t size = {0, 0, 0};
   char path[64];
   unsigned long long pages = 0;
-  snprintf(path, sizeof path, "/proc/%ld/statm", (long) s->engine.pid);
+  snprintf(path, sizeof(path), "/proc/%ld/statm", (long) s->engine.pid);
   FILE* file = fopen(path, "r");
   /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers, and such as fit */
-  if (file != NULL && fscanf(file, "%*u %llu", &pages) == 1)
-    size.rss_bytes = pages * (uint64_t) sysconf(_SC_PAGESIZE);
-  if (file != NULL)
-    fclose(file);
-  snprintf(path, sizeof path, "/proc/%ld/fd", (long) s->engine.pid);
+  if (file != NULL && fscanf(file, "%*u %llu", &pages) == 1) size.rss_bytes = pages * (uint64_t) sysconf(_SC_PAGESIZE);
+  if (file != NULL) fclose(file);
+  snprintf(path, sizeof(path), "/proc/%ld/fd", (long) s->engine.pid);
   size.fds = count_entries(path);
-  snprintf(path, sizeof path, "/proc/%ld/maps", (long) s->engine.pid);
+  snprintf(path, sizeof(path), "/proc/%ld/maps", (long) s->engine.pid);
   size.regions = count_regions(path);
   return size;
 }
@@ -354,12 +324,10 @@ stage_size_t stage_size(const stage_t* s) {
 
 static void end_apps(stage_t* s) {
   for (uint32_t i = 0; i < s->nplaces; i++)
-    if (s->places[i].actor.pid != 0 && honest(s->places[i].part))
-      atomic_store(&s->places[i].actor.board->stop, 1);
+    if (s->places[i].actor.pid != 0 && honest(s->places[i].part)) atomic_store(&s->places[i].actor.board->stop, 1);
   for (uint32_t i = 0; i < s->nplaces; i++) {
     actor_t* a = &s->places[i].actor;
-    if (a->pid == 0)
-      continue;
+    if (a->pid == 0) continue;
     int status = stage_wait(a->pid, honest(s->places[i].part) ? 2 * STAGE_WAIT_MS : 0);
     if (honest(s->places[i].part) && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
       stage_fail(s, "the app of place %u ended badly (wait status %#x): %s", i, (unsigned int) status,
@@ -370,14 +338,12 @@ static void end_apps(stage_t* s) {
 
 void stage_close(stage_t* s) {
   end_apps(s);
-  if (s->engine.pid == 0)
-    return;
+  if (s->engine.pid == 0) return;
   atomic_store(&s->engine.board->stop, 1);
   int status = stage_wait(s->engine.pid, STAGE_WAIT_MS);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     stage_fail(s, "the engine ended badly (wait status %#x): %s", (unsigned int) status, s->engine.board->message);
-  if (stage_faults(s) > 0)
-    stage_fail(s, "%s", s->engine.board->message);
+  if (stage_faults(s) > 0) stage_fail(s, "%s", s->engine.board->message);
   s->engine.pid = 0; /* its board stays for the report, until the program ends */
 }
 
@@ -385,8 +351,7 @@ uint64_t stage_faults(const stage_t* s) {
   uint64_t faults = s->lost_packets;
   for (uint32_t i = 0; i < s->nplaces; i++) {
     faults += stress_get(&s->engine.board->places[i].faults);
-    if (s->places[i].actor.board != NULL)
-      faults += stress_get(&s->places[i].actor.board->faults);
+    if (s->places[i].actor.board != NULL) faults += stress_get(&s->places[i].actor.board->faults);
   }
   return faults;
 }
@@ -395,14 +360,11 @@ static unsigned int sweep(const char* dir_path, const char* start) {
   DIR* dir = opendir(dir_path);
   struct dirent* entry;
   unsigned int n = 0;
-  if (dir == NULL)
-    return 0;
+  if (dir == NULL) return 0;
   while ((entry = readdir(dir)) != NULL) {
-    if (strncmp(entry->d_name, start, strlen(start)) != 0)
-      continue;
+    if (strncmp(entry->d_name, start, strlen(start)) != 0) continue;
     n++;
-    if (unlinkat(dirfd(dir), entry->d_name, 0) != 0)
-      unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+    if (unlinkat(dirfd(dir), entry->d_name, 0) != 0) unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
   }
   closedir(dir);
   return n;
@@ -410,9 +372,9 @@ static unsigned int sweep(const char* dir_path, const char* start) {
 
 unsigned int stage_sweep(const stage_t* s) {
   char start[96];
-  snprintf(start, sizeof start, "ndn-shm-%s-", s->prefix);
+  snprintf(start, sizeof(start), "ndn-shm-%s-", s->prefix);
   unsigned int n = sweep("/dev/shm", start);
-  snprintf(start, sizeof start, ".ndn-%s-", s->prefix);
+  snprintf(start, sizeof(start), ".ndn-%s-", s->prefix);
   return n + sweep("/tmp", start);
 }
 
@@ -423,9 +385,8 @@ static int compare(const void* a, const void* b) {
 
 double stage_median(const double values[], unsigned int n) {
   double sorted[256];
-  if (n == 0 || n > 256)
-    return 0;
-  memcpy(sorted, values, n * sizeof *values);
-  qsort(sorted, n, sizeof *sorted, compare);
+  if (n == 0 || n > 256) return 0;
+  memcpy(sorted, values, n * sizeof(*values));
+  qsort(sorted, n, sizeof(*sorted), compare);
   return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }

@@ -43,11 +43,11 @@ typedef struct stage_s {
   actor_t engine;
   uint32_t nplaces, nhealthy; /* healthy apps have the first places, for the whole run */
   stage_place_t places[STRESS_PLACES];
-  bool apart;                 /* the other places have a CPU of their own */
-  cpu_set_t cpus[2];          /* then: of the engine and healthy apps, of the others */
+  bool apart;        /* the other places have a CPU of their own */
+  cpu_set_t cpus[2]; /* then: of the engine and healthy apps, of the others */
   uint32_t seed;
-  uint64_t starts;            /* processes, of all places */
-  uint64_t lost_packets;      /* faults of apps that are gone */
+  uint64_t starts;       /* processes, of all places */
+  uint64_t lost_packets; /* faults of apps that are gone */
   bool failed;
   char why[512];
 } stage_t;

@@ -44,17 +44,14 @@ static stress_board_t* map_board(int fd) {
 stress_board_t* stage_board_new(int* ret_fd) {
   int fd = memfd_create("board", MFD_CLOEXEC);
   stress_board_t* board = NULL;
-  if (fd >= 0 && ftruncate(fd, sizeof(stress_board_t)) == 0)
-    board = map_board(fd);
-  if (board == NULL && fd >= 0)
-    close(fd);
+  if (fd >= 0 && ftruncate(fd, sizeof(stress_board_t)) == 0) board = map_board(fd);
+  if (board == NULL && fd >= 0) close(fd);
   *ret_fd = fd;
   return board;
 }
 
 static bool become(uid_t uid, gid_t gid) {
-  if (gid != (gid_t) -1 && (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0))
-    return false;
+  if (gid != (gid_t) -1 && (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0)) return false;
   return uid == (uid_t) -1 || setresuid(uid, uid, uid) == 0;
 }
 
@@ -64,15 +61,12 @@ static void exec_part(const char* program, const char* part, const char* face, i
   char* const argv[] = {(char*) (uintptr_t) program, (char*) (uintptr_t) part_option, (char*) (uintptr_t) part,
                         (char*) (uintptr_t) face, NULL};
   int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  if (board_fd == BOARD_FD)
-    fcntl(BOARD_FD, F_SETFD, 0);
+  if (board_fd == BOARD_FD) fcntl(BOARD_FD, F_SETFD, 0);
   if (exe == BOARD_FD) /* dup2() would close it */
     exe = fcntl(exe, F_DUPFD_CLOEXEC, BOARD_FD + 1);
-  if (exe < 0 || dup2(board_fd, BOARD_FD) < 0 || !become(uid, gid))
-    _exit(127);
+  if (exe < 0 || dup2(board_fd, BOARD_FD) < 0 || !become(uid, gid)) _exit(127);
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* after become(), which would clear it */
-  if (getppid() != parent)
-    _exit(127);
+  if (getppid() != parent) _exit(127);
   fexecve(exe, argv, environ);
   fprintf(stderr, "%s: fexecve as %s: %s\n", program, part, strerror(errno));
   _exit(127);
@@ -80,16 +74,14 @@ static void exec_part(const char* program, const char* part, const char* face, i
 
 pid_t stage_start(const char* program, const char* part, const char* face, int board_fd, uid_t uid, gid_t gid) {
   pid_t parent = getpid(), pid = fork();
-  if (pid == 0)
-    exec_part(program, part, face, board_fd, uid, gid, parent);
+  if (pid == 0) exec_part(program, part, face, board_fd, uid, gid, parent);
   return pid;
 }
 
 int stage_wait(pid_t pid, unsigned int timeout_ms) {
   int status = 0;
   pid_t done;
-  while ((done = waitpid(pid, &status, WNOHANG)) == 0 && timeout_ms-- > 0)
-    stress_nap(1000);
+  while ((done = waitpid(pid, &status, WNOHANG)) == 0 && timeout_ms-- > 0) stress_nap(1000);
   if (done == 0) {
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
@@ -101,25 +93,20 @@ static int play(stress_board_t* board, const char* part, const char* face, int (
   static const struct {
     const char* name;
     int (*play)(stress_board_t*, const char*);
-  } on_a_face[] = {{"app", stress_app},     {"mortal", stress_app}, {"hostile", stress_hostile},
+  } on_a_face[] = {{"app", stress_app},     {"mortal", stress_app},  {"hostile", stress_hostile},
                    {"flood", stress_flood}, {"wakes", stress_wakes}, {"stopped", stress_stopped},
                    {"burn", stress_burn}};
-  if (strcmp(part, "engine") == 0)
-    return stress_engine(board);
-  if (strcmp(part, "attacker") == 0 && attacker != NULL)
-    return attacker(board);
-  for (size_t i = 0; i < sizeof on_a_face / sizeof *on_a_face; i++)
-    if (strcmp(part, on_a_face[i].name) == 0)
-      return on_a_face[i].play(board, face);
+  if (strcmp(part, "engine") == 0) return stress_engine(board);
+  if (strcmp(part, "attacker") == 0 && attacker != NULL) return attacker(board);
+  for (size_t i = 0; i < sizeof(on_a_face) / sizeof(*on_a_face); i++)
+    if (strcmp(part, on_a_face[i].name) == 0) return on_a_face[i].play(board, face);
   return 127;
 }
 
 int stress_play(int argc, char** argv, int (*attacker)(stress_board_t*)) {
-  if (argc != 4 || strcmp(argv[1], part_option) != 0)
-    return -1;
+  if (argc != 4 || strcmp(argv[1], part_option) != 0) return -1;
   stress_board_t* board = map_board(BOARD_FD);
-  if (board == NULL)
-    return 127;
+  if (board == NULL) return 127;
   close(BOARD_FD);
   signal(SIGINT, SIG_IGN); /* from a terminal it goes to all of us; the stage ends the others in order */
   return play(board, argv[2], argv[3], attacker);

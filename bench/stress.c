@@ -28,16 +28,14 @@ static size_t words_of(uint64_t seq) {
 
 static uint64_t sum_of(const packet_t* p, size_t words, uint64_t salt) {
   uint64_t sum = mix(salt ^ p->seq) ^ p->sent_ns;
-  for (size_t i = 0; i < words; i++)
-    sum = (sum ^ p->words[i]) * UINT64_C(0x100000001b3) + (sum >> 47);
+  for (size_t i = 0; i < words; i++) sum = (sum ^ p->words[i]) * UINT64_C(0x100000001b3) + (sum >> 47);
   return sum;
 }
 
 size_t stress_write_packet(void* at, uint64_t seq, uint64_t salt, uint64_t now_ns) {
   packet_t p = {.seq = seq, .sent_ns = now_ns};
   size_t words = words_of(seq), bytes = STRESS_PACKET_BYTES + words * 8;
-  for (size_t i = 0; i < words; i++)
-    p.words[i] = (seq + i) * UINT64_C(0x9e3779b97f4a7c15);
+  for (size_t i = 0; i < words; i++) p.words[i] = (seq + i) * UINT64_C(0x9e3779b97f4a7c15);
   p.sum = sum_of(&p, words, salt);
   memcpy(at, &p, bytes);
   return bytes;
@@ -45,17 +43,12 @@ size_t stress_write_packet(void* at, uint64_t seq, uint64_t salt, uint64_t now_n
 
 const char* stress_check_packet(const void* at, size_t len, uint64_t seq, uint64_t salt, uint64_t* ret_sent_ns) {
   packet_t p;
-  if (len < STRESS_PACKET_BYTES || len > sizeof p)
-    return "impossible length";
+  if (len < STRESS_PACKET_BYTES || len > sizeof(p)) return "impossible length";
   memcpy(&p, at, len);
-  if (p.seq != seq)
-    return p.seq > seq ? "packets are missing" : "packets are repeated";
-  if (len != STRESS_PACKET_BYTES + words_of(seq) * 8)
-    return "wrong length";
-  if (p.sum != sum_of(&p, words_of(seq), salt))
-    return "wrong checksum";
-  if (ret_sent_ns != NULL)
-    *ret_sent_ns = p.sent_ns;
+  if (p.seq != seq) return p.seq > seq ? "packets are missing" : "packets are repeated";
+  if (len != STRESS_PACKET_BYTES + words_of(seq) * 8) return "wrong length";
+  if (p.sum != sum_of(&p, words_of(seq), salt)) return "wrong checksum";
+  if (ret_sent_ns != NULL) *ret_sent_ns = p.sent_ns;
   return NULL;
 }
 
@@ -78,8 +71,7 @@ uint64_t stress_get(const stress_count_t* count) {
 
 void stress_note_round_trip(stress_board_t* board, uint64_t ns) {
   size_t bucket = ns;
-  if (ns >= UINT64_C(1) << 40)
-    ns = (UINT64_C(1) << 40) - 1;
+  if (ns >= UINT64_C(1) << 40) ns = (UINT64_C(1) << 40) - 1;
   if (ns >= 32) {
     unsigned int shift = 58u - (unsigned int) __builtin_clzll(ns);
     bucket = (size_t) (shift + 1) * 32 + (ns >> shift & 31);
@@ -88,29 +80,25 @@ void stress_note_round_trip(stress_board_t* board, uint64_t ns) {
 }
 
 static uint64_t end_of_bucket(size_t bucket) {
-  if (bucket < 32)
-    return bucket;
+  if (bucket < 32) return bucket;
   return (UINT64_C(33) + bucket % 32) << (bucket / 32 - 1);
 }
 
 uint64_t stress_percentile(const uint64_t round_trips[STRESS_BUCKETS], double fraction) {
   uint64_t all = 0, below = 0;
-  for (size_t i = 0; i < STRESS_BUCKETS; i++)
-    all += round_trips[i];
+  for (size_t i = 0; i < STRESS_BUCKETS; i++) all += round_trips[i];
   for (size_t i = 0; i < STRESS_BUCKETS; i++) {
     below += round_trips[i];
-    if (all > 0 && (double) below >= (double) all * fraction)
-      return end_of_bucket(i);
+    if (all > 0 && (double) below >= (double) all * fraction) return end_of_bucket(i);
   }
   return 0;
 }
 
 void stress_say(stress_board_t* board, const char* format, ...) {
   va_list args;
-  if (board->message[0] != '\0')
-    return;
+  if (board->message[0] != '\0') return;
   va_start(args, format);
-  vsnprintf(board->message, sizeof board->message, format, args);
+  vsnprintf(board->message, sizeof(board->message), format, args);
   va_end(args);
 }
 

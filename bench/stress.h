@@ -12,12 +12,12 @@
 #include <sys/types.h>
 
 enum {
-  STRESS_PLACES = 16,        /* faces of the engine at a time, at most */
-  STRESS_KINDS = 16,         /* kinds of attacks, at most */
-  STRESS_BUCKETS = 36 * 32,  /* of round trips: 32 to each power of two, up to 2^40 ns */
-  STRESS_CAPACITY = 64,      /* slots per ring, fewer than some apps have packets under way */
+  STRESS_PLACES = 16,       /* faces of the engine at a time, at most */
+  STRESS_KINDS = 16,        /* kinds of attacks, at most */
+  STRESS_BUCKETS = 36 * 32, /* of round trips: 32 to each power of two, up to 2^40 ns */
+  STRESS_CAPACITY = 64,     /* slots per ring, fewer than some apps have packets under way */
   STRESS_SLOT_BYTES = 1400,
-  STRESS_PACKET_BYTES = 24   /* the shortest numbered packet */
+  STRESS_PACKET_BYTES = 24 /* the shortest numbered packet */
 };
 
 typedef _Atomic uint64_t stress_count_t;
@@ -25,33 +25,33 @@ typedef _Atomic uint32_t stress_word_t;
 
 /* What the engine says of one of its places. A face that ended is followed by the next generation. */
 typedef struct stress_place_s {
-  stress_word_t generation; /* of the face that is open; 0 = none */
-  stress_word_t honest;     /* set by the stage: packets of the next face are to be checked */
-  stress_count_t opened;    /* faces */
-  stress_count_t refused;   /* names that could not be taken: squatted */
+  stress_word_t generation;        /* of the face that is open; 0 = none */
+  stress_word_t honest;            /* set by the stage: packets of the next face are to be checked */
+  stress_count_t opened;           /* faces */
+  stress_count_t refused;          /* names that could not be taken: squatted */
   stress_count_t eof, eproto, eio; /* how faces ended */
   stress_count_t packets;
-  stress_count_t faults;    /* packets of honest apps that were lost, repeated, reordered or torn */
+  stress_count_t faults; /* packets of honest apps that were lost, repeated, reordered or torn */
 } stress_place_t;
 
 /* Shared by one process with the stage alone. Counters only grow, and have one writer. */
 typedef struct stress_board_s {
   /* written by the stage, before the process starts where not said otherwise */
-  char prefix[64];        /* of names; that of a face is PREFIX-PLACE-GENERATION */
+  char prefix[64]; /* of names; that of a face is PREFIX-PLACE-GENERATION */
   uint32_t nplaces;
-  uint32_t open_place;    /* engine: the place that a group may use, else STRESS_PLACES */
+  uint32_t open_place; /* engine: the place that a group may use, else STRESS_PLACES */
   gid_t open_gid;
   uint32_t place, window, seed;
-  uint32_t may_truncate;  /* villains: the engine has the guard */
-  uint32_t is_stranger;   /* attacker: runs as another user than the engine */
+  uint32_t may_truncate; /* villains: the engine has the guard */
+  uint32_t is_stranger;  /* attacker: runs as another user than the engine */
   pid_t engine_pid;
-  stress_word_t stop;     /* at any time */
-  stress_word_t pause;    /* at any time */
+  stress_word_t stop;  /* at any time */
+  stress_word_t pause; /* at any time */
   /* written by the process */
-  stress_word_t ready;    /* attached, under way */
-  stress_word_t guard;    /* engine: UVFACE_SIGBUS_GUARD is on */
+  stress_word_t ready; /* attached, under way */
+  stress_word_t guard; /* engine: UVFACE_SIGBUS_GUARD is on */
   stress_count_t sent, received, faults, errors;
-  char message[256];      /* of the first fault or error */
+  char message[256]; /* of the first fault or error */
   stress_count_t tried[STRESS_KINDS], refused[STRESS_KINDS], breaches[STRESS_KINDS];
   stress_place_t places[STRESS_PLACES];
   stress_count_t round_trips[STRESS_BUCKETS];
@@ -82,14 +82,14 @@ uint32_t stress_random(uint32_t* state);
 
 /* --- the parts: each is the whole program of a process ------------------------------------------ */
 
-int stress_engine(stress_board_t* board);                         /* stress_engine.c */
-int stress_app(stress_board_t* board, const char* name);          /* stress_app.c: echo round trips */
-int stress_hostile(stress_board_t* board, const char* name);      /* stress_villains.c: all of them */
-int stress_flood(stress_board_t* board, const char* name);        /* packets and FIFO bytes without end */
-int stress_wakes(stress_board_t* board, const char* name);        /* FIFO bytes alone */
-int stress_stopped(stress_board_t* board, const char* name);      /* fills both rings, then SIGSTOP */
-int stress_burn(stress_board_t* board, const char* name);         /* attaches, and uses its CPU for nothing */
-int stress_attacker(stress_board_t* board);                       /* attack_kinds.c */
+int stress_engine(stress_board_t* board);                    /* stress_engine.c */
+int stress_app(stress_board_t* board, const char* name);     /* stress_app.c: echo round trips */
+int stress_hostile(stress_board_t* board, const char* name); /* stress_villains.c: all of them */
+int stress_flood(stress_board_t* board, const char* name);   /* packets and FIFO bytes without end */
+int stress_wakes(stress_board_t* board, const char* name);   /* FIFO bytes alone */
+int stress_stopped(stress_board_t* board, const char* name); /* fills both rings, then SIGSTOP */
+int stress_burn(stress_board_t* board, const char* name);    /* attaches, and uses its CPU for nothing */
+int stress_attacker(stress_board_t* board);                  /* attack_kinds.c */
 /* The part of a process that stage.c has started, or -1 if argv is a user's. */
 int stress_play(int argc, char** argv, int (*attacker)(stress_board_t*));
 

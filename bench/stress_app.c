@@ -23,16 +23,14 @@ typedef struct app_s {
 } app_t;
 
 static void leave(app_t* a) {
-  if (a->done)
-    return;
+  if (a->done) return;
   a->done = true;
   uvface_close(&a->face, NULL);
   uv_close((uv_handle_t*) &a->tick, NULL);
 }
 
 static void fail(app_t* a, int err) {
-  if (a->done)
-    return;
+  if (a->done) return;
   stress_say(a->board, "app of place %u: %s: %s", a->board->place, uv_strerror(err), uvface_errmsg(&a->face));
   stress_add(&a->board->errors, 1);
   leave(a);
@@ -62,8 +60,7 @@ static int send_next(app_t* a) {
 
 static void go_on(app_t* a) {
   for (int n = 0; n < BURST && !a->done && !a->waiting && a->stopping_ms == 0; n++) {
-    if (a->sent - a->received >= a->board->window)
-      return;
+    if (a->sent - a->received >= a->board->window) return;
     int err = send_next(a);
     if (err < 0) {
       fail(a, err);
@@ -80,8 +77,7 @@ static void take(app_t* a, const uv_buf_t* pkt) {
   if (wrong == NULL) {
     stress_note_round_trip(a->board, uv_hrtime() - sent_ns);
   } else {
-    stress_say(a->board, "app of place %u, answer %llu: %s", a->board->place, (unsigned long long) a->received,
-               wrong);
+    stress_say(a->board, "app of place %u, answer %llu: %s", a->board->place, (unsigned long long) a->received, wrong);
     stress_add(&a->board->faults, 1);
   }
   a->received++;
@@ -89,14 +85,12 @@ static void take(app_t* a, const uv_buf_t* pkt) {
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   app_t* a = face->data;
-  if (a->done)
-    return;
+  if (a->done) return;
   if (npkts < 0) {
     fail(a, (int) npkts);
     return;
   }
-  for (ssize_t i = 0; i < npkts; i++)
-    take(a, &pkts[i]);
+  for (ssize_t i = 0; i < npkts; i++) take(a, &pkts[i]);
   stress_add(&a->board->received, (uint64_t) npkts);
   atomic_store_explicit(&a->board->ready, 1, memory_order_relaxed);
   if (a->stopping_ms != 0 && a->received >= a->sent)
@@ -108,10 +102,8 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 static void on_tick(uv_timer_t* tick) {
   app_t* a = tick->data;
   uint64_t now_ms = uv_hrtime() / 1000000;
-  if (atomic_load(&a->board->stop) == 0)
-    return;
-  if (a->stopping_ms == 0)
-    a->stopping_ms = now_ms;
+  if (atomic_load(&a->board->stop) == 0) return;
+  if (a->stopping_ms == 0) a->stopping_ms = now_ms;
   if (now_ms - a->stopping_ms > LAST_ANSWERS_MS) {
     stress_say(a->board, "app of place %u: %llu answers never came", a->board->place,
                (unsigned long long) (a->sent - a->received));
@@ -128,27 +120,23 @@ static int start(app_t* a, const char* name) {
   int err;
   options.send_timeout_ms = 0; /* a stall is for the stage to see */
   while ((err = uvface_connect(&a->face, name, &options)) == UV_ENOENT || err == UV_ECONNREFUSED) {
-    if (uv_hrtime() - start_ns > CONNECT_MS * UINT64_C(1000000) || atomic_load(&a->board->stop) != 0)
-      break;
+    if (uv_hrtime() - start_ns > CONNECT_MS * UINT64_C(1000000) || atomic_load(&a->board->stop) != 0) break;
     stress_nap(1000);
   }
-  if (err == 0)
-    err = uvface_recv_start(&a->face, on_packets);
+  if (err == 0) err = uvface_recv_start(&a->face, on_packets);
   return err;
 }
 
 int stress_app(stress_board_t* board, const char* name) {
-  app_t* a = calloc(1, sizeof *a);
-  if (a == NULL || uv_loop_init(&a->loop) != 0 || uvface_init(&a->loop, &a->face) != 0)
-    return 1;
+  app_t* a = calloc(1, sizeof(*a));
+  if (a == NULL || uv_loop_init(&a->loop) != 0 || uvface_init(&a->loop, &a->face) != 0) return 1;
   a->board = board;
   a->salt = stress_salt(board->place, board->seed);
   a->face.data = a->req.data = a->tick.data = a;
   uv_timer_init(&a->loop, &a->tick);
   uv_timer_start(&a->tick, on_tick, TICK_MS, TICK_MS);
   int err = start(a, name);
-  if (err < 0)
-    fail(a, err);
+  if (err < 0) fail(a, err);
   go_on(a);
   uv_run(&a->loop, UV_RUN_DEFAULT);
   bool clean = uv_loop_close(&a->loop) == 0;

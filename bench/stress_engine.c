@@ -21,7 +21,7 @@ typedef struct seat_s {
   uint64_t next_seq;
   uvface_t face;
   uvface_send_t req;
-  uv_buf_t rest[MAX_BATCH];                            /* answers that found no room ... */
+  uv_buf_t rest[MAX_BATCH];                         /* answers that found no room ... */
   unsigned char kept[MAX_BATCH][STRESS_SLOT_BYTES]; /* ... and their bytes */
 } seat_t;
 
@@ -37,21 +37,18 @@ static void open_seat(seat_t* s);
 
 static void on_closed(uvface_t* face) {
   seat_t* s = face->data;
-  if (!s->engine->stopping)
-    open_seat(s);
+  if (!s->engine->stopping) open_seat(s);
 }
 
 static void close_seat(seat_t* s) {
-  if (s->closing)
-    return;
+  if (s->closing) return;
   s->closing = true;
   atomic_store(&s->place->generation, 0);
   uvface_close(&s->face, on_closed);
 }
 
 static void end_seat(seat_t* s, int status) {
-  if (s->closing)
-    return;
+  if (s->closing) return;
   if (status == UV_EOF || status == UV_EPIPE)
     stress_add(&s->place->eof, 1);
   else if (status == UV_EIO)
@@ -69,21 +66,19 @@ static void check(seat_t* s, ssize_t npkts, const uv_buf_t pkts[]) {
   uint64_t salt = stress_salt(s->index, s->generation);
   for (ssize_t i = 0; i < npkts; i++, s->next_seq++) {
     const char* wrong = stress_check_packet(pkts[i].base, pkts[i].len, s->next_seq, salt, NULL);
-    if (wrong == NULL)
-      continue;
+    if (wrong == NULL) continue;
     stress_say(s->engine->board, "engine: place %u, packet %llu: %s", s->index, (unsigned long long) s->next_seq,
                wrong);
     stress_add(&s->place->faults, 1);
-    if (pkts[i].len >= sizeof s->next_seq) /* a gap is one fault, not one for each packet after it */
-      memcpy(&s->next_seq, pkts[i].base, sizeof s->next_seq);
+    if (pkts[i].len >= sizeof(s->next_seq)) /* a gap is one fault, not one for each packet after it */
+      memcpy(&s->next_seq, pkts[i].base, sizeof(s->next_seq));
   }
 }
 
 /* Whoever sends: what the library delivers is a packet. */
 static void check_lengths(seat_t* s, ssize_t npkts, const uv_buf_t pkts[]) {
   for (ssize_t i = 0; i < npkts; i++) {
-    if (pkts[i].len > 0 && pkts[i].len <= uvface_get_mtu(&s->face))
-      continue;
+    if (pkts[i].len > 0 && pkts[i].len <= uvface_get_mtu(&s->face)) continue;
     stress_say(s->engine->board, "engine: place %u: was given a packet of %zu bytes", s->index, pkts[i].len);
     stress_add(&s->engine->board->errors, 1);
   }
@@ -93,10 +88,8 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 static void on_sent(uvface_send_t* req, int status) {
   seat_t* s = req->data;
-  if (status == 0 && !s->closing)
-    status = uvface_recv_start(&s->face, on_packets);
-  if (status < 0)
-    end_seat(s, status);
+  if (status == 0 && !s->closing) status = uvface_recv_start(&s->face, on_packets);
+  if (status < 0) end_seat(s, status);
 }
 
 static void keep_rest(seat_t* s, unsigned int n, const uv_buf_t pkts[]) {
@@ -105,8 +98,7 @@ static void keep_rest(seat_t* s, unsigned int n, const uv_buf_t pkts[]) {
     s->rest[i] = uv_buf_init((char*) s->kept[i], (unsigned int) pkts[i].len);
   }
   int err = uvface_send_batch(&s->req, &s->face, s->rest, n, on_sent);
-  if (err == 0)
-    uvface_recv_stop(&s->face);
+  if (err == 0) uvface_recv_stop(&s->face);
 }
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -115,16 +107,13 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     end_seat(s, (int) npkts);
     return;
   }
-  if (s->first)
-    s->honest = atomic_load(&s->place->honest) != 0;
+  if (s->first) s->honest = atomic_load(&s->place->honest) != 0;
   s->first = false;
   stress_add(&s->place->packets, (uint64_t) npkts);
   check_lengths(s, npkts, pkts);
-  if (s->honest)
-    check(s, npkts, pkts);
+  if (s->honest) check(s, npkts, pkts);
   int taken = uvface_try_send_batch(face, pkts, (unsigned int) npkts);
-  if (taken == UV_EAGAIN)
-    taken = 0;
+  if (taken == UV_EAGAIN) taken = 0;
   if (taken >= 0 && taken < npkts)
     keep_rest(s, (unsigned int) (npkts - taken), pkts + taken); /* a failure is told to recv_cb, too */
 }
@@ -140,7 +129,7 @@ static int create(seat_t* s) {
     options.mode = 0660;
     options.gid = board->open_gid;
   }
-  stress_face_name(name, sizeof name, board->prefix, s->index, s->generation);
+  stress_face_name(name, sizeof(name), board->prefix, s->index, s->generation);
   int err = uvface_create(&s->face, name, &options);
   atomic_store(&board->guard, err != UV_ENOTSUP);
   if (err == UV_ENOTSUP) {
@@ -180,17 +169,15 @@ static void open_seat(seat_t* s) {
 
 static void on_tick(uv_timer_t* tick) {
   engine_t* e = tick->data;
-  if (atomic_load(&e->board->stop) == 0)
-    return;
+  if (atomic_load(&e->board->stop) == 0) return;
   e->stopping = true;
-  for (uint32_t i = 0; i < e->board->nplaces; i++)
-    close_seat(&e->seats[i]);
+  for (uint32_t i = 0; i < e->board->nplaces; i++) close_seat(&e->seats[i]);
   uv_close((uv_handle_t*) tick, NULL);
 }
 
 /* Touched once: what is kept for back-pressure must not look like a leak later. */
 static engine_t* engine_new(stress_board_t* board) {
-  engine_t* e = malloc(sizeof *e);
+  engine_t* e = malloc(sizeof(*e));
   if (e == NULL || uv_loop_init(&e->loop) != 0) {
     free(e);
     return NULL;
@@ -198,7 +185,7 @@ static engine_t* engine_new(stress_board_t* board) {
   e->board = board;
   e->stopping = false;
   for (uint32_t i = 0; i < STRESS_PLACES; i++) {
-    memset(&e->seats[i], 0, sizeof e->seats[i]);
+    memset(&e->seats[i], 0, sizeof(e->seats[i]));
     e->seats[i].engine = e;
     e->seats[i].index = i;
     e->seats[i].place = &board->places[i];
@@ -211,15 +198,12 @@ static engine_t* engine_new(stress_board_t* board) {
 
 int stress_engine(stress_board_t* board) {
   engine_t* e = engine_new(board);
-  if (e == NULL)
-    return 1;
-  for (uint32_t i = 0; i < board->nplaces; i++)
-    open_seat(&e->seats[i]);
+  if (e == NULL) return 1;
+  for (uint32_t i = 0; i < board->nplaces; i++) open_seat(&e->seats[i]);
   atomic_store(&board->ready, 1);
   uv_run(&e->loop, UV_RUN_DEFAULT);
   int err = uv_loop_close(&e->loop);
-  if (err != 0)
-    stress_say(board, "engine: uv_loop_close: %s", uv_strerror(err));
+  if (err != 0) stress_say(board, "engine: uv_loop_close: %s", uv_strerror(err));
   free(e);
   return err != 0;
 }

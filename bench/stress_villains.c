@@ -53,8 +53,8 @@ static void change_while_read(raw_face_t* f) {
   uint32_t good = 100, bad = f->slot_size * 2, tail = raw_load(f, RAW_A2E_TAIL);
   for (int i = 0; i < 20000 && raw_has_room(f); i++) {
     raw_push(f, good);
-    memcpy(raw_slot(f, tail), &bad, sizeof bad);
-    memcpy(raw_slot(f, tail), &good, sizeof good);
+    memcpy(raw_slot(f, tail), &bad, sizeof(bad));
+    memcpy(raw_slot(f, tail), &good, sizeof(good));
     tail = raw_load(f, RAW_A2E_TAIL);
     swallow(f);
   }
@@ -70,8 +70,7 @@ static void truncate_it(const stress_board_t* board, raw_face_t* f, uint32_t* ra
 static void take_more_than_there_is(raw_face_t* f, uint32_t* random) {
   raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL) + 1000 + stress_random(random));
   for (int i = 0; i < ENDED_MS && !raw_ended(f, 1); i++) {
-    if (raw_has_room(f))
-      raw_push(f, 100);
+    if (raw_has_room(f)) raw_push(f, 100);
     raw_ring(f);
   }
 }
@@ -95,8 +94,7 @@ static void strike(const stress_board_t* board, raw_face_t* f, uint32_t kind, ui
 static void behave(const stress_board_t* board, raw_face_t* f) {
   uint64_t end_ns = uv_hrtime() + BEHAVE_NS;
   while (uv_hrtime() < end_ns && !stopped(board)) {
-    if (raw_has_room(f))
-      raw_push(f, 64);
+    if (raw_has_room(f)) raw_push(f, 64);
     swallow(f);
     raw_ring(f);
   }
@@ -107,8 +105,7 @@ static bool ended_while_taking(raw_face_t* f) {
   for (int ms = 0; ms < ENDED_MS; ms++) {
     swallow(f);
     raw_ring(f);
-    if (raw_ended(f, 1))
-      return true;
+    if (raw_ended(f, 1)) return true;
   }
   return false;
 }
@@ -117,15 +114,13 @@ static bool ended_while_taking(raw_face_t* f) {
 int stress_hostile(stress_board_t* board, const char* name) {
   raw_face_t f;
   uint32_t random = board->seed, kind = board->seed % STRIKES;
-  if (!enter(board, &f, name))
-    return 1;
+  if (!enter(board, &f, name)) return 1;
   behave(board, &f);
   strike(board, &f, kind, &random);
   raw_ring(&f);
   bool ended = kind < OUTRIGHT ? raw_ended(&f, 0) || ended_while_taking(&f) : raw_ended(&f, HARMLESS_MS);
   raw_close(&f);
-  if (ended || kind >= OUTRIGHT)
-    return 0;
+  if (ended || kind >= OUTRIGHT) return 0;
   stress_say(board, "villain of place %u: strike %u did not end the face", board->place, kind);
   return 1;
 }
@@ -133,8 +128,7 @@ int stress_hostile(stress_board_t* board, const char* name) {
 int stress_flood(stress_board_t* board, const char* name) {
   raw_face_t f;
   uint32_t length = 0;
-  if (!enter(board, &f, name))
-    return 1;
+  if (!enter(board, &f, name)) return 1;
   while (!stopped(board) && !raw_ended(&f, 0)) {
     for (int i = 0; i < BATCH && raw_has_room(&f); i++) {
       length = length % f.slot_size + 1;
@@ -150,20 +144,16 @@ int stress_flood(stress_board_t* board, const char* name) {
 
 int stress_wakes(stress_board_t* board, const char* name) {
   raw_face_t f;
-  if (!enter(board, &f, name))
-    return 1;
-  while (!stopped(board) && !raw_ended(&f, 0))
-    stress_add(&board->sent, raw_flood(&f));
+  if (!enter(board, &f, name)) return 1;
+  while (!stopped(board) && !raw_ended(&f, 0)) stress_add(&board->sent, raw_flood(&f));
   raw_close(&f);
   return 0;
 }
 
 int stress_burn(stress_board_t* board, const char* name) {
   raw_face_t f;
-  if (!enter(board, &f, name))
-    return 1;
-  while (!stopped(board))
-    continue;
+  if (!enter(board, &f, name)) return 1;
+  while (!stopped(board)) continue;
   raw_close(&f);
   return 0;
 }
@@ -171,8 +161,7 @@ int stress_burn(stress_board_t* board, const char* name) {
 /* Asks until the answers fill their ring, and the questions the other; then it is there and does nothing. */
 int stress_stopped(stress_board_t* board, const char* name) {
   raw_face_t f;
-  if (!enter(board, &f, name))
-    return 1;
+  if (!enter(board, &f, name)) return 1;
   for (int idle = 0; idle < 50; idle++, stress_nap(1000)) {
     while (raw_has_room(&f)) {
       raw_push(&f, 64);

@@ -50,7 +50,8 @@ typedef struct ndnshm_options_s {
   unsigned int flags; /* both: NDNSHM_SIGBUS_GUARD */
 } ndnshm_options_t;
 
-#define NDNSHM_OPTIONS_INIT {sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0}
+#define NDNSHM_OPTIONS_INIT \
+  { sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0 }
 
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
@@ -156,8 +157,7 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
  * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region was pulled
  * away under the guard), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL, -EALREADY (packets are
  * peeked at). */
-NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[],
-                              unsigned int max);
+NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max);
 
 /* Like ndnshm_recv() without the copy: pkts point at the slots themselves. For trusted peers only: the
  * peer can change the bytes at any time. max_bytes: no more than this together, but always one packet.

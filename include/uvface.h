@@ -75,8 +75,8 @@ struct uvface_send_s {
 };
 
 enum {
-  UVFACE_RECV_BORROW = 1,  /* hand out the slots themselves; only for peers that are trusted */
-  UVFACE_SIGBUS_GUARD = 2  /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
+  UVFACE_RECV_BORROW = 1, /* hand out the slots themselves; only for peers that are trusted */
+  UVFACE_SIGBUS_GUARD = 2 /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
                               handler for SIGBUS, once for the process, which passes on what is not ours
                               to the one that stood before; one that comes later must pass on to it,
                               and the loop's thread must not block SIGBUS */
@@ -84,37 +84,35 @@ enum {
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
 struct uvface_options_s {
-  size_t size;              /* sizeof(uvface_options_t) */
-  uint32_t capacity;        /* engine: slots per ring; rounded up to a power of two; 0 = 256 */
-  uint32_t slot_size;       /* engine: bytes, the largest packet; 0 = 9020 */
-  uint32_t mtu;             /* engine: bytes; derives both others; excludes them; 0 = not used */
-  unsigned int mode;        /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
-  uv_uid_t uid;             /* engine: owner of region and FIFOs; app: the engine's user, to be trusted
+  size_t size;             /* sizeof(uvface_options_t) */
+  uint32_t capacity;       /* engine: slots per ring; rounded up to a power of two; 0 = 256 */
+  uint32_t slot_size;      /* engine: bytes, the largest packet; 0 = 9020 */
+  uint32_t mtu;            /* engine: bytes; derives both others; excludes them; 0 = not used */
+  unsigned int mode;       /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
+  uv_uid_t uid;            /* engine: owner of region and FIFOs; app: the engine's user, to be trusted
                                beside root and this process's own; -1 = leave, or nobody else */
-  uv_gid_t gid;             /* engine: group of region and FIFOs; -1 = leave */
-  unsigned int flags;       /* UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD */
-  int64_t send_timeout_ms;  /* how long a send may wait for room; 0 = for ever; -1 = the role's
+  uv_gid_t gid;            /* engine: group of region and FIFOs; -1 = leave */
+  unsigned int flags;      /* UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD */
+  int64_t send_timeout_ms; /* how long a send may wait for room; 0 = for ever; -1 = the role's
                                default: app 5000, engine for ever */
-  uint32_t hot_ns;          /* keep the loop turning, not blocking, at most this long after the last
+  uint32_t hot_ns;         /* keep the loop turning, not blocking, at most this long after the last
                                packet; adaptive; 0 = no longer than spin_ns */
-  uint32_t spin_ns;         /* look at the rings at most this long before the loop would block; all
+  uint32_t spin_ns;        /* look at the rings at most this long before the loop would block; all
                                faces of a loop together never above 10000 a turn; 0 = off */
-  uint32_t recheck_ms;      /* look again this long after parking, if the peer's producer does not
+  uint32_t recheck_ms;     /* look again this long after parking, if the peer's producer does not
                                announce its fence; 0 = never */
-  uint32_t queue_max;       /* sends that may wait for room at a time; 0 = the role's default: app no
+  uint32_t queue_max;      /* sends that may wait for room at a time; 0 = the role's default: app no
                                bound (but a deadline), engine 1024 */
 };
 
-#define UVFACE_OPTIONS_INIT                                                                  \
-  {                                                                                          \
-    sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0 \
-  }
+#define UVFACE_OPTIONS_INIT \
+  { sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0 }
 
 /* Counters since create or connect, and what the face is made of. */
 struct uvface_stats_s {
-  uint64_t rx_packets;       /* packets delivered to recv_cb */
+  uint64_t rx_packets; /* packets delivered to recv_cb */
   uint64_t rx_bytes;
-  uint64_t tx_packets;       /* packets put into the ring */
+  uint64_t tx_packets; /* packets put into the ring */
   uint64_t tx_bytes;
   uint64_t wakeups_sent;     /* bytes written to the peer's FIFO */
   uint64_t wakeups_received; /* bytes drained from ours */
@@ -170,13 +168,13 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
  * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed
  * face. Loop thread. (Design 5, rules 1 to 3) */
-UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[],
-                              unsigned int nbufs, uvface_send_cb cb);
+UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs,
+                              uvface_send_cb cb);
 
 /* Sends npkts packets, one per element, with one callback when the last is in the ring; what finds
  * room together is published together. Otherwise as uvface_send(). */
-UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[],
-                                    unsigned int npkts, uvface_send_cb cb);
+UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[], unsigned int npkts,
+                                    uvface_send_cb cb);
 
 /* Sends one packet now or not at all; never overtakes a queued send. Returns its bytes.
  * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), otherwise as uvface_send(). */

@@ -11,10 +11,10 @@
 #include <string.h>
 
 /* The first and the last `size` bytes of n, which is from size to twice as much. */
-#define NDNSHM__COPY_ENDS(size)                                         \
-  do {                                                                  \
-    memcpy(to_bytes, from_bytes, (size));                               \
-    memcpy(to_bytes + n - (size), from_bytes + n - (size), (size));     \
+#define NDNSHM__COPY_ENDS(size)                                     \
+  do {                                                              \
+    memcpy(to_bytes, from_bytes, (size));                           \
+    memcpy(to_bytes + n - (size), from_bytes + n - (size), (size)); \
   } while (0)
 
 static inline void ndnshm__copy(void* to, const void* from, size_t n) {

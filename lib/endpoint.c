@@ -38,8 +38,8 @@ int ndnshm_new(ndnshm_t** ret_ep) {
 
 static int check_options(ndnshm_t* ep, const ndnshm_options_t* options) {
   if (options->size != sizeof(*options))
-    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)",
-                        options->size, sizeof(*options));
+    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)", options->size,
+                        sizeof(*options));
   if ((options->flags & ~(unsigned int) NDNSHM_SIGBUS_GUARD) != 0)
     return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", options->flags);
   return 0;
@@ -58,12 +58,10 @@ typedef struct plan_s {
 static int plan_make(ndnshm_t* ep, const ndnshm_options_t* options, plan_t* ret_plan) {
   if ((options->mode & ~0777u) != 0)
     return ndnshm__fail(&ep->error, -EINVAL, "options: mode %#o has more than permission bits", options->mode);
-  if (ndnshm__geometry_from_options(options->capacity, options->slot_size, options->mtu,
-                                    &ret_plan->geometry) < 0)
-    return ndnshm__fail(&ep->error, -EINVAL,
-                        "options: impossible geometry, capacity %lu, slot_size %lu, mtu %lu (mtu excludes both)",
-                        (unsigned long) options->capacity, (unsigned long) options->slot_size,
-                        (unsigned long) options->mtu);
+  if (ndnshm__geometry_from_options(options->capacity, options->slot_size, options->mtu, &ret_plan->geometry) < 0)
+    return ndnshm__fail(
+        &ep->error, -EINVAL, "options: impossible geometry, capacity %lu, slot_size %lu, mtu %lu (mtu excludes both)",
+        (unsigned long) options->capacity, (unsigned long) options->slot_size, (unsigned long) options->mtu);
   ret_plan->access.mode = options->mode != 0 ? (mode_t) options->mode : 0600;
   ret_plan->access.uid = options->uid;
   ret_plan->access.gid = options->gid;
@@ -156,8 +154,7 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL)
-    return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if (options == NULL) options = &default_options;
   if ((err = check_options(ep, options)) < 0) return err;
   if ((err = plan_make(ep, options, &plan)) < 0) return err;
@@ -189,9 +186,9 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
 
   if (err < 0) return err;
   /* To the end: behind bytes that a dead engine left, poll() would never tell that nobody writes. */
-  do
+  do {
     err = ndnshm__wake_drain(&ep->wake);
-  while (err > 0 && --rounds > 0);
+  } while (err > 0 && --rounds > 0);
   if (err == -EPIPE)
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
   if (err < 0) return ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err));
@@ -207,8 +204,7 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL)
-    return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if (options == NULL) options = &default_options;
   if ((err = check_options(ep, options)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
@@ -357,8 +353,8 @@ int ndnshm_inspect(const char* name, ndnshm_header_t* ret_header) {
   if ((err = ndnshm__names_init(name, &names, &error)) < 0) return err;
   if ((err = ndnshm__region_inspect(names.shm, (uid_t) -1, &h, &file_bytes, &error)) < 0) return err;
   *ret_header = (ndnshm_header_t){
-      h.magic,          h.capacity,       h.slot_size,      h.engine_caps,      h.app_caps,
-      h.a2e_waiting,    h.e2a_waiting,    h.a2e_tail.value, h.a2e_head.value,   h.e2a_tail.value,
+      h.magic,          h.capacity,         h.slot_size,        h.engine_caps,    h.app_caps,
+      h.a2e_waiting,    h.e2a_waiting,      h.a2e_tail.value,   h.a2e_head.value, h.e2a_tail.value,
       h.e2a_head.value, h.a2e_parked.value, h.e2a_parked.value, file_bytes,
   };
   return 0;

@@ -18,8 +18,8 @@ struct ndnshm_s {
   ndnshm__wake_t wake;
   const uint32_t* peer_caps;
   uint32_t* own_caps;
-  size_t reserved_bytes;      /* of the open reservation; 0 = none */
-  unsigned int peeked_slots;  /* handed out by peek, not released */
+  size_t reserved_bytes;     /* of the open reservation; 0 = none */
+  unsigned int peeked_slots; /* handed out by peek, not released */
   bool open;
   ndnshm_stats_t stats;
   /* the rest */

@@ -13,8 +13,7 @@ typedef struct ndnshm__error_s {
 } ndnshm__error_t;
 
 /* Writes the text and returns code, so that a failure is one statement. */
-int ndnshm__fail(ndnshm__error_t* error, int code, const char* format, ...)
-    __attribute__((format(printf, 3, 4)));
+int ndnshm__fail(ndnshm__error_t* error, int code, const char* format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same for a failed system call: "call object: strerror(errno)"; returns -errno. */
 int ndnshm__fail_errno(ndnshm__error_t* error, const char* call, const char* object);

@@ -14,8 +14,8 @@
 #include <sys/mman.h>
 
 struct ndnshm__guard_s {
-  ndnshm__guard_t* next;       /* fixed before the entry is in the list */
-  _Atomic uintptr_t base;      /* 0 = not in use */
+  ndnshm__guard_t* next;  /* fixed before the entry is in the list */
+  _Atomic uintptr_t base; /* 0 = not in use */
   _Atomic size_t bytes;
   volatile sig_atomic_t tripped; /* written by the handler in the thread that reads it */
 };

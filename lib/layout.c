@@ -67,8 +67,7 @@ static int geometry_from_mtu(uint32_t mtu, ndnshm__geometry_t* ret_g) {
   return geometry_fill(capacity, slot_size, ret_g) ? 0 : -EINVAL;
 }
 
-int ndnshm__geometry_from_options(uint32_t capacity, uint32_t slot_size, uint32_t mtu,
-                                  ndnshm__geometry_t* ret_g) {
+int ndnshm__geometry_from_options(uint32_t capacity, uint32_t slot_size, uint32_t mtu, ndnshm__geometry_t* ret_g) {
   if (mtu != 0) {
     if (capacity != 0 || slot_size != 0) return -EINVAL;
     return geometry_from_mtu(mtu, ret_g);

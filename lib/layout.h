@@ -36,16 +36,15 @@ typedef struct ndnshm__header_s {
   struct {
     uint32_t value;
     uint8_t pad[60];
-  } a2e_tail,  /* app */
-    a2e_head,  /* engine */
-    e2a_tail,  /* engine */
-    e2a_head,  /* app */
-    a2e_parked, /* engine sets, app clears */
-    e2a_parked; /* app sets, engine clears */
+  } a2e_tail,     /* app */
+      a2e_head,   /* engine */
+      e2a_tail,   /* engine */
+      e2a_head,   /* app */
+      a2e_parked, /* engine sets, app clears */
+      e2a_parked; /* app sets, engine clears */
 } ndnshm__header_t;
 
-#define NDNSHM__AT(field, offset) \
-  _Static_assert(offsetof(ndnshm__header_t, field) == (offset), "offset of " #field)
+#define NDNSHM__AT(field, offset) _Static_assert(offsetof(ndnshm__header_t, field) == (offset), "offset of " #field)
 NDNSHM__AT(magic, 0);
 NDNSHM__AT(capacity, 8);
 NDNSHM__AT(slot_size, 12);
@@ -65,18 +64,17 @@ _Static_assert(sizeof(ndnshm__header_t) == NDNSHM__HEADER_BYTES, "size of the he
 
 /* What an end computes with: private, checked, never read again from the region. */
 typedef struct ndnshm__geometry_s {
-  uint32_t capacity;     /* slots per ring, 1 to NDNSHM__MAX_CAPACITY */
-  uint32_t slot_size;    /* payload bytes per slot, 1 to NDNSHM__MAX_SLOT_BYTES */
-  size_t stride;         /* bytes from slot to slot */
-  size_t a2e_offset;     /* bytes from the region's start to the first slot */
+  uint32_t capacity;  /* slots per ring, 1 to NDNSHM__MAX_CAPACITY */
+  uint32_t slot_size; /* payload bytes per slot, 1 to NDNSHM__MAX_SLOT_BYTES */
+  size_t stride;      /* bytes from slot to slot */
+  size_t a2e_offset;  /* bytes from the region's start to the first slot */
   size_t e2a_offset;
-  size_t region_bytes;   /* the whole */
+  size_t region_bytes; /* the whole */
 } ndnshm__geometry_t;
 
 /* From what a user asked for; 0 means the default. The capacity rounds up to a power of two.
  * Errors: -EINVAL (too large, or mtu together with one of the others). ret_g untouched on failure. */
-int ndnshm__geometry_from_options(uint32_t capacity, uint32_t slot_size, uint32_t mtu,
-                                  ndnshm__geometry_t* ret_g);
+int ndnshm__geometry_from_options(uint32_t capacity, uint32_t slot_size, uint32_t mtu, ndnshm__geometry_t* ret_g);
 
 /* From two values loaded once out of a peer's header; any capacity from 1 up will do.
  * Errors: -EPROTO. ret_g untouched on failure. */

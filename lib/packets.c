@@ -205,8 +205,7 @@ unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
 
   if (ep == NULL || !ep->open) return 0;
   if ((what & NDNSHM_PACKETS) != 0 && ndnshm__rx_ready(&ep->rx)) ready |= NDNSHM_PACKETS;
-  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx))
-    ready |= NDNSHM_SPACE;
+  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx)) ready |= NDNSHM_SPACE;
   return ready;
 }
 
@@ -225,7 +224,7 @@ void ndnshm_fence(void) {
 unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
   unsigned int ready = ndnshm_ready(ep, what);
 
-  if (ep != NULL && ndnshm__region_is_pulled(&ep->region)) ready = what; /* receiving or sending tells why */
+  if (ep != NULL && ndnshm__region_is_pulled(&ep->region)) ready = what;  /* receiving or sending tells why */
   if (ep != NULL && ep->stats.rx_packets != 0) ndnshm__note_attached(ep); /* here, not for each packet */
   if (ready != 0)
     ndnshm_unpark(ep);

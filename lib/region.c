@@ -31,11 +31,9 @@ static bool name_is_clean(const char* name) {
 int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
   if (name == NULL) return ndnshm__fail(error, -EINVAL, "name: is NULL");
   if (strnlen(name, NDNSHM__NAME_MAX + 1) > NDNSHM__NAME_MAX)
-    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name,
-                        NDNSHM__NAME_MAX);
+    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name, NDNSHM__NAME_MAX);
   if (!name_is_clean(name))
-    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot",
-                        name);
+    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot", name);
   snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
   snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
   snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);
@@ -60,9 +58,9 @@ int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* pat
 static int shm_open_retrying(const char* shm_name, int flags, mode_t mode) {
   int fd;
 
-  do
+  do {
     fd = shm_open(shm_name, flags | O_CLOEXEC, mode);
-  while (fd < 0 && errno == EINTR);
+  } while (fd < 0 && errno == EINTR);
   return fd;
 }
 
@@ -107,9 +105,9 @@ static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t*
   int err;
 
   /* The size first, at once: an ndn-rs app that maps a shorter file meanwhile would die of SIGBUS. */
-  do
+  do {
     err = ftruncate(fd, (off_t) bytes);
-  while (err != 0 && errno == EINTR);
+  } while (err != 0 && errno == EINTR);
   if (err != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
   err = back_with_memory(fd, (off_t) bytes);
   if (err == 0) return 0;
@@ -117,8 +115,7 @@ static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t*
   return ndnshm__fail_errno(error, "posix_fallocate", shm_name);
 }
 
-static int map(int fd, size_t bytes, const char* shm_name, ndnshm__header_t** ret_header,
-               ndnshm__error_t* error) {
+static int map(int fd, size_t bytes, const char* shm_name, ndnshm__header_t** ret_header, ndnshm__error_t* error) {
   void* base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
   if (base == MAP_FAILED) return ndnshm__fail_errno(error, "mmap", shm_name);
@@ -142,9 +139,8 @@ static int fill(ndnshm__region_t* region, const char* shm_name, const ndnshm__ac
   return err;
 }
 
-int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
-                          const ndnshm__geometry_t* geometry, const ndnshm__access_t* access,
-                          ndnshm__error_t* error) {
+int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
+                          const ndnshm__access_t* access, ndnshm__error_t* error) {
   ndnshm__region_t region = {.fd = -1, .geometry = *geometry};
   int err;
 
@@ -163,8 +159,8 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
   return 0;
 }
 
-static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd,
-                         uint64_t* ret_file_bytes, ndnshm__error_t* error) {
+static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd, uint64_t* ret_file_bytes,
+                         ndnshm__error_t* error) {
   struct stat st;
   int fd = shm_open_retrying(shm_name, flags | O_NONBLOCK, 0); /* to read a FIFO would block in open */
   int err = 0;
@@ -192,13 +188,12 @@ static int open_existing(const char* shm_name, int flags, uid_t trusted, int* re
 static int read_header(int fd, const char* shm_name, ndnshm__header_t* ret_header, ndnshm__error_t* error) {
   ssize_t n;
 
-  do
+  do {
     n = pread(fd, ret_header, sizeof(*ret_header), 0);
-  while (n < 0 && errno == EINTR);
+  } while (n < 0 && errno == EINTR);
   if (n < 0) return ndnshm__fail_errno(error, "pread", shm_name);
   if ((size_t) n < sizeof(*ret_header))
-    return ndnshm__fail(error, -EPROTO, "pread %s: %zd bytes are no header of %zu", shm_name, n,
-                        sizeof(*ret_header));
+    return ndnshm__fail(error, -EPROTO, "pread %s: %zd bytes are no header of %zu", shm_name, n, sizeof(*ret_header));
   return 0;
 }
 
@@ -213,15 +208,15 @@ static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, con
     return ndnshm__fail(error, -EPROTO, "header %s: impossible geometry, %lu slots of %lu bytes", shm_name,
                         (unsigned long) header->capacity, (unsigned long) header->slot_size);
   if (file_bytes != g.region_bytes)
-    return ndnshm__fail(error, -EPROTO, "header %s: file has %llu bytes, %lu slots of %lu bytes need %zu",
-                        shm_name, (unsigned long long) file_bytes, (unsigned long) header->capacity,
+    return ndnshm__fail(error, -EPROTO, "header %s: file has %llu bytes, %lu slots of %lu bytes need %zu", shm_name,
+                        (unsigned long long) file_bytes, (unsigned long) header->capacity,
                         (unsigned long) header->slot_size, g.region_bytes);
   *ret_geometry = g;
   return 0;
 }
 
-int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
-                           uint64_t* ret_file_bytes, ndnshm__error_t* error) {
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header, uint64_t* ret_file_bytes,
+                           ndnshm__error_t* error) {
   int fd = -1; /* compilers do not know that failures are negative */
   int err = open_existing(shm_name, O_RDONLY, trusted, &fd, ret_file_bytes, error);
 
@@ -231,8 +226,7 @@ int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t
   return err;
 }
 
-int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted,
-                          ndnshm__error_t* error) {
+int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted, ndnshm__error_t* error) {
   ndnshm__region_t region = {.fd = -1};
   ndnshm__header_t header;
   uint64_t file_bytes = 0;
@@ -345,7 +339,8 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
   if (ndnshm__region_is_pulled(region)) return true;
   if (region->fd < 0 || fstat(region->fd, &st) != 0) return false;
   if ((uint64_t) st.st_size >= region->geometry.region_bytes) return false;
-  return region->is_gone = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
+  region->is_gone = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
+  return region->is_gone;
 }
 
 #if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)

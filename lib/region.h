@@ -35,8 +35,8 @@ typedef struct ndnshm__region_s {
   int fd;                   /* -1 = closed; an engine's carries the lock that says it is alive */
   ndnshm__header_t* header; /* the mapping; NULL = none */
   ndnshm__geometry_t geometry;
-  ndnshm__guard_t* guard;   /* NULL = none */
-  bool is_gone;             /* the file was found too short: the mapping is private zeros by now */
+  ndnshm__guard_t* guard; /* NULL = none */
+  bool is_gone;           /* the file was found too short: the mapping is private zeros by now */
 } ndnshm__region_t;
 
 /* Derives the names. Errors: -EINVAL (NULL, empty, a character outside [A-Za-z0-9._-], a leading dot),
@@ -53,21 +53,19 @@ int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* pat
  * stores when everything else is ready.
  * Errors: -EEXIST (somebody has the name), -EADDRINUSE (somebody took it meanwhile), others. On failure
  * nothing is left. */
-int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name,
-                          const ndnshm__geometry_t* geometry, const ndnshm__access_t* access,
-                          ndnshm__error_t* error);
+int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
+                          const ndnshm__access_t* access, ndnshm__error_t* error);
 
 /* Maps an engine's region. Its header is read once, through the descriptor, and checked.
  * Errors: -ENOENT, -EACCES, -EPERM, -EPROTO, others. */
-int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted,
-                          ndnshm__error_t* error);
+int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted, ndnshm__error_t* error);
 
 /* False once the name was removed: the region is a dead engine's. */
 bool ndnshm__region_has_name(const ndnshm__region_t* region);
 
 /* Reads the header of a region without mapping it, and its size in bytes. Same errors. */
-int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header,
-                           uint64_t* ret_file_bytes, ndnshm__error_t* error);
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header, uint64_t* ret_file_bytes,
+                           ndnshm__error_t* error);
 
 /* The region of an existing name that may be removed. */
 typedef struct ndnshm__stale_s {

@@ -34,8 +34,8 @@ int ndnshm__tx_room_at(const ndnshm__tx_t* tx, uint32_t head) {
   return (int) (room < before_wrap ? room : before_wrap);
 }
 
-int ndnshm__rx_init(ndnshm__rx_t* rx, const unsigned char* slots, const uint32_t* shared_tail,
-                    uint32_t* shared_head, const ndnshm__geometry_t* geometry) {
+int ndnshm__rx_init(ndnshm__rx_t* rx, const unsigned char* slots, const uint32_t* shared_tail, uint32_t* shared_head,
+                    const ndnshm__geometry_t* geometry) {
   *rx = (ndnshm__rx_t){
       .slots = slots,
       .shared_tail = shared_tail,

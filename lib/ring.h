@@ -115,8 +115,8 @@ typedef struct ndnshm__rx_s {
  * Errors: -EPROTO (the two indices are impossible together). */
 int ndnshm__tx_init(ndnshm__tx_t* tx, unsigned char* slots, uint32_t* shared_tail, uint32_t* shared_head,
                     const ndnshm__geometry_t* geometry);
-int ndnshm__rx_init(ndnshm__rx_t* rx, const unsigned char* slots, const uint32_t* shared_tail,
-                    uint32_t* shared_head, const ndnshm__geometry_t* geometry);
+int ndnshm__rx_init(ndnshm__rx_t* rx, const unsigned char* slots, const uint32_t* shared_tail, uint32_t* shared_head,
+                    const ndnshm__geometry_t* geometry);
 
 static inline size_t ndnshm__slot_offset(uint32_t index, uint32_t capacity, uint32_t mask, size_t stride) {
   /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): no geometry is valid that has no slot */

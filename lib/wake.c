@@ -46,9 +46,9 @@ static int write_byte(int fd) {
   static const char byte = 1;
   ssize_t n;
 
-  do
+  do {
     n = write(fd, &byte, 1);
-  while (n < 0 && errno == EINTR);
+  } while (n < 0 && errno == EINTR);
   if (n == 1) return 1;
   return errno == EAGAIN ? 0 : -errno;
 }
@@ -108,9 +108,9 @@ int ndnshm__wake_drain(ndnshm__wake_t* wake) {
   char bytes[DRAIN_BYTES];
   ssize_t n;
 
-  do
+  do {
     n = read(wake->rx_fd, bytes, sizeof(bytes));
-  while (n < 0 && errno == EINTR);
+  } while (n < 0 && errno == EINTR);
   if (n > 0) return (int) n;
   if (n == 0) return -EPIPE;
   return errno == EAGAIN ? 0 : -errno;
@@ -121,9 +121,9 @@ int ndnshm__wake_drain(ndnshm__wake_t* wake) {
 static int open_retrying(const char* path, int flags) {
   int fd;
 
-  do
+  do {
     fd = open(path, flags | FIFO_FLAGS);
-  while (fd < 0 && errno == EINTR);
+  } while (fd < 0 && errno == EINTR);
   return fd;
 }
 
@@ -203,8 +203,8 @@ static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* 
   return 0;
 }
 
-int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access,
-                        int* ret_fd, ndnshm__error_t* error) {
+int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access, int* ret_fd,
+                        ndnshm__error_t* error) {
   int fd;
   int err = make(path, reader_lives, access, error);
 
@@ -230,8 +230,7 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
   int fd = open_retrying(path, flags);
   int err;
 
-  if (fd < 0 && errno == ENXIO)
-    return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
+  if (fd < 0 && errno == ENXIO) return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
   if (fd < 0 && errno == ELOOP) return ndnshm__fail(error, -EPERM, "open %s: a symbolic link", path);
   if (fd < 0 && errno == EISDIR) return ndnshm__fail(error, -EPERM, "open %s: not a FIFO", path);
   if (fd < 0) return ndnshm__fail_errno(error, "open", path);

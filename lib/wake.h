@@ -29,13 +29,13 @@
 
 /* The four flags of an end, all in shared memory, and the two descriptors. */
 typedef struct ndnshm__wake_s {
-  uint32_t* own_parked;   /* set by us, cleared by either */
+  uint32_t* own_parked; /* set by us, cleared by either */
   uint32_t* own_waiting;
-  uint32_t* peer_parked;  /* set by the peer, cleared by either; set back by us if no byte could be written */
+  uint32_t* peer_parked; /* set by the peer, cleared by either; set back by us if no byte could be written */
   uint32_t* peer_waiting;
-  int rx_fd;              /* readable: somebody woke us, or is gone */
-  int tx_fd;              /* a byte here wakes the peer */
-  bool tx_may_signal;     /* we are no reader of tx_fd ourselves: writing may raise SIGPIPE */
+  int rx_fd;          /* readable: somebody woke us, or is gone */
+  int tx_fd;          /* a byte here wakes the peer */
+  bool tx_may_signal; /* we are no reader of tx_fd ourselves: writing may raise SIGPIPE */
 } ndnshm__wake_t;
 
 /* (E), (F): what is written before is seen by whoever fenced after us, what is read after is fresh. */
@@ -65,8 +65,8 @@ int ndnshm__wake_drain(ndnshm__wake_t* wake);
 /* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is
  * replaced, unless reader_lives says that somebody who reads it must be taken for a live engine.
  * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
-int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access,
-                        int* ret_fd, ndnshm__error_t* error);
+int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access, int* ret_fd,
+                        ndnshm__error_t* error);
 
 /* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
  * Errors: -ECONNREFUSED (no engine reads it), -EPERM (no FIFO, or of an owner we do not trust), -ENOENT,

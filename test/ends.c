@@ -79,8 +79,8 @@ void assert_errmsg(const ndnshm_t* ep, const char* call, const char* object, con
   ck_assert_msg(strstr(text, reason) != NULL, "'%s' does not say '%s'", text, reason);
 }
 
-void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, const char* call,
-                         const char* object, const char* reason) {
+void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, const char* call, const char* object,
+                         const char* reason) {
   int fds = harness_count_fds();
 
   ck_assert_int_eq(ndnshm_create(f->engine, f->name, options), code);

@@ -42,8 +42,8 @@ int names_there(const face_t* f);
 bool readable(int fd, int timeout_ms);
 void assert_errmsg(const ndnshm_t* ep, const char* call, const char* object, const char* reason);
 /* With that code and text, and no descriptor more. */
-void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, const char* call,
-                         const char* object, const char* reason);
+void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, const char* call, const char* object,
+                         const char* reason);
 /* As ndnshm_send(). */
 int send_text(ndnshm_t* ep, const char* text);
 void assert_receives(ndnshm_t* ep, const char* text);

@@ -35,14 +35,14 @@ void patience_stop(patience_t* patience);
 #define PATIENCE_MS 30000
 
 /* Runs the loop until the condition holds, and asserts that this happens. */
-#define RUN_UNTIL(loop, condition)                                                          \
-  do {                                                                                      \
-    patience_t patience_;                                                                   \
-                                                                                            \
-    patience_start(&patience_, loop, PATIENCE_MS);                                          \
-    while (!(condition) && !patience_is_over(&patience_)) uv_run(loop, UV_RUN_ONCE);        \
-    patience_stop(&patience_);                                                              \
-    ck_assert_msg(condition, "not within %u ms: %s", PATIENCE_MS * harness_slow(), #condition); \
+#define RUN_UNTIL(loop, condition)                                                             \
+  do {                                                                                         \
+    patience_t patience_;                                                                      \
+                                                                                               \
+    patience_start(&patience_, loop, PATIENCE_MS);                                             \
+    while (!(condition) && !patience_is_over(&patience_)) uv_run(loop, UV_RUN_ONCE);           \
+    patience_stop(&patience_);                                                                 \
+    ck_assert_msg(condition, "not within %u ms: %s", PATIENCE_MS* harness_slow(), #condition); \
   } while (0)
 
 /* The same for a flag; false after timeout_ms (times harness_slow()). */

@@ -136,17 +136,20 @@ static void set_names(peer_t* peer) {
   snprintf(peer->e2a_path, sizeof(peer->e2a_path), "/tmp/.ndn-%s.e2a.pipe", peer->name);
 }
 
-static size_t stride_bytes(const peer_t* peer) { return LENGTH_BYTES + (size_t) peer->slot_size; }
+static size_t stride_bytes(const peer_t* peer) {
+  return LENGTH_BYTES + (size_t) peer->slot_size;
+}
 
 static size_t region_bytes(const peer_t* peer) {
   return SLOTS_AT + 2 * (size_t) peer->capacity * stride_bytes(peer);
 }
 
-static _Atomic uint32_t* word_at(uint8_t* base, size_t offset) { return (_Atomic uint32_t*) (base + offset); }
+static _Atomic uint32_t* word_at(uint8_t* base, size_t offset) {
+  return (_Atomic uint32_t*) (base + offset);
+}
 
 static void set_rings(peer_t* peer, uint8_t* base) {
-  ring_t a2e = {word_at(base, A2E_TAIL_AT), word_at(base, A2E_HEAD_AT), word_at(base, A2E_PARKED_AT),
-                base + SLOTS_AT};
+  ring_t a2e = {word_at(base, A2E_TAIL_AT), word_at(base, A2E_HEAD_AT), word_at(base, A2E_PARKED_AT), base + SLOTS_AT};
   ring_t e2a = {word_at(base, E2A_TAIL_AT), word_at(base, E2A_HEAD_AT), word_at(base, E2A_PARKED_AT),
                 base + SLOTS_AT + (size_t) peer->capacity * stride_bytes(peer)};
 
@@ -316,8 +319,7 @@ static bool send_withheld(peer_t* peer, const uint8_t* data, size_t len) {
 }
 
 static bool send_packet(peer_t* peer, const uint8_t* data, size_t len) {
-  if (peer->withhold_every != 0 && (peer->sent + 1) % peer->withhold_every == 0)
-    return send_withheld(peer, data, len);
+  if (peer->withhold_every != 0 && (peer->sent + 1) % peer->withhold_every == 0) return send_withheld(peer, data, len);
   if (!push_waiting(peer, data, len)) return false;
   if (atomic_load_explicit(peer->tx.parked, memory_order_seq_cst) != 0) write_byte(peer);
   return true;
@@ -360,13 +362,14 @@ static size_t number_packet(peer_t* peer, uint64_t number) {
 
 static bool is_packet(peer_t* peer, uint64_t number, size_t len) {
   if (len == number_packet(peer, number) && memcmp(peer->packet, peer->own, len) == 0) return true;
-  fprintf(stderr, "literal-peer: packet %llu, %zu bytes, is not what was sent\n", (unsigned long long) number,
-          len);
+  fprintf(stderr, "literal-peer: packet %llu, %zu bytes, is not what was sent\n", (unsigned long long) number, len);
   return false;
 }
 
 /* True while there is more to do; a count of 0 means for ever. */
-static bool wants_more(const peer_t* peer, uint64_t done) { return peer->count == 0 || done < peer->count; }
+static bool wants_more(const peer_t* peer, uint64_t done) {
+  return peer->count == 0 || done < peer->count;
+}
 
 static int stopped_early(const peer_t* peer) {
   return peer->count == 0 && peer->terminated ? DONE : NOT_DONE;
@@ -392,8 +395,7 @@ static int run_sink(peer_t* peer) {
 
 static int run_source(peer_t* peer) {
   while (wants_more(peer, peer->sent))
-    if (!send_packet(peer, peer->own, number_packet(peer, peer->verify ? peer->sent : 0)))
-      return stopped_early(peer);
+    if (!send_packet(peer, peer->own, number_packet(peer, peer->verify ? peer->sent : 0))) return stopped_early(peer);
   while (atomic_load(peer->tx.head) != atomic_load(peer->tx.tail)) {
     if (is_over(peer)) return NOT_DONE;
     sched_yield();
@@ -451,8 +453,8 @@ typedef struct command_s {
 } command_t;
 
 static const command_t commands[] = {
-  {"echo", run_echo, 0}, {"sink", run_sink, 1}, {"source", run_source, 1},
-  {"ping", run_ping, 1}, {"wait", run_wait, 0}, {"hold", run_hold, 0},
+    {"echo", run_echo, 0}, {"sink", run_sink, 1}, {"source", run_source, 1},
+    {"ping", run_ping, 1}, {"wait", run_wait, 0}, {"hold", run_hold, 0},
 };
 
 static const command_t* find_command(const char* name) {
@@ -475,13 +477,20 @@ static bool parse_option(peer_t* peer, const char* option, const char* value) {
   uint64_t number;
 
   if (!parse_number(value, UINT32_MAX, &number)) return false;
-  if (strcmp(option, "--cap") == 0) peer->capacity = (uint32_t) number;
-  else if (strcmp(option, "--slot") == 0) peer->slot_size = (uint32_t) number;
-  else if (strcmp(option, "--size") == 0) peer->size_bytes = number;
-  else if (strcmp(option, "--start-index") == 0) peer->start_index = (uint32_t) number;
-  else if (strcmp(option, "--withhold-byte") == 0) peer->withhold_every = (uint32_t) number;
-  else if (strcmp(option, "--timeout-ms") == 0) peer->timeout_ms = number;
-  else return false;
+  if (strcmp(option, "--cap") == 0)
+    peer->capacity = (uint32_t) number;
+  else if (strcmp(option, "--slot") == 0)
+    peer->slot_size = (uint32_t) number;
+  else if (strcmp(option, "--size") == 0)
+    peer->size_bytes = number;
+  else if (strcmp(option, "--start-index") == 0)
+    peer->start_index = (uint32_t) number;
+  else if (strcmp(option, "--withhold-byte") == 0)
+    peer->withhold_every = (uint32_t) number;
+  else if (strcmp(option, "--timeout-ms") == 0)
+    peer->timeout_ms = number;
+  else
+    return false;
   return true;
 }
 

@@ -19,8 +19,30 @@
 #define MAX_ERRORS 4
 
 typedef enum call_id {
-  MALLOC, CALLOC, ALIGNED_ALLOC, SHM_OPEN, SHM_UNLINK, FLOCK, FTRUNCATE, POSIX_FALLOCATE, MMAP, MUNMAP, MKFIFO, CHMOD,
-  FCHMOD, FCHOWN, OPEN, FSTAT, LSTAT, PREAD, UNLINK, CLOSE, READ, WRITE, UV_POLL_INIT, N_CALLS
+  MALLOC,
+  CALLOC,
+  ALIGNED_ALLOC,
+  SHM_OPEN,
+  SHM_UNLINK,
+  FLOCK,
+  FTRUNCATE,
+  POSIX_FALLOCATE,
+  MMAP,
+  MUNMAP,
+  MKFIFO,
+  CHMOD,
+  FCHMOD,
+  FCHOWN,
+  OPEN,
+  FSTAT,
+  LSTAT,
+  PREAD,
+  UNLINK,
+  CLOSE,
+  READ,
+  WRITE,
+  UV_POLL_INIT,
+  N_CALLS
 } call_id_t;
 
 /* Errors that the callers treat alike are represented by one. */
@@ -151,7 +173,7 @@ WRAP(PREAD, ssize_t, pread64, (int fd, void* to, size_t bytes, off_t from), (fd,
 WRAP(UNLINK, int, unlink, (const char* path), (path), -1)
 WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
 WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
-WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t* loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
+WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
 
 int __real_close(int fd);
 int __wrap_close(int fd);

@@ -17,9 +17,9 @@
 
 /* What a victim leaves to its survivors: to be placed in memory that they share. */
 typedef struct shim_trace_s {
-  uint64_t died_ns;                      /* monotonic; 0 = it did not */
-  unsigned int steps;                    /* begun */
-  const char* names[SHIM_TRACE_STEPS];   /* of the calls, or what the access was; the first is step 1 */
+  uint64_t died_ns;                    /* monotonic; 0 = it did not */
+  unsigned int steps;                  /* begun */
+  const char* names[SHIM_TRACE_STEPS]; /* of the calls, or what the access was; the first is step 1 */
 } shim_trace_t;
 
 /* From now on calls are counted, and the n-th fails with the k-th error (from 0) that is natural to it.

@@ -42,8 +42,8 @@ static void lie_about_lengths(face_t* f, const uint32_t lengths[], unsigned int 
   ndnshm__header_t* h = f->header;
   ndnshm__tx_t tx;
 
-  ck_assert_int_eq(ndnshm__tx_init(&tx, (unsigned char*) h + g->a2e_offset, &h->a2e_tail.value,
-                                   &h->a2e_head.value, g), 0);
+  ck_assert_int_eq(ndnshm__tx_init(&tx, (unsigned char*) h + g->a2e_offset, &h->a2e_tail.value, &h->a2e_head.value, g),
+                   0);
   for (unsigned int i = 0; i < n; i++) ndnshm__tx_set_length(&tx, i, lengths[i]);
   ndnshm__tx_publish(&tx, n);
 }

@@ -15,8 +15,7 @@
 
 /* --- Connecting ------------------------------------------------------------------------------------ */
 
-static void assert_connect_fails(face_t* f, int code, const char* call, const char* object,
-                                 const char* reason) {
+static void assert_connect_fails(face_t* f, int code, const char* call, const char* object, const char* reason) {
   int fds = harness_count_fds();
 
   ck_assert_int_eq(ndnshm_connect(f->app, f->name, NULL), code);
@@ -221,8 +220,9 @@ START_TEST(an_app_works_with_a_capacity_that_is_no_power_of_two) {
   ck_assert_uint_eq(ndnshm_get_capacity(f.app), 131);
   ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);
   ck_assert_uint_eq(ndnshm_peer_caps(f.app), 0);
-  ck_assert_int_eq(ndnshm__rx_init(&rx, (unsigned char*) region.header + g.a2e_offset,
-                                   &region.header->a2e_tail.value, &region.header->a2e_head.value, &g), 0);
+  ck_assert_int_eq(ndnshm__rx_init(&rx, (unsigned char*) region.header + g.a2e_offset, &region.header->a2e_tail.value,
+                                   &region.header->a2e_head.value, &g),
+                   0);
   for (uint32_t sent = 0, taken = 0; taken < 1000;) {
     for (packet = (struct iovec){&sent, sizeof(sent)}; ndnshm_send(f.app, &packet, 1) > 0; sent++) continue;
     HOLDS(sent > taken && ndnshm__rx_available(&rx, 1) == 1 && ndnshm__rx_slot(&rx, 0, &packet) == 0);

@@ -385,16 +385,15 @@ static const char* core_app_errmsg(const scene_t* s) {
 static const operation_t operations[] = {
     {"init", prepare_init, act_init, no_errmsg, finish_init, nothing_is_translated, 0},
     {"create", prepare_create, act_create, engine_errmsg, finish_create, translate_create, 0},
-    {"create over a dead engine", prepare_create_over, act_create, engine_errmsg, finish_create,
-     translate_create_over, -EADDRINUSE},
+    {"create over a dead engine", prepare_create_over, act_create, engine_errmsg, finish_create, translate_create_over,
+     -EADDRINUSE},
     {"connect", prepare_connect, act_connect, app_errmsg, finish_connect, nothing_is_translated, -ECONNREFUSED},
     {"send", prepare_send, act_send, app_errmsg, finish_send, nothing_is_translated, 0},
     {"send that wakes", prepare_waking_send, act_waking_send, app_errmsg, finish_waking_send, no_error, 0},
     {"close", prepare_close, act_close, no_errmsg, finish_close, no_error, 0},
-    {"core create", prepare_core_create, act_core_create, core_engine_errmsg, finish_core_create,
-     translate_create, 0},
-    {"core connect", prepare_core_connect, act_core_connect, core_app_errmsg, assert_core_works,
-     nothing_is_translated, -ECONNREFUSED},
+    {"core create", prepare_core_create, act_core_create, core_engine_errmsg, finish_core_create, translate_create, 0},
+    {"core connect", prepare_core_connect, act_core_connect, core_app_errmsg, assert_core_works, nothing_is_translated,
+     -ECONNREFUSED},
 };
 #define N_OPERATIONS ((int) (sizeof(operations) / sizeof(operations[0])))
 
@@ -425,8 +424,7 @@ static void assert_failed_cleanly(const operation_t* op, scene_t* s, int err, in
   snprintf(where, sizeof(where), "%s: %s failed with %s", op->name, call, strerror(shim_failed_errno()));
   is_sight = strcmp(call, "fstat") == 0 || (strcmp(call, "shm_open") == 0 && shim_failed_errno() == EACCES);
   if (strcmp(call, "flock") == 0 && err == 0) expected = 0; /* of the FIFO: being read has to do */
-  if (!is_sight || err != op->or_else)
-    ck_assert_msg(err == expected, "%s: %d, not %d", where, err, expected);
+  if (!is_sight || err != op->or_else) ck_assert_msg(err == expected, "%s: %d, not %d", where, err, expected);
   if (err == 0) return;
   assert_errmsg(op, s, call, where);
   ck_assert_msg(after.fds == before.fds, "%s: %d descriptors, %d before", where, after.fds, before.fds);
@@ -515,10 +513,10 @@ END_TEST
 
 /* Whoever builds this differently must not end up with calls that pass the shim by. */
 START_TEST(every_call_passes_the_shim) {
-  static const char* const calls[] = {"malloc", "calloc", "aligned_alloc", "shm_open", "shm_unlink",
-                                      "flock", "ftruncate", "posix_fallocate", "mmap", "munmap", "mkfifo", "chmod",
-                                      "fchmod", "fchown", "open", "fstat", "lstat", "pread", "unlink", "close",
-                                      "read", "write", "uv_poll_init"};
+  static const char* const calls[] = {
+      "malloc", "calloc", "aligned_alloc", "shm_open", "shm_unlink", "flock",  "ftruncate",   "posix_fallocate",
+      "mmap",   "munmap", "mkfifo",        "chmod",    "fchmod",     "fchown", "open",        "fstat",
+      "lstat",  "pread",  "unlink",        "close",    "read",       "write",  "uv_poll_init"};
   unsigned int before[sizeof(calls) / sizeof(calls[0])];
 
   for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) before[c] = shim_count(calls[c]);

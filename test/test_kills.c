@@ -24,7 +24,7 @@
 #define RING 8
 #define SINGLES 1
 #define BATCH 3
-#define QUEUED 12 /* more than the ring holds */
+#define QUEUED 12   /* more than the ring holds */
 #define GREETINGS 3 /* from the survivor, before the victim is let go */
 #define DEADLINE_NS (UINT64_C(20000000000) * harness_slow())
 #define MAX_STEPS SHIM_TRACE_STEPS
@@ -32,11 +32,11 @@
 /* What a victim leaves behind for its survivor to read. */
 typedef struct will_s {
   shim_trace_t trace;
-  unsigned int begun;    /* packets whose sending has begun */
-  unsigned int sent;     /* packets of calls that returned */
+  unsigned int begun; /* packets whose sending has begun */
+  unsigned int sent;  /* packets of calls that returned */
   unsigned int received;
-  bool finished;         /* it lived to the end */
-  bool failed;           /* something went wrong before it died */
+  bool finished; /* it lived to the end */
+  bool failed;   /* something went wrong before it died */
 } will_t;
 
 /* An end of a face, the victim's or the survivor's. */
@@ -161,8 +161,7 @@ static void push_and_wait(end_t* end, will_t* will) {
     will->begun++;
     if (uvface_send(&reqs[q], &end->face, &buf, 1, on_victim_sent) < 0) will->failed = true;
   }
-  while (!will->failed && (will->sent < will->begun || end->got < GREETINGS + 1))
-    uv_run(&end->loop, UV_RUN_ONCE);
+  while (!will->failed && (will->sent < will->begun || end->got < GREETINGS + 1)) uv_run(&end->loop, UV_RUN_ONCE);
 }
 
 static int victim_body(void* arg) {

@@ -72,10 +72,9 @@ START_TEST(every_field_lies_where_the_protocol_puts_it) {
     const void* field;
     ptrdiff_t offset;
   } fields[] = {
-      {&h.magic, 0},         {&h.capacity, 8},      {&h.slot_size, 12},    {&h.engine_caps, 16},
-      {&h.app_caps, 20},     {&h.a2e_waiting, 24},  {&h.e2a_waiting, 28},  {&h.reserved, 32},
-      {&h.a2e_tail, 64},     {&h.a2e_head, 128},    {&h.e2a_tail, 192},    {&h.e2a_head, 256},
-      {&h.a2e_parked, 320},  {&h.e2a_parked, 384},
+      {&h.magic, 0},        {&h.capacity, 8},     {&h.slot_size, 12},   {&h.engine_caps, 16}, {&h.app_caps, 20},
+      {&h.a2e_waiting, 24}, {&h.e2a_waiting, 28}, {&h.reserved, 32},    {&h.a2e_tail, 64},    {&h.a2e_head, 128},
+      {&h.e2a_tail, 192},   {&h.e2a_head, 256},   {&h.a2e_parked, 320}, {&h.e2a_parked, 384},
   };
 
   for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -116,10 +115,23 @@ END_TEST
 
 START_TEST(capacity_rounds_up_to_a_power_of_two) {
   static const uint32_t pairs[][2] = {
-      {1, 1},     {2, 2},     {3, 4},     {4, 4},     {5, 8},         {15, 16},        {16, 16},
-      {17, 32},   {131, 256}, {255, 256}, {256, 256}, {257, 512},     {65536, 65536},  {65537, 131072},
+      {1, 1},
+      {2, 2},
+      {3, 4},
+      {4, 4},
+      {5, 8},
+      {15, 16},
+      {16, 16},
+      {17, 32},
+      {131, 256},
+      {255, 256},
+      {256, 256},
+      {257, 512},
+      {65536, 65536},
+      {65537, 131072},
       {MAX_SLOTS - 1, MAX_SLOTS},
-      {MAX_SLOTS / 2 + 1, MAX_SLOTS}, {MAX_SLOTS, MAX_SLOTS},
+      {MAX_SLOTS / 2 + 1, MAX_SLOTS},
+      {MAX_SLOTS, MAX_SLOTS},
   };
 
   for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
@@ -153,13 +165,11 @@ END_TEST
 START_TEST(mtu_derives_both_as_written_down) {
   static const uint32_t rows[][3] = {
       /* mtu, capacity, slot_size */
-      {1, 128, 16508},     {64, 128, 16508},    {65, 128, 16572},     {1500, 64, 17980},
-      {8800, 64, 25276},   {9000, 64, 25468},   {65535, 16, 81980},   {200000, 16, 216444},
-      {1000000, 16, 1016444},
+      {1, 128, 16508},   {64, 128, 16508},   {65, 128, 16572},     {1500, 64, 17980},      {8800, 64, 25276},
+      {9000, 64, 25468}, {65535, 16, 81980}, {200000, 16, 216444}, {1000000, 16, 1016444},
   };
 
-  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-    assert_options(0, 0, rows[i][0], rows[i][1], rows[i][2]);
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) assert_options(0, 0, rows[i][0], rows[i][1], rows[i][2]);
 }
 END_TEST
 

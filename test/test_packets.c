@@ -88,7 +88,7 @@ START_TEST(a_batch_takes_as_many_as_find_room_in_one_publication) {
   struct iovec v[10];
   ndnshm_stats_t stats;
 
-  for (int i = 0; i < 10; i++) v[i] = (struct iovec){(void*) (uintptr_t) &"0123456789"[i], 1};
+  for (int i = 0; i < 10; i++) v[i] = (struct iovec){(void*) (uintptr_t) & "0123456789"[i], 1};
   ck_assert_uint_eq(ndnshm_park(f.engine, NDNSHM_PACKETS), 0);
   ck_assert_int_eq(ndnshm_send_batch(f.app, v, 5), 5);
   ck_assert_int_eq(ndnshm_send_batch(f.app, &v[5], 5), 3);
@@ -354,8 +354,11 @@ static void traffic_take(traffic_t* t) {
 }
 
 START_TEST(random_operations_match_a_queue) {
-  static void (*const operations[])(traffic_t* t) = {
-      traffic_send, traffic_reserve, traffic_take, traffic_take,
+  static void (*const operations[])(traffic_t * t) = {
+      traffic_send,
+      traffic_reserve,
+      traffic_take,
+      traffic_take,
   };
   const unsigned int rounds = 100000 / harness_slow();
   face_t f = face_make("random", 8, 200);

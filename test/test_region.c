@@ -223,12 +223,11 @@ START_TEST(other_names_are_refused) {
   };
 
   assert_name_fails(NULL, -EINVAL, "NULL");
-  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-    assert_name_fails(bad[i], -EINVAL, "A-Za-z0-9._-");
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) assert_name_fails(bad[i], -EINVAL, "A-Za-z0-9._-");
   for (int c = 1; c < 256; c++) {
     char name[3] = {'x', (char) c, '\0'};
-    bool allowed = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
-                   c == '_' || c == '-';
+    bool allowed =
+        (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
 
     if (!allowed) assert_name_fails(name, -EINVAL, "A-Za-z0-9._-");
   }
@@ -973,8 +972,8 @@ START_TEST(a_region_is_removed_whatever_its_mode) {
   face_t f = face_plan("mode-unlink");
 
   if (!is_root()) return;
-  ck_assert_msg(harness_wait(harness_fork(create_unreadable_as_other, &f), DEADLINE_MS) == 0 ||
-                    unlink(f.path) != 0, "a region of mode 0066 was left behind");
+  ck_assert_msg(harness_wait(harness_fork(create_unreadable_as_other, &f), DEADLINE_MS) == 0 || unlink(f.path) != 0,
+                "a region of mode 0066 was left behind");
 }
 END_TEST
 

@@ -319,8 +319,8 @@ static void peek_batch(pair_t* p) {
   p->taken += (unsigned int) available;
 }
 
-static void (*const operations[])(pair_t* p) = {gather_one, gather_one,  send_batch, reserve_one,
-                                               take_batch, take_batch, peek_batch};
+static void (*const operations[])(pair_t* p) = {gather_one, gather_one, send_batch, reserve_one,
+                                                take_batch, take_batch, peek_batch};
 
 static const uint32_t geometries[][2] = {{1, 1}, {1, 300}, {2, 7}, {16, 61}, {131, 100}, {256, 300}};
 
@@ -429,7 +429,7 @@ END_TEST
 
 typedef struct side_s {
   pair_t* pair;
-  uint32_t packets;    /* to send; fewer if the time is up, as beside a busy process that gets each yield */
+  uint32_t packets; /* to send; fewer if the time is up, as beside a busy process that gets each yield */
   uint64_t end_ns;
   uint32_t* sent;      /* 0 = not all yet: the producer's last word */
   const char* failure; /* NULL = none; Check's assertions are not for threads */
@@ -469,7 +469,8 @@ static void* consume(void* arg) {
     for (int i = 0; i < available; i++) {
       struct iovec packet;
 
-      if (ndnshm__rx_slot(&p->rx, (unsigned int) i, &packet) < 0) side->failure = "impossible length";
+      if (ndnshm__rx_slot(&p->rx, (unsigned int) i, &packet) < 0)
+        side->failure = "impossible length";
       else if (!packet_matches(&packet, taken + (unsigned int) i, p->geometry.slot_size))
         side->failure = "another packet";
       if (side->failure != NULL) return NULL;
@@ -485,7 +486,10 @@ static void* consume(void* arg) {
 START_TEST(two_threads_exchange_every_packet_once_in_order) {
   static const uint32_t rows[][4] = {
       /* capacity, slot_size, start, packets */
-      {16, 120, 0, 500000}, {131, 50, 0u - 1000, 300000}, {1, 9, 0u - 5, 50000}, {256, 60, 0u - 1000, 400000},
+      {16, 120, 0, 500000},
+      {131, 50, 0u - 1000, 300000},
+      {1, 9, 0u - 5, 50000},
+      {256, 60, 0u - 1000, 400000},
   };
   const uint32_t* row = rows[_i];
   uint32_t sent = 0;
@@ -730,8 +734,7 @@ int main(void) {
   tcase_add_test(tcase, ends_continue_where_the_region_says);
   tcase_add_test(tcase, the_peers_index_is_loaded_again_only_when_it_must_be);
   tcase = harness_tcase(suite, "random");
-  tcase_add_loop_test(tcase, random_operations_match_a_queue, 0,
-                      2 * sizeof(geometries) / sizeof(geometries[0]));
+  tcase_add_loop_test(tcase, random_operations_match_a_queue, 0, 2 * sizeof(geometries) / sizeof(geometries[0]));
   add_wrap(harness_tcase(suite, "wrap"));
   tcase = harness_tcase(suite, "threads");
   tcase_add_loop_test(tcase, two_threads_exchange_every_packet_once_in_order, 0, 4);

@@ -13,7 +13,6 @@
 #include "faces.h"
 #include "puppet.h"
 
-
 static uint64_t own_cpu_ns(void) {
   struct timespec t;
 

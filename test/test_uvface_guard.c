@@ -383,8 +383,7 @@ START_TEST(flooded_fifo_is_not_polled_until_it_is_quiet) {
   uv_idle_stop(&flooder);
   flooder.data = NULL;
   uv_close((uv_handle_t*) &flooder, NULL);
-  for (waited = 0; stats_of(&thief.pair.engine).throttled != 0 && waited < 1000; waited++)
-    run_for(&thief.pair.loop, 1);
+  for (waited = 0; stats_of(&thief.pair.engine).throttled != 0 && waited < 1000; waited++) run_for(&thief.pair.loop, 1);
   ck_assert_uint_eq(stats_of(&thief.pair.engine).throttled, 0);
   thief.packets = 0;
   run_for(&thief.pair.loop, 5);

@@ -762,7 +762,7 @@ START_TEST(unannounced_packet_is_found_by_the_recheck) {
   RUN_UNTIL(&loop, forgetful_done);
   ASSERT_OK(uv_thread_join(&thread));
   ck_assert_int_eq(received, peer.sent);
-  ck_assert_int_ge(peer.forgotten, FORGOTTEN / 4); /* or the test has tested nothing */
+  ck_assert_int_ge(peer.forgotten, FORGOTTEN / 4);          /* or the test has tested nothing */
   ck_assert_int_ge(peer.taken_in_time * 4, peer.forgotten); /* a busy machine delays many, a late recheck all */
   ck_assert_uint_ge(stats_of(&engine).recheck_hits * 4, (unsigned int) peer.forgotten);
   close(peer.a2e_fd);

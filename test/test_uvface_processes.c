@@ -31,10 +31,10 @@ typedef struct end_s {
   uint64_t sent, to_send;
   size_t size_bytes;
   bool echo, verify;
-  bool stream;       /* sends the next message for each that arrives */
-  uint64_t count;    /* ends after so many received; 0 = never */
-  uint64_t eof_ns;   /* when the end was told */
-  int error;         /* UV_EOF ... */
+  bool stream;     /* sends the next message for each that arrives */
+  uint64_t count;  /* ends after so many received; 0 = never */
+  uint64_t eof_ns; /* when the end was told */
+  int error;       /* UV_EOF ... */
   int done;
 } end_t;
 
@@ -109,7 +109,7 @@ typedef struct victim_s {
   bool engine;
   victim_state_t state;
   bool echo;
-  pid_t* child;     /* where to leave the id of a child that holds all its descriptors, too; NULL = none */
+  pid_t* child; /* where to leave the id of a child that holds all its descriptors, too; NULL = none */
 } victim_t;
 
 static void flood(uv_idle_t* idle) {
@@ -692,8 +692,7 @@ START_TEST(killed_foreign_peer_is_reported) {
   uint64_t took_ns = UINT64_MAX;
 
   if (path == NULL) return;
-  for (int n = 0; n < REPORT_DEATHS && took_ns >= REPORT_NS; n++)
-    took_ns = kill_foreign_and_wait_ns(path, _i % 2 == 0);
+  for (int n = 0; n < REPORT_DEATHS && took_ns >= REPORT_NS; n++) took_ns = kill_foreign_and_wait_ns(path, _i % 2 == 0);
   ck_assert_msg(took_ns < REPORT_NS, "reported after %llu us", (unsigned long long) took_ns / 1000);
 }
 END_TEST

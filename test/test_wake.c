@@ -385,8 +385,7 @@ static int wake_the_dead(void* arg) {
     REQUIRE(s->link.engine_parked == 0);
   }
   get_mask(&after);
-  for (int number = 1; number < NSIG; number++)
-    REQUIRE(sigismember(&after, number) == sigismember(&set, number));
+  for (int number = 1; number < NSIG; number++) REQUIRE(sigismember(&after, number) == sigismember(&set, number));
   REQUIRE(sigpipe_is(sigpending) == s->pending);
   link_drop(&s->link);
   return 0;

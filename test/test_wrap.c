@@ -54,8 +54,7 @@ static void move_engine(uv_idle_t* idle) {
     published = published > 0; /* one at a time, so that the ring stays as full as our producer dares */
   for (; published > 0; published--, w->at_engine++)
     w->bad += puppet_take(&w->puppet, &number, sizeof(number)) != (int) sizeof(number) || number != w->at_engine;
-  while (w->from_engine < PACKETS && puppet_send(&w->puppet, &w->from_engine, sizeof(w->from_engine)))
-    w->from_engine++;
+  while (w->from_engine < PACKETS && puppet_send(&w->puppet, &w->from_engine, sizeof(w->from_engine))) w->from_engine++;
   while (w->sent < PACKETS && w->sent - w->acked < 500) {
     uvface_send_t* req = &w->reqs[w->sent / BATCH];
     uv_buf_t bufs[BATCH]; /* it may straddle the wrap */

@@ -53,7 +53,8 @@ static void retry(uvface__priv_t* f, uint64_t now_ms) {
 void uvface__note_empty_wake(uvface__priv_t* f) {
   if (++f->empty_wakes < EMPTY_WAKES_MAX || uvface__poll(f, false) < 0) return;
   f->quiet_looks = 0;
-  uvface__at(f, f->look_due_ms = uv_hrtime() / 1000000 + LOOK_MS);
+  f->look_due_ms = uv_hrtime() / 1000000 + LOOK_MS;
+  uvface__at(f, f->look_due_ms);
 }
 
 static void look(uvface__priv_t* f, uint64_t now_ms) {

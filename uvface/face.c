@@ -17,7 +17,8 @@
 #define ENGINE_QUEUE_MAX 1024
 
 _Static_assert(NDNSHM_EOF == UV_EOF, "the core's end of file is libuv's");
-_Static_assert(sizeof(struct iovec) == sizeof(uv_buf_t) && offsetof(struct iovec, iov_base) == offsetof(uv_buf_t, base) &&
+_Static_assert(sizeof(struct iovec) == sizeof(uv_buf_t) &&
+                   offsetof(struct iovec, iov_base) == offsetof(uv_buf_t, base) &&
                    offsetof(struct iovec, iov_len) == offsetof(uv_buf_t, len),
                "uv_buf_t is laid out like struct iovec");
 
@@ -230,8 +231,7 @@ static int open_endpoint(uvface__priv_t* f, const char* call, const char* name, 
       return uvface__complain(f, UV_ENOMEM, "%s: malloc %zu bytes: out of memory", call, ndnshm_get_mtu(ep));
   }
   err = start_polling(f, ep);
-  if (err < 0)
-    return uvface__complain(f, err, "%s: polling the FIFO of '%s': %s", call, name, uv_strerror(err));
+  if (err < 0) return uvface__complain(f, err, "%s: polling the FIFO of '%s': %s", call, name, uv_strerror(err));
   return 0;
 }
 

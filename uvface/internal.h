@@ -108,19 +108,19 @@ typedef struct uvface__priv_s {
   uv_idle_t closer; /* lives only while closing */
   bool has_poll;
   bool is_engine;
-  bool can_send;  /* open, peer alive, no error, not closing */
+  bool can_send; /* open, peer alive, no error, not closing */
   bool receiving;
   bool peer_gone; /* end of file seen; the ring may still hold packets */
   bool closing;
   bool has_ref;
-  bool counted;   /* in ctx->alive */
-  int error;      /* why the face failed; 0 = it did not */
+  bool counted; /* in ctx->alive */
+  int error;    /* why the face failed; 0 = it did not */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
-  uvface__queue_t queued; /* not yet in the ring */
-  uvface__queue_t done;   /* finished, callback owed */
-  unsigned int nqueued;   /* requests in `queued` */
-  unsigned int pending;   /* requests accepted and not called back */
+  uvface__queue_t queued;   /* not yet in the ring */
+  uvface__queue_t done;     /* finished, callback owed */
+  unsigned int nqueued;     /* requests in `queued` */
+  unsigned int pending;     /* requests accepted and not called back */
   unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
   /* options */
   unsigned int flags;
@@ -140,10 +140,10 @@ typedef struct uvface__priv_s {
   uint64_t turn;            /* the turn that the next two count in */
   unsigned int turn_packets;
   size_t turn_bytes;
-  uint64_t tx_turn;         /* likewise for queued packets put into the ring */
+  uint64_t tx_turn; /* likewise for queued packets put into the ring */
   unsigned int tx_turn_packets;
   size_t tx_turn_bytes;
-  uint64_t recheck_due_ms;  /* loop time; 0 = nothing due */
+  uint64_t recheck_due_ms; /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
   uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
   unsigned int empty_wakes; /* in a row, with nothing in the ring */
@@ -153,7 +153,7 @@ typedef struct uvface__priv_s {
   char errmsg[640];
 } uvface__priv_t;
 
-#define UVFACE__CONTAINER(pointer, type, member) ((type*) ((char*) (pointer) - offsetof(type, member)))
+#define UVFACE__CONTAINER(pointer, type, member) ((type*) ((char*) (pointer) -offsetof(type, member)))
 
 /* loop.c */
 /* The context of a loop, made if there is none, held by one more face. Errors: UV_ENOMEM. */
@@ -197,8 +197,7 @@ int uvface__check_open(const uvface__priv_t* f);
 /* Why a face that answers with err does so: what failed it, as far as that is known. */
 const char* uvface__reason(const uvface__priv_t* f, int err);
 /* Writes errmsg and returns code. */
-int uvface__complain(uvface__priv_t* f, int code, const char* format, ...)
-    __attribute__((format(printf, 3, 4)));
+int uvface__complain(uvface__priv_t* f, int code, const char* format, ...) __attribute__((format(printf, 3, 4)));
 
 /* send.c */
 /* Moves queued requests into the ring as far as there is room. */

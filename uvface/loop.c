@@ -256,8 +256,8 @@ static bool spin(uvface__loop_t* ctx, uint64_t until_ns) {
 
 /* The face sleeps now; what its peer does not announce, or may fail to, is looked at by the clock. */
 static void fell_asleep(uvface__priv_t* f, unsigned int what) {
-  bool may_lose_wakeup = (what & NDNSHM_PACKETS) != 0 && f->recheck_ms != 0 &&
-                         (ndnshm_peer_caps(f->ep) & NDNSHM_CAP_FENCED) == 0;
+  bool may_lose_wakeup =
+      (what & NDNSHM_PACKETS) != 0 && f->recheck_ms != 0 && (ndnshm_peer_caps(f->ep) & NDNSHM_CAP_FENCED) == 0;
   bool is_not_woken = (what & ~f->announced & NDNSHM_SPACE) != 0;
   uint64_t now_ms;
 
@@ -266,8 +266,14 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   if (!may_lose_wakeup && !is_not_woken) return;
   /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
   now_ms = uv_hrtime() / 1000000 + 1;
-  if (may_lose_wakeup) uvface__at(f, f->recheck_due_ms = now_ms + f->recheck_ms);
-  if (is_not_woken) uvface__at(f, f->retry_due_ms = now_ms + UVFACE__RETRY_MS);
+  if (may_lose_wakeup) {
+    f->recheck_due_ms = now_ms + f->recheck_ms;
+    uvface__at(f, f->recheck_due_ms);
+  }
+  if (is_not_woken) {
+    f->retry_due_ms = now_ms + UVFACE__RETRY_MS;
+    uvface__at(f, f->retry_due_ms);
+  }
 }
 
 /* The face has a reason for another turn without blocking before. */

@@ -56,8 +56,7 @@ static int too_large(uvface__priv_t* f, const char* call, size_t bytes) {
 }
 
 /* One gathered packet, or one packet an element: none empty, none too large. */
-static int check_packets(uvface__priv_t* f, const char* call, const uv_buf_t bufs[], unsigned int nbufs,
-                         bool batch) {
+static int check_packets(uvface__priv_t* f, const char* call, const uv_buf_t bufs[], unsigned int nbufs, bool batch) {
   size_t mtu = ndnshm_get_mtu(f->ep);
   size_t bytes = 0;
 
@@ -110,8 +109,7 @@ int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot) {
   int err;
 
   if (f == NULL || !f->can_send) return why_not(f, "uvface_reserve");
-  if (slot == NULL || len == 0)
-    return uvface__complain(f, UV_EINVAL, "uvface_reserve: slot is NULL or len is 0");
+  if (slot == NULL || len == 0) return uvface__complain(f, UV_EINVAL, "uvface_reserve: slot is NULL or len is 0");
   if (f->queued.first != NULL) return UV_EAGAIN;
   err = ndnshm_reserve(f->ep, len, &lent);
   if (err == UV_EMSGSIZE) return too_large(f, "uvface_reserve", len);
@@ -130,8 +128,7 @@ int uvface_commit(uvface_t* face, size_t len) {
   if (f == NULL || !f->can_send) return why_not(f, "uvface_commit");
   err = ndnshm_commit(f->ep, len);
   if (err == UV_EINVAL) return uvface__complain(f, err, "uvface_commit: nothing is reserved");
-  if (err == UV_EMSGSIZE)
-    return uvface__complain(f, err, "uvface_commit: %zu bytes: more than were reserved", len);
+  if (err == UV_EMSGSIZE) return uvface__complain(f, err, "uvface_commit: %zu bytes: more than were reserved", len);
   if (is_fatal(err)) uvface__fail(f, err);
   if (f->queued.first != NULL) uvface__make_hot(f); /* they waited for the reservation to end */
   return err;
@@ -184,8 +181,8 @@ static int push_some(uvface__priv_t* f, uvface_send_t* req) {
   size_t bytes = 0;
   int taken;
 
-  while (n < left && (!req->batch_ || (f->tx_turn_packets + n < PACKETS_PER_TURN &&
-                                       f->tx_turn_bytes + bytes < UVFACE__BYTES_PER_TURN)))
+  while (n < left && (!req->batch_ ||
+                      (f->tx_turn_packets + n < PACKETS_PER_TURN && f->tx_turn_bytes + bytes < UVFACE__BYTES_PER_TURN)))
     bytes += rest[n++].len;
   taken = req->batch_ ? ndnshm_send_batch(f->ep, as_iovec(rest), n) : ndnshm_send(f->ep, as_iovec(rest), n);
   if (taken < 0) return taken;
@@ -200,8 +197,7 @@ bool uvface__send_exhausted(const uvface__priv_t* f) {
          (f->tx_turn_packets >= PACKETS_PER_TURN || f->tx_turn_bytes >= UVFACE__BYTES_PER_TURN);
 }
 
-static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, const uv_buf_t bufs[],
-                   unsigned int nbufs) {
+static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, const uv_buf_t bufs[], unsigned int nbufs) {
   if (f->nqueued >= f->queue_max)
     return uvface__complain(f, UV_ENOBUFS, "%s: %u sends wait for room already", call, f->nqueued);
   if (copy_bufs(req, bufs, nbufs) < 0) {
@@ -224,8 +220,8 @@ static int enqueue(uvface__priv_t* f, const char* call, uvface_send_t* req, cons
   return 0;
 }
 
-static int send_request(uvface_send_t* req, uvface_t* face, const char* call, const uv_buf_t bufs[],
-                        unsigned int nbufs, uvface_send_cb cb, bool batch) {
+static int send_request(uvface_send_t* req, uvface_t* face, const char* call, const uv_buf_t bufs[], unsigned int nbufs,
+                        uvface_send_cb cb, bool batch) {
   uvface__priv_t* f = face != NULL ? face->priv_ : NULL;
   int err;
 
@@ -252,8 +248,7 @@ static int send_request(uvface_send_t* req, uvface_t* face, const char* call, co
   return err;
 }
 
-int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs,
-                uvface_send_cb cb) {
+int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs, uvface_send_cb cb) {
   return send_request(req, face, "uvface_send", bufs, nbufs, cb, false);
 }
 
@@ -303,7 +298,8 @@ uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms) {
     finish(f, dequeue(f), UV_ETIMEDOUT);
     expired = true;
   }
-  if (expired) uvface__complain(f, UV_ETIMEDOUT, "uvface_send: the ring stayed full for %llu ms",
-                                (unsigned long long) f->send_timeout_ms);
+  if (expired)
+    uvface__complain(f, UV_ETIMEDOUT, "uvface_send: the ring stayed full for %llu ms",
+                     (unsigned long long) f->send_timeout_ms);
   return f->queued.first != NULL ? f->queued.first->due_ms_ : 0;
 }

@@ -17,15 +17,12 @@ int main(int argc, char** argv) {
   uvface_t face;
   uvface_send_t req;
   char hello[] = "hello";
-  uv_buf_t packet = uv_buf_init(hello, sizeof hello - 1);
+  uv_buf_t packet = uv_buf_init(hello, sizeof(hello) - 1);
   int err = uvface_init(uv_default_loop(), &face);
-  if (err < 0)
-    return 1;
+  if (err < 0) return 1;
   err = uvface_connect(&face, argc > 1 ? argv[1] : "demo", NULL);
-  if (err == 0)
-    err = uvface_recv_start(&face, on_reply);
-  if (err == 0)
-    err = uvface_send(&req, &face, &packet, 1, NULL);
+  if (err == 0) err = uvface_recv_start(&face, on_reply);
+  if (err == 0) err = uvface_send(&req, &face, &packet, 1, NULL);
   if (err < 0) {
     fprintf(stderr, "app-min: %s\n", uvface_errmsg(&face));
     uvface_close(&face, NULL);

@@ -14,8 +14,7 @@ bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_va
   char* end;
   errno = 0;
   unsigned long long value = strtoull(text, &end, 10);
-  if (!isdigit((unsigned char) text[0]) || *end != '\0' || errno != 0 || value < min || value > max)
-    return false;
+  if (!isdigit((unsigned char) text[0]) || *end != '\0' || errno != 0 || value < min || value > max) return false;
   *ret_value = value;
   return true;
 }
@@ -26,21 +25,18 @@ static double seconds(uv_timeval_t time) {
 
 double cpu_seconds(void) {
   uv_rusage_t usage;
-  if (uv_getrusage(&usage) < 0)
-    return 0;
+  if (uv_getrusage(&usage) < 0) return 0;
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 const char* to_hex(const uint8_t* bytes, size_t len, char* out) {
-  for (size_t i = 0; i < len; i++)
-    sprintf(out + 2 * i, "%02x", bytes[i]);
+  for (size_t i = 0; i < len; i++) sprintf(out + 2 * i, "%02x", bytes[i]);
   out[2 * len] = '\0';
   return out;
 }
 
 void connector_stop(connector_t* connector) {
-  if (!uv_is_closing((uv_handle_t*) &connector->timer))
-    uv_close((uv_handle_t*) &connector->timer, NULL);
+  if (!uv_is_closing((uv_handle_t*) &connector->timer)) uv_close((uv_handle_t*) &connector->timer, NULL);
 }
 
 /* An engine that is not there yet, is going down or is just being set up may be there in a moment. */
@@ -51,8 +47,7 @@ static bool may_change(int status) {
 static void on_retry(uv_timer_t* timer) {
   connector_t* connector = timer->data;
   int status = uvface_connect(connector->face, connector->name, NULL);
-  if (may_change(status) && uv_now(timer->loop) < connector->deadline_ms)
-    return;
+  if (may_change(status) && uv_now(timer->loop) < connector->deadline_ms) return;
   connector_stop(connector);
   connector->cb(connector, status);
 }
@@ -60,8 +55,7 @@ static void on_retry(uv_timer_t* timer) {
 int connector_start(connector_t* connector, uint64_t timeout_ms, connector_cb cb) {
   uv_loop_t* loop = connector->face->loop;
   int err = uv_timer_init(loop, &connector->timer);
-  if (err < 0)
-    return err;
+  if (err < 0) return err;
   connector->timer.data = connector;
   connector->deadline_ms = uv_now(loop) + timeout_ms;
   connector->cb = cb;

@@ -46,7 +46,7 @@ typedef struct consumer_s {
   const char *face_name, *output_path, *expected_hex;
   uint64_t connect_timeout_ms, window, lifetime_ms;
   bool progress;
-  uint8_t name[NAME_MAX_BYTES]; /* the prefix; then the version, and room for a segment */
+  uint8_t name[NAME_MAX_BYTES];     /* the prefix; then the version, and room for a segment */
   size_t prefix_len, versioned_len; /* versioned_len is 0 until segment 0 has told it */
   segment_t* segments;              /* segment n is at n % window */
   uint64_t next_in, next_out, last; /* to be delivered, to be asked for, and the last there is */
@@ -65,8 +65,7 @@ typedef struct consumer_s {
 } consumer_t;
 
 static void consumer_stop(consumer_t* consumer, int exit_code) {
-  if (uvface_is_closing(&consumer->face))
-    return;
+  if (uvface_is_closing(&consumer->face)) return;
   consumer->exit_code = exit_code;
   connector_stop(&consumer->connector);
   uv_close((uv_handle_t*) &consumer->tick, NULL);
@@ -74,12 +73,10 @@ static void consumer_stop(consumer_t* consumer, int exit_code) {
 }
 
 static void consumer_fail(consumer_t* consumer, const char* what, const char* why) {
-  if (consumer->progress)
-    fputc('\n', stderr);
+  if (consumer->progress) fputc('\n', stderr);
   fprintf(stderr, "ndn-consumer: %s: %s\n", what, why);
   if (consumer->bytes > 0)
-    fprintf(stderr, "ndn-consumer: incomplete: %llu bytes had arrived\n",
-            (unsigned long long) consumer->bytes);
+    fprintf(stderr, "ndn-consumer: incomplete: %llu bytes had arrived\n", (unsigned long long) consumer->bytes);
   consumer_stop(consumer, 1);
 }
 
@@ -99,8 +96,7 @@ static uint64_t rto_ns(const consumer_t* consumer, unsigned int tries) {
 
 /* What found no room in the ring is due again at the next tick. */
 static void flush(consumer_t* consumer) {
-  if (consumer->nout == 0)
-    return;
+  if (consumer->nout == 0) return;
   int taken = uvface_try_send_batch(&consumer->face, consumer->out, consumer->nout);
   for (unsigned int i = 0; i < consumer->nout; i++) {
     segment_t* segment = segment_at(consumer, consumer->out_segment[i]);
@@ -120,8 +116,7 @@ static void ask(consumer_t* consumer, uint64_t number) {
   bool discover = consumer->versioned_len == 0;
   ssize_t len = (ssize_t) consumer->prefix_len;
   if (!discover)
-    len = ndn_name_append_number(consumer->name, consumer->versioned_len, sizeof consumer->name, NDN_SEGMENT,
-                                 number);
+    len = ndn_name_append_number(consumer->name, consumer->versioned_len, sizeof(consumer->name), NDN_SEGMENT, number);
   ndn_interest_t interest = {.name = {consumer->name, (size_t) len},
                              .can_be_prefix = discover,
                              .must_be_fresh = discover,
@@ -132,8 +127,7 @@ static void ask(consumer_t* consumer, uint64_t number) {
   ssize_t size = ndn_interest_encode(bytes, INTEREST_MAX_BYTES, &interest);
   consumer->out[consumer->nout] = uv_buf_init((char*) bytes, (unsigned int) size);
   consumer->out_segment[consumer->nout] = number;
-  if (++consumer->nout == OUT_MAX)
-    flush(consumer);
+  if (++consumer->nout == OUT_MAX) flush(consumer);
 }
 
 /* Keeps the window full. */
@@ -150,16 +144,17 @@ static void ask_for_more(consumer_t* consumer) {
 static void no_answer(consumer_t* consumer, uint64_t number) {
   char uri[NAME_MAX_BYTES], why[160];
   ndn_name_t name = {consumer->name, consumer->prefix_len};
-  snprintf(why, sizeof why, "no answer for segment %llu after %d Interests; is ndn-producer running, and "
-           "does the forwarder route this prefix to its face?", (unsigned long long) number, TRIES_MAX);
-  consumer_fail(consumer, ndn_name_to_uri(name, uri, sizeof uri), why);
+  snprintf(why, sizeof(why),
+           "no answer for segment %llu after %d Interests; is ndn-producer running, and "
+           "does the forwarder route this prefix to its face?",
+           (unsigned long long) number, TRIES_MAX);
+  consumer_fail(consumer, ndn_name_to_uri(name, uri, sizeof(uri)), why);
 }
 
 static void print_progress(const consumer_t* consumer) {
   double seconds = (double) (consumer->now_ns - consumer->start_ns) / 1e9;
-  fprintf(stderr, "\rndn-consumer: %llu of %llu segments, %.1f MB/s   ",
-          (unsigned long long) consumer->next_in, (unsigned long long) consumer->last + 1,
-          (double) consumer->bytes / 1e6 / seconds);
+  fprintf(stderr, "\rndn-consumer: %llu of %llu segments, %.1f MB/s   ", (unsigned long long) consumer->next_in,
+          (unsigned long long) consumer->last + 1, (double) consumer->bytes / 1e6 / seconds);
 }
 
 static void on_tick(uv_timer_t* timer) {
@@ -167,8 +162,7 @@ static void on_tick(uv_timer_t* timer) {
   consumer->now_ns = uv_hrtime();
   for (uint64_t number = consumer->next_in; number < consumer->next_out; number++) {
     segment_t* segment = segment_at(consumer, number);
-    if (segment->here || consumer->now_ns - segment->sent_ns < rto_ns(consumer, segment->tries))
-      continue;
+    if (segment->here || consumer->now_ns - segment->sent_ns < rto_ns(consumer, segment->tries)) continue;
     if (segment->tries == TRIES_MAX) {
       no_answer(consumer, number);
       return;
@@ -192,10 +186,8 @@ static void measure(consumer_t* consumer, uint64_t rtt_ns) {
 static bool deliver(consumer_t* consumer, ndn_bytes_t content) {
   consumer->next_in++;
   consumer->bytes += content.len;
-  if (EVP_DigestUpdate(consumer->hash, content.base, content.len) != 1)
-    abort(); /* libcrypto is broken */
-  if (consumer->output == NULL || fwrite(content.base, 1, content.len, consumer->output) == content.len)
-    return true;
+  if (EVP_DigestUpdate(consumer->hash, content.base, content.len) != 1) abort(); /* libcrypto is broken */
+  if (consumer->output == NULL || fwrite(content.base, 1, content.len, consumer->output) == content.len) return true;
   consumer_fail(consumer, consumer->output_path, strerror(errno));
   return false;
 }
@@ -203,8 +195,7 @@ static bool deliver(consumer_t* consumer, ndn_bytes_t content) {
 /* Content that comes in its turn is used where it is; what is early is kept. */
 static void take(consumer_t* consumer, uint64_t number, ndn_bytes_t content) {
   segment_t* segment = segment_at(consumer, number);
-  if (segment->tries == 1)
-    measure(consumer, consumer->now_ns - segment->sent_ns);
+  if (segment->tries == 1) measure(consumer, consumer->now_ns - segment->sent_ns);
   if (number != consumer->next_in) {
     if (content.len > 0)
       memcpy(segment->content, content.base, content.len); /* fits: on_packet() takes none that is larger */
@@ -224,16 +215,14 @@ static bool discover(consumer_t* consumer, const ndn_data_t* data) {
   ndn_name_t prefix = {consumer->name, consumer->prefix_len};
   uint64_t version, number;
   ndn_tlv_t component;
-  if (!ndn_name_has_prefix(data->name, prefix))
-    return false;
+  if (!ndn_name_has_prefix(data->name, prefix)) return false;
   ndn_bytes_t rest = {data->name.base + prefix.len, data->name.len - prefix.len};
-  if (ndn_tlv_next(&rest, &component) <= 0 ||
-      !ndn_component_number(component.whole, NDN_VERSION, &version) ||
+  if (ndn_tlv_next(&rest, &component) <= 0 || !ndn_component_number(component.whole, NDN_VERSION, &version) ||
       !ndn_component_number(rest, NDN_SEGMENT, &number) || number != 0 ||
       !ndn_component_number(data->final_block, NDN_SEGMENT, &consumer->last))
     return false;
-  consumer->versioned_len = (size_t) ndn_name_append_number(consumer->name, prefix.len, sizeof consumer->name,
-                                                            NDN_VERSION, version);
+  consumer->versioned_len =
+      (size_t) ndn_name_append_number(consumer->name, prefix.len, sizeof(consumer->name), NDN_VERSION, version);
   return true;
 }
 
@@ -241,10 +230,8 @@ static bool discover(consumer_t* consumer, const ndn_data_t* data) {
 static bool wanted(consumer_t* consumer, const ndn_data_t* data, uint64_t* ret_number) {
   ndn_name_t versioned = {consumer->name, consumer->versioned_len};
   *ret_number = 0;
-  if (consumer->versioned_len == 0)
-    return discover(consumer, data);
-  if (!ndn_name_has_prefix(data->name, versioned))
-    return false;
+  if (consumer->versioned_len == 0) return discover(consumer, data);
+  if (!ndn_name_has_prefix(data->name, versioned)) return false;
   ndn_bytes_t rest = {data->name.base + versioned.len, data->name.len - versioned.len};
   return ndn_component_number(rest, NDN_SEGMENT, ret_number) && *ret_number >= consumer->next_in &&
          *ret_number < consumer->next_out && !segment_at(consumer, *ret_number)->here;
@@ -254,18 +241,16 @@ static void on_packet(consumer_t* consumer, const uv_buf_t* pkt) {
   char uri[NAME_MAX_BYTES];
   ndn_packet_t packet;
   uint64_t number;
-  if (pkt->len > NDN_PACKET_MAX || ndn_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0)
-    return;
+  if (pkt->len > NDN_PACKET_MAX || ndn_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0) return;
   if (packet.kind == NDN_NACK)
-    consumer_fail(consumer, ndn_name_to_uri(packet.interest.name, uri, sizeof uri),
-                  packet.nack_reason == NDN_NACK_NO_ROUTE ? "the forwarder has no --route for this name"
-                                                          : "refused by a Nack");
-  if (packet.kind != NDN_DATA || !wanted(consumer, &packet.data, &number))
-    return;
+    consumer_fail(
+        consumer, ndn_name_to_uri(packet.interest.name, uri, sizeof(uri)),
+        packet.nack_reason == NDN_NACK_NO_ROUTE ? "the forwarder has no --route for this name" : "refused by a Nack");
+  if (packet.kind != NDN_DATA || !wanted(consumer, &packet.data, &number)) return;
   if (ndn_data_verify(&packet.data))
     take(consumer, number, packet.data.content);
   else
-    consumer_fail(consumer, ndn_name_to_uri(packet.data.name, uri, sizeof uri),
+    consumer_fail(consumer, ndn_name_to_uri(packet.data.name, uri, sizeof(uri)),
                   "does not carry a right DigestSha256 signature");
 }
 
@@ -274,19 +259,19 @@ static void on_packet(consumer_t* consumer, const uv_buf_t* pkt) {
 static void print_summary(const consumer_t* consumer, const char* hex) {
   double seconds = (double) (uv_hrtime() - consumer->start_ns) / 1e9;
   double megabytes = (double) consumer->bytes / 1e6;
-  fprintf(stderr, "%sndn-consumer: %llu bytes, %llu segments, %.3f s, %.1f MB/s, %.0f Mbit/s; "
-          "%llu interests, %llu retransmissions; sha256 %s; %.3f s CPU\n", consumer->progress ? "\r" : "",
-          (unsigned long long) consumer->bytes, (unsigned long long) consumer->next_in, seconds,
-          megabytes / seconds, 8 * megabytes / seconds, (unsigned long long) consumer->interests,
+  fprintf(stderr,
+          "%sndn-consumer: %llu bytes, %llu segments, %.3f s, %.1f MB/s, %.0f Mbit/s; "
+          "%llu interests, %llu retransmissions; sha256 %s; %.3f s CPU\n",
+          consumer->progress ? "\r" : "", (unsigned long long) consumer->bytes, (unsigned long long) consumer->next_in,
+          seconds, megabytes / seconds, 8 * megabytes / seconds, (unsigned long long) consumer->interests,
           (unsigned long long) consumer->retransmissions, hex, cpu_seconds());
 }
 
 static void finish(consumer_t* consumer) {
   uint8_t digest[NDN_DIGEST_BYTES];
   char hex[2 * NDN_DIGEST_BYTES + 1];
-  if (EVP_DigestFinal_ex(consumer->hash, digest, NULL) != 1)
-    abort();
-  print_summary(consumer, to_hex(digest, sizeof digest, hex));
+  if (EVP_DigestFinal_ex(consumer->hash, digest, NULL) != 1) abort();
+  print_summary(consumer, to_hex(digest, sizeof(digest), hex));
   if (consumer->output != NULL && fflush(consumer->output) != 0)
     consumer_fail(consumer, consumer->output_path, strerror(errno));
   else if (consumer->expected_hex != NULL && strcasecmp(hex, consumer->expected_hex) != 0)
@@ -298,15 +283,12 @@ static void finish(consumer_t* consumer) {
 static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   consumer_t* consumer = face->data;
   if (npkts < 0) {
-    consumer_fail(consumer, consumer->face_name,
-                  npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
+    consumer_fail(consumer, consumer->face_name, npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
     return;
   }
   consumer->now_ns = uv_hrtime();
-  for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++)
-    on_packet(consumer, &pkts[i]);
-  if (uvface_is_closing(face))
-    return;
+  for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) on_packet(consumer, &pkts[i]);
+  if (uvface_is_closing(face)) return;
   if (consumer->next_in > consumer->last)
     finish(consumer);
   else
@@ -332,30 +314,26 @@ static int consumer_init(consumer_t* consumer) {
   err = err < 0 ? err : uv_timer_init(&consumer->loop, &consumer->tick);
   consumer->face.data = consumer;
   consumer->tick.data = consumer;
-  consumer->segments = calloc(consumer->window, sizeof *consumer->segments);
+  consumer->segments = calloc(consumer->window, sizeof(*consumer->segments));
   consumer->hash = EVP_MD_CTX_new();
   if (consumer->segments == NULL || consumer->hash == NULL ||
       EVP_DigestInit_ex2(consumer->hash, EVP_sha256(), NULL) != 1)
     return UV_ENOMEM;
-  if (getrandom(&consumer->nonce, sizeof consumer->nonce, 0) != (ssize_t) sizeof consumer->nonce)
-    return UV_EIO;
+  if (getrandom(&consumer->nonce, sizeof(consumer->nonce), 0) != (ssize_t) sizeof(consumer->nonce)) return UV_EIO;
   consumer->connector = (connector_t){.data = consumer, .face = &consumer->face, .name = consumer->face_name};
   return err < 0 ? err : connector_start(&consumer->connector, consumer->connect_timeout_ms, on_connected);
 }
 
 static bool open_output(consumer_t* consumer) {
-  if (consumer->output_path == NULL)
-    return true;
+  if (consumer->output_path == NULL) return true;
   bool standard = strcmp(consumer->output_path, "-") == 0;
   consumer->output = standard ? stdout : fopen(consumer->output_path, "wbe");
-  if (consumer->output == NULL)
-    fprintf(stderr, "ndn-consumer: %s: %s\n", consumer->output_path, strerror(errno));
+  if (consumer->output == NULL) fprintf(stderr, "ndn-consumer: %s: %s\n", consumer->output_path, strerror(errno));
   return consumer->output != NULL;
 }
 
 static int consumer_run(consumer_t* consumer) {
-  if (!open_output(consumer))
-    return 1;
+  if (!open_output(consumer)) return 1;
   int err = consumer_init(consumer);
   if (err < 0) {
     fprintf(stderr, "ndn-consumer: cannot start: %s\n", uv_strerror(err));
@@ -402,12 +380,13 @@ static bool parse_options(consumer_t* consumer, int argc, char** argv) {
 }
 
 int main(int argc, char** argv) {
-  static consumer_t consumer = {
-    .window = 64, .lifetime_ms = 1000, .connect_timeout_ms = 5000, .exit_code = 1};
+  static consumer_t consumer = {.window = 64, .lifetime_ms = 1000, .connect_timeout_ms = 5000, .exit_code = 1};
   if (!parse_options(&consumer, argc, argv)) {
-    fputs("usage: ndn-consumer --face NAME --prefix /demo/file [--window 64] [--lifetime-ms 1000]\n"
-          "                    [--output PATH|-] [--expect-sha256 HEX] [--progress]\n"
-          "                    [--connect-timeout-ms 5000]\n", stderr);
+    fputs(
+        "usage: ndn-consumer --face NAME --prefix /demo/file [--window 64] [--lifetime-ms 1000]\n"
+        "                    [--output PATH|-] [--expect-sha256 HEX] [--progress]\n"
+        "                    [--connect-timeout-ms 5000]\n",
+        stderr);
     return 2;
   }
   return consumer_run(&consumer);

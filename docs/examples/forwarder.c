@@ -94,10 +94,8 @@ static void on_sent(uvface_send_t* req, int status) {
 
 static packet_t* packet_new(port_t* port) {
   packet_t* packet = port->free_packets;
-  if (port->queued >= QUEUE_MAX)
-    return NULL;
-  if (packet == NULL)
-    return malloc(sizeof *packet + port->mtu);
+  if (port->queued >= QUEUE_MAX) return NULL;
+  if (packet == NULL) return malloc(sizeof(*packet) + port->mtu);
   port->free_packets = packet->next;
   return packet;
 }
@@ -113,8 +111,7 @@ static void port_queue(port_t* port, const uv_buf_t* bytes) {
   packet->req.data = packet;
   uv_buf_t buf = uv_buf_init(packet->bytes, (unsigned int) bytes->len);
   port->queued++;
-  if (uvface_send(&packet->req, &port->face, &buf, 1, on_sent) == 0)
-    return;
+  if (uvface_send(&packet->req, &port->face, &buf, 1, on_sent) == 0) return;
   port->queued--;
   port->drops++;
   packet->next = port->free_packets;
@@ -122,11 +119,9 @@ static void port_queue(port_t* port, const uv_buf_t* bytes) {
 }
 
 static void port_flush(port_t* port) {
-  if (port->nout == 0)
-    return;
+  if (port->nout == 0) return;
   int taken = uvface_try_send_batch(&port->face, port->out, port->nout);
-  for (unsigned int i = taken > 0 ? (unsigned int) taken : 0; i < port->nout; i++)
-    port_queue(port, &port->out[i]);
+  for (unsigned int i = taken > 0 ? (unsigned int) taken : 0; i < port->nout; i++) port_queue(port, &port->out[i]);
   port->nout = 0;
 }
 
@@ -137,8 +132,7 @@ static void port_put(port_t* port, ndn_bytes_t wire) {
     return;
   }
   port->out[port->nout++] = uv_buf_init((char*) wire.base, (unsigned int) wire.len);
-  if (port->nout == OUT_MAX)
-    port_flush(port);
+  if (port->nout == OUT_MAX) port_flush(port);
 }
 
 /* Tells the app at once that its Interest leads nowhere. */
@@ -155,30 +149,20 @@ static void port_nack(port_t* port, ndn_bytes_t interest) {
 static void on_sweep(uv_timer_t* timer) {
   forwarder_t* fwd = timer->data;
   pit_sweep(&fwd->pit, uv_now(&fwd->loop));
-  if (fwd->pit.table.count == 0)
-    uv_timer_stop(timer); /* an idle forwarder sleeps */
+  if (fwd->pit.table.count == 0) uv_timer_stop(timer); /* an idle forwarder sleeps */
 }
 
 static void forward_interest(port_t* port, const ndn_packet_t* packet, unsigned int to) {
   forwarder_t* fwd = port->fwd;
   const ndn_interest_t* interest = &packet->interest;
   switch (pit_add(&fwd->pit, interest, port->index, to, uv_now(&fwd->loop))) {
-    case PIT_AGGREGATE:
-      fwd->count.aggregated++;
-      return;
-    case PIT_LOOP:
-      fwd->count.loops++;
-      return;
-    case PIT_FULL:
-      port->drops++;
-      return;
-    case PIT_FORWARD:
-      break;
+    case PIT_AGGREGATE: fwd->count.aggregated++; return;
+    case PIT_LOOP: fwd->count.loops++; return;
+    case PIT_FULL: port->drops++; return;
+    case PIT_FORWARD: break;
   }
-  if (!uv_is_active((uv_handle_t*) &fwd->sweep))
-    uv_timer_start(&fwd->sweep, on_sweep, WHEEL_TICK_MS, WHEEL_TICK_MS);
-  if (interest->hop_limit != NULL)
-    --*(uint8_t*) interest->hop_limit; /* the packet is our private copy */
+  if (!uv_is_active((uv_handle_t*) &fwd->sweep)) uv_timer_start(&fwd->sweep, on_sweep, WHEEL_TICK_MS, WHEEL_TICK_MS);
+  if (interest->hop_limit != NULL) --*(uint8_t*) interest->hop_limit; /* the packet is our private copy */
   port_put(&fwd->ports[to], packet->wire);
 }
 
@@ -216,8 +200,7 @@ static void on_data(port_t* port, const ndn_packet_t* packet) {
   }
   cs_add(&fwd->cs, packet->wire, &packet->data, match.prefix_size, now_ms);
   for (unsigned int i = 0; i < fwd->nports; i++)
-    if ((match.faces >> i & 1) != 0)
-      port_put(&fwd->ports[i], packet->wire);
+    if ((match.faces >> i & 1) != 0) port_put(&fwd->ports[i], packet->wire);
 }
 
 static void on_packet(port_t* port, const uv_buf_t* pkt) {
@@ -234,8 +217,7 @@ static void on_packet(port_t* port, const uv_buf_t* pkt) {
 
 static void add_stats(port_t* port) {
   uvface_stats_t stats;
-  if (uvface_get_stats(&port->face, &stats) < 0)
-    return;
+  if (uvface_get_stats(&port->face, &stats) < 0) return;
   port->total.rx_packets += stats.rx_packets;
   port->total.rx_bytes += stats.rx_bytes;
   port->total.tx_packets += stats.tx_packets;
@@ -247,13 +229,11 @@ static void add_stats(port_t* port) {
 static void on_closed(uvface_t* face) {
   port_t* port = face->data;
   port->initialized = false;
-  if (!port->fwd->stopping)
-    port_open(port);
+  if (!port->fwd->stopping) port_open(port);
 }
 
 static void port_close(port_t* port) {
-  if (!port->initialized || uvface_is_closing(&port->face))
-    return;
+  if (!port->initialized || uvface_is_closing(&port->face)) return;
   add_stats(port);
   port->open = false;
   port->nout = 0;
@@ -270,10 +250,8 @@ static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     port_close(port); /* and open it again under the same name */
     return;
   }
-  for (ssize_t i = 0; i < npkts; i++)
-    on_packet(port, &pkts[i]);
-  for (unsigned int i = 0; i < fwd->nports; i++)
-    port_flush(&fwd->ports[i]);
+  for (ssize_t i = 0; i < npkts; i++) on_packet(port, &pkts[i]);
+  for (unsigned int i = 0; i < fwd->nports; i++) port_flush(&fwd->ports[i]);
   cs_trim(&fwd->cs);
 }
 
@@ -299,11 +277,9 @@ static void port_open(port_t* port) {
 /* --- Life ------------------------------------------------------------------------------------- */
 
 static void forwarder_stop(forwarder_t* fwd) {
-  if (fwd->stopping)
-    return;
+  if (fwd->stopping) return;
   fwd->stopping = true;
-  for (unsigned int i = 0; i < fwd->nports; i++)
-    port_close(&fwd->ports[i]);
+  for (unsigned int i = 0; i < fwd->nports; i++) port_close(&fwd->ports[i]);
   uv_close((uv_handle_t*) &fwd->sweep, NULL);
   uv_close((uv_handle_t*) &fwd->signals[0], NULL);
   uv_close((uv_handle_t*) &fwd->signals[1], NULL);
@@ -317,20 +293,21 @@ static void on_signal(uv_signal_t* handle, int signum) {
 static void print_counters(const forwarder_t* fwd) {
   const counters_t* count = &fwd->count;
   uint64_t drops = 0;
-  for (unsigned int i = 0; i < fwd->nports; i++)
-    drops += fwd->ports[i].drops;
+  for (unsigned int i = 0; i < fwd->nports; i++) drops += fwd->ports[i].drops;
 #define NUMBER(value) (unsigned long long) (value)
-  printf("ndn-forwarder: %llu interests, %llu data, %llu cs hits, %llu drops; %llu aggregated, %llu loops, "
-         "%llu expired, %llu without route, %llu unsolicited, %llu broken; %.3f s CPU\n",
-         NUMBER(count->interests), NUMBER(count->data), NUMBER(count->cs_hits), NUMBER(drops),
-         NUMBER(count->aggregated), NUMBER(count->loops), NUMBER(fwd->pit.expired), NUMBER(count->no_route),
-         NUMBER(count->unsolicited), NUMBER(count->broken), cpu_seconds());
+  printf(
+      "ndn-forwarder: %llu interests, %llu data, %llu cs hits, %llu drops; %llu aggregated, %llu loops, "
+      "%llu expired, %llu without route, %llu unsolicited, %llu broken; %.3f s CPU\n",
+      NUMBER(count->interests), NUMBER(count->data), NUMBER(count->cs_hits), NUMBER(drops), NUMBER(count->aggregated),
+      NUMBER(count->loops), NUMBER(fwd->pit.expired), NUMBER(count->no_route), NUMBER(count->unsolicited),
+      NUMBER(count->broken), cpu_seconds());
   for (unsigned int i = 0; i < fwd->nports && fwd->print_faces; i++) {
     const port_t* port = &fwd->ports[i];
-    printf("  face %s: received %llu packets, %llu bytes; sent %llu packets, %llu bytes; %llu drops, "
-           "%llu wake-ups sent, %llu parks\n", port->name, NUMBER(port->total.rx_packets),
-           NUMBER(port->total.rx_bytes), NUMBER(port->total.tx_packets), NUMBER(port->total.tx_bytes),
-           NUMBER(port->drops), NUMBER(port->total.wakeups_sent), NUMBER(port->total.parks));
+    printf(
+        "  face %s: received %llu packets, %llu bytes; sent %llu packets, %llu bytes; %llu drops, "
+        "%llu wake-ups sent, %llu parks\n",
+        port->name, NUMBER(port->total.rx_packets), NUMBER(port->total.rx_bytes), NUMBER(port->total.tx_packets),
+        NUMBER(port->total.tx_bytes), NUMBER(port->drops), NUMBER(port->total.wakeups_sent), NUMBER(port->total.parks));
   }
 #undef NUMBER
 }
@@ -339,10 +316,8 @@ static int forwarder_init(forwarder_t* fwd) {
   static const int signals[] = {SIGINT, SIGTERM};
   uint64_t seed;
   int err = uv_loop_init(&fwd->loop);
-  if (err < 0)
-    return err;
-  if (getrandom(&seed, sizeof seed, 0) != (ssize_t) sizeof seed)
-    return UV_EIO;
+  if (err < 0) return err;
+  if (getrandom(&seed, sizeof(seed), 0) != (ssize_t) sizeof(seed)) return UV_EIO;
   if (fib_init(&fwd->fib, seed) < 0 || cs_init(&fwd->cs, seed, fwd->cs_bytes) < 0 ||
       pit_init(&fwd->pit, seed, PIT_MAX, uv_now(&fwd->loop)) < 0)
     return UV_ENOMEM;
@@ -359,12 +334,10 @@ static int forwarder_init(forwarder_t* fwd) {
 static bool add_route(forwarder_t* fwd, const route_option_t* route) {
   char text[NAME_MAX_BYTES];
   for (unsigned int i = 0; i < fwd->nports; i++) {
-    if (strcmp(fwd->ports[i].name, route->face) != 0)
-      continue;
-    if (fib_add(&fwd->fib, route->prefix, i) == 0)
-      return true;
+    if (strcmp(fwd->ports[i].name, route->face) != 0) continue;
+    if (fib_add(&fwd->fib, route->prefix, i) == 0) return true;
     fprintf(stderr, "ndn-forwarder: --route %s: is there twice, or has more than %d components\n",
-            ndn_name_to_uri(route->prefix, text, sizeof text), FIB_DEPTH_MAX);
+            ndn_name_to_uri(route->prefix, text, sizeof(text)), FIB_DEPTH_MAX);
     return false;
   }
   fprintf(stderr, "ndn-forwarder: --route ...=%s: no --face has that name\n", route->face);
@@ -381,8 +354,7 @@ static int forwarder_free(forwarder_t* fwd) {
       fwd->ports[i].free_packets = packet->next;
   }
   int err = uv_loop_close(&fwd->loop);
-  if (err < 0)
-    fprintf(stderr, "ndn-forwarder: uv_loop_close: %s\n", uv_strerror(err));
+  if (err < 0) fprintf(stderr, "ndn-forwarder: uv_loop_close: %s\n", uv_strerror(err));
   return err;
 }
 
@@ -398,23 +370,23 @@ static int forwarder_run(forwarder_t* fwd) {
       forwarder_stop(fwd);
     }
   }
-  for (unsigned int i = 0; i < fwd->nports && !fwd->stopping; i++)
-    port_open(&fwd->ports[i]);
+  for (unsigned int i = 0; i < fwd->nports && !fwd->stopping; i++) port_open(&fwd->ports[i]);
   if (!fwd->stopping) {
     printf("ndn-forwarder: ready: %u faces, %zu routes\n", fwd->nports, fwd->nroutes);
     fflush(stdout);
   }
   uv_run(&fwd->loop, UV_RUN_DEFAULT);
-  if (fwd->exit_code != 2)
-    print_counters(fwd);
+  if (fwd->exit_code != 2) print_counters(fwd);
   return forwarder_free(fwd) < 0 ? 1 : fwd->exit_code;
 }
 
 /* --- Command line ----------------------------------------------------------------------------- */
 
 static int usage(void) {
-  fputs("usage: ndn-forwarder --face NAME [--face NAME ...] --route PREFIX=NAME [--route ...]\n"
-        "                     [--cs-bytes N] [--stats]\n", stderr);
+  fputs(
+      "usage: ndn-forwarder --face NAME [--face NAME ...] --route PREFIX=NAME [--route ...]\n"
+      "                     [--cs-bytes N] [--stats]\n",
+      stderr);
   return 2;
 }
 
@@ -422,17 +394,15 @@ static int usage(void) {
 static bool parse_route(forwarder_t* fwd, char* text) {
   route_option_t* route = &fwd->routes[fwd->nroutes];
   char* equals = strrchr(text, '=');
-  if (equals == NULL)
-    return false;
+  if (equals == NULL) return false;
   *equals = '\0';
   route->face = equals + 1;
   fwd->nroutes++;
-  return ndn_name_from_uri(text, route->name, sizeof route->name, &route->prefix) == 0;
+  return ndn_name_from_uri(text, route->name, sizeof(route->name), &route->prefix) == 0;
 }
 
 static bool parse_face(forwarder_t* fwd, const char* name) {
-  if (fwd->nports == FACES_MAX)
-    return false;
+  if (fwd->nports == FACES_MAX) return false;
   fwd->ports[fwd->nports] = (port_t){.fwd = fwd, .index = fwd->nports, .name = name};
   fwd->nports++;
   return true;
@@ -461,7 +431,7 @@ static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   static forwarder_t fwd = {.cs_bytes = CS_BYTES_DEFAULT};
-  fwd.routes = calloc((size_t) argc, sizeof *fwd.routes); /* more than there can be */
+  fwd.routes = calloc((size_t) argc, sizeof(*fwd.routes)); /* more than there can be */
   if (fwd.routes == NULL || !parse_options(&fwd, argc, argv)) {
     free(fwd.routes);
     return usage();

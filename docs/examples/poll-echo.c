@@ -20,7 +20,7 @@ typedef struct echo_s {
   void* arena; /* the packets in hand */
   size_t arena_bytes;
   unsigned long long count, limit; /* limit 0: none */
-  bool first; /* this end began, so it ends with an answer */
+  bool first;                      /* this end began, so it ends with an answer */
 } echo_t;
 
 static volatile sig_atomic_t interrupted;
@@ -40,13 +40,11 @@ static int wait_for(ndnshm_t* ep, unsigned int what) {
   bool blind = (what & NDNSHM_SPACE) != 0 && (caps & NDNSHM_CAP_SPACE) == 0;
   sigset_t none;
   sigemptyset(&none); /* the signals that main() holds back are let in while we sleep, and only then */
-  if (ndnshm_park(ep, what) != 0)
-    return 0;
+  if (ndnshm_park(ep, what) != 0) return 0;
   int ready = ppoll(&pollfd, 1, fenced && !blind ? NULL : &soon, &none);
   if (ready == 0 && !blind && ndnshm_ready(ep, what) == 0)
     ready = ppoll(&pollfd, 1, NULL, &none); /* one second look is enough: from now on it sees us parked */
-  if (ready > 0)
-    return ndnshm_wake(ep) == NDNSHM_EOF ? NDNSHM_EOF : 0;
+  if (ready > 0) return ndnshm_wake(ep) == NDNSHM_EOF ? NDNSHM_EOF : 0;
   ndnshm_unpark(ep);
   return ready < 0 ? -errno : 0;
 }
@@ -56,10 +54,8 @@ static int wait_for(ndnshm_t* ep, unsigned int what) {
 static int send_all(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts) {
   while (npkts > 0) {
     int sent = ndnshm_send_batch(ep, pkts, npkts);
-    if (sent == -EAGAIN)
-      sent = wait_for(ep, NDNSHM_SPACE);
-    if (sent < 0)
-      return sent;
+    if (sent == -EAGAIN) sent = wait_for(ep, NDNSHM_SPACE);
+    if (sent < 0) return sent;
     pkts += sent;
     npkts -= (unsigned int) sent;
   }
@@ -72,8 +68,7 @@ static int echo_batch(echo_t* echo) {
   unsigned long long left = echo->limit == 0 ? BATCH_MAX : echo->limit - echo->count;
   unsigned int max = left < BATCH_MAX ? (unsigned int) left : BATCH_MAX;
   int got = ndnshm_recv(echo->ep, echo->arena, echo->arena_bytes, pkts, max);
-  if (got <= 0)
-    return got;
+  if (got <= 0) return got;
   echo->count += (unsigned int) got;
   bool last = echo->first && echo->count == echo->limit;
   int err = send_all(echo->ep, pkts, (unsigned int) got - last);
@@ -86,15 +81,11 @@ static int echo_run(echo_t* echo) {
   bool gone = false;
   while (!interrupted && (echo->limit == 0 || echo->count < echo->limit)) {
     int got = echo_batch(echo);
-    if (got < 0 && got != NDNSHM_EOF)
-      return got;
-    if (gone && got <= 0)
-      return 0; /* the peer is gone and its last packet taken */
-    if (got == 0)
-      err = wait_for(echo->ep, NDNSHM_PACKETS);
+    if (got < 0 && got != NDNSHM_EOF) return got;
+    if (gone && got <= 0) return 0; /* the peer is gone and its last packet taken */
+    if (got == 0) err = wait_for(echo->ep, NDNSHM_PACKETS);
     gone = gone || got == NDNSHM_EOF || err == NDNSHM_EOF;
-    if (err < 0 && err != NDNSHM_EOF && err != -EINTR)
-      return err;
+    if (err < 0 && err != NDNSHM_EOF && err != -EINTR) return err;
   }
   return 0;
 }
@@ -112,8 +103,7 @@ static void catch_signals(void) {
 
 static int echo_open(echo_t* echo, bool engine, const char* name) {
   int err = ndnshm_new(&echo->ep);
-  if (err < 0)
-    return err;
+  if (err < 0) return err;
   err = engine ? ndnshm_create(echo->ep, name, NULL) : ndnshm_connect(echo->ep, name, NULL);
   echo->arena_bytes = BATCH_MAX * ndnshm_get_mtu(echo->ep);
   echo->arena = err < 0 ? NULL : malloc(echo->arena_bytes);
@@ -141,7 +131,7 @@ static int echo_main(echo_t* echo, bool engine, const char* name, const char* te
 
 int main(int argc, char** argv) {
   static const struct option options[] = {
-    {"count", required_argument, NULL, 'c'}, {"send", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+      {"count", required_argument, NULL, 'c'}, {"send", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
   echo_t echo = {.limit = 0};
   const char* text = NULL;
   int option;

@@ -56,8 +56,7 @@ typedef struct producer_s {
 } producer_t;
 
 static void producer_stop(producer_t* producer) {
-  if (uvface_is_closing(&producer->face))
-    return;
+  if (uvface_is_closing(&producer->face)) return;
   connector_stop(&producer->connector);
   uvface_close(&producer->face, NULL);
   uv_close((uv_handle_t*) &producer->signals[0], NULL);
@@ -77,12 +76,9 @@ static ssize_t read_fully(int fd, uint8_t* buf, size_t len, uint64_t offset) {
   size_t done = 0;
   while (done < len) {
     ssize_t got = pread(fd, buf + done, len - done, (off_t) (offset + done));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return -errno;
-    if (got == 0)
-      break;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -errno;
+    if (got == 0) break;
     done += (size_t) got;
   }
   return (ssize_t) done;
@@ -126,10 +122,8 @@ static bool find_segment(const producer_t* producer, const ndn_interest_t* inter
   ndn_name_t name = interest->name;
   bool whole = ndn_name_equal(name, producer->prefix) || ndn_name_equal(name, producer->versioned);
   *ret_segment = 0;
-  if (whole)
-    return interest->can_be_prefix;
-  if (!ndn_name_has_prefix(name, producer->versioned))
-    return false;
+  if (whole) return interest->can_be_prefix;
+  if (!ndn_name_has_prefix(name, producer->versioned)) return false;
   ndn_bytes_t rest = {name.base + producer->versioned.len, name.len - producer->versioned.len};
   return ndn_component_number(rest, NDN_SEGMENT, ret_segment) && *ret_segment <= producer->last_segment;
 }
@@ -149,24 +143,23 @@ static void answer_later(producer_t* producer, const ndn_data_t* data) {
   if (packet != NULL)
     producer->free_packets = packet->next;
   else if (producer->queued < QUEUE_MAX)
-    packet = malloc(sizeof *packet);
+    packet = malloc(sizeof(*packet));
   if (packet == NULL) {
     producer->dropped++;
     return;
   }
-  ssize_t size = ndn_data_encode((uint8_t*) packet->bytes, sizeof packet->bytes, data);
+  ssize_t size = ndn_data_encode((uint8_t*) packet->bytes, sizeof(packet->bytes), data);
   uv_buf_t buf = uv_buf_init(packet->bytes, (unsigned int) size);
   packet->req.data = packet;
   producer->queued++;
   producer->waited++;
-  if (uvface_send(&packet->req, &producer->face, &buf, 1, on_sent) < 0)
-    on_sent(&packet->req, UV_ECANCELED);
+  if (uvface_send(&packet->req, &producer->face, &buf, 1, on_sent) < 0) on_sent(&packet->req, UV_ECANCELED);
 }
 
 /* Encodes and signs where the packet will be read. */
 static void answer(producer_t* producer, uint64_t segment) {
-  ssize_t name_len = ndn_name_append_number(producer->name, producer->versioned.len, sizeof producer->name,
-                                            NDN_SEGMENT, segment);
+  ssize_t name_len =
+      ndn_name_append_number(producer->name, producer->versioned.len, sizeof(producer->name), NDN_SEGMENT, segment);
   ndn_data_t data = {.name = {producer->name, (size_t) name_len},
                      .freshness_ms = FRESHNESS_MS,
                      .final_block = {producer->final_block, producer->final_block_bytes}};
@@ -191,15 +184,14 @@ static void answer(producer_t* producer, uint64_t segment) {
 static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   producer_t* producer = face->data;
   if (npkts < 0) {
-    producer_fail(producer, producer->face_name,
-                  npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
+    producer_fail(producer, producer->face_name, npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
     return;
   }
   for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) {
     ndn_packet_t packet;
     uint64_t segment;
-    if (ndn_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 ||
-        packet.kind != NDN_INTEREST || !find_segment(producer, &packet.interest, &segment)) {
+    if (ndn_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 || packet.kind != NDN_INTEREST ||
+        !find_segment(producer, &packet.interest, &segment)) {
       producer->unknown++;
       continue;
     }
@@ -236,24 +228,20 @@ static void on_signal(uv_signal_t* handle, int signum) {
 static int open_file(producer_t* producer) {
   struct stat file;
   producer->fd = open(producer->path, O_RDONLY | O_CLOEXEC);
-  if (producer->fd < 0 || fstat(producer->fd, &file) < 0)
-    return -errno;
-  if (!S_ISREG(file.st_mode))
-    return -EINVAL;
+  if (producer->fd < 0 || fstat(producer->fd, &file) < 0) return -errno;
+  if (!S_ISREG(file.st_mode)) return -EINVAL;
   producer->block = malloc(READ_AHEAD * producer->segment_bytes);
-  if (producer->block == NULL)
-    return -ENOMEM;
+  if (producer->block == NULL) return -ENOMEM;
   producer->block_index = UINT64_MAX;
   producer->file_bytes = (uint64_t) file.st_size;
   producer->last_segment = file.st_size == 0 ? 0 : (producer->file_bytes - 1) / producer->segment_bytes;
   uint64_t version = (uint64_t) file.st_mtim.tv_sec * 1000000 + (uint64_t) file.st_mtim.tv_nsec / 1000;
-  ssize_t len = ndn_name_append_number(producer->name, producer->prefix.len, sizeof producer->name - 16,
-                                       NDN_VERSION, version);
-  if (len < 0)
-    return (int) len;
+  ssize_t len =
+      ndn_name_append_number(producer->name, producer->prefix.len, sizeof(producer->name) - 16, NDN_VERSION, version);
+  if (len < 0) return (int) len;
   producer->versioned = (ndn_name_t){producer->name, (size_t) len};
-  producer->final_block_bytes = (size_t) ndn_name_append_number(
-    producer->final_block, 0, sizeof producer->final_block, NDN_SEGMENT, producer->last_segment);
+  producer->final_block_bytes = (size_t) ndn_name_append_number(producer->final_block, 0, sizeof(producer->final_block),
+                                                                NDN_SEGMENT, producer->last_segment);
   return 0;
 }
 
@@ -261,11 +249,10 @@ static int announce_file(producer_t* producer) {
   uint8_t digest[NDN_DIGEST_BYTES];
   char hex[2 * NDN_DIGEST_BYTES + 1], uri[NAME_MAX_BYTES];
   int err = hash_file(producer, digest);
-  if (err < 0)
-    return err;
+  if (err < 0) return err;
   printf("ndn-producer: %s: %llu bytes, %llu segments, sha256 %s\n",
-         ndn_name_to_uri(producer->versioned, uri, sizeof uri), (unsigned long long) producer->file_bytes,
-         (unsigned long long) producer->last_segment + 1, to_hex(digest, sizeof digest, hex));
+         ndn_name_to_uri(producer->versioned, uri, sizeof(uri)), (unsigned long long) producer->file_bytes,
+         (unsigned long long) producer->last_segment + 1, to_hex(digest, sizeof(digest), hex));
   fflush(stdout);
   return 0;
 }
@@ -285,10 +272,12 @@ static int producer_init(producer_t* producer) {
 }
 
 static void print_counters(const producer_t* producer) {
-  printf("ndn-producer: %llu interests, %llu data sent, %llu of them waited for room, %llu dropped, "
-         "%llu packets not for us; %.3f s CPU\n", (unsigned long long) producer->interests,
-         (unsigned long long) producer->sent, (unsigned long long) producer->waited,
-         (unsigned long long) producer->dropped, (unsigned long long) producer->unknown, cpu_seconds());
+  printf(
+      "ndn-producer: %llu interests, %llu data sent, %llu of them waited for room, %llu dropped, "
+      "%llu packets not for us; %.3f s CPU\n",
+      (unsigned long long) producer->interests, (unsigned long long) producer->sent,
+      (unsigned long long) producer->waited, (unsigned long long) producer->dropped,
+      (unsigned long long) producer->unknown, cpu_seconds());
 }
 
 static int producer_run(producer_t* producer) {
@@ -305,8 +294,7 @@ static int producer_run(producer_t* producer) {
   }
   uv_run(&producer->loop, UV_RUN_DEFAULT);
   print_counters(producer);
-  for (packet_t* packet; (packet = producer->free_packets) != NULL; free(packet))
-    producer->free_packets = packet->next;
+  for (packet_t* packet; (packet = producer->free_packets) != NULL; free(packet)) producer->free_packets = packet->next;
   free(producer->block);
   close(producer->fd);
   return uv_loop_close(&producer->loop) < 0 ? 1 : producer->exit_code;
@@ -340,8 +328,10 @@ static bool parse_options(producer_t* producer, int argc, char** argv) {
 int main(int argc, char** argv) {
   static producer_t producer = {.segment_bytes = 8000, .connect_timeout_ms = 5000, .fd = -1};
   if (!parse_options(&producer, argc, argv)) {
-    fputs("usage: ndn-producer --face NAME --prefix /demo/file --file PATH [--segment-bytes 8000]\n"
-          "                    [--connect-timeout-ms 5000]\n", stderr);
+    fputs(
+        "usage: ndn-producer --face NAME --prefix /demo/file --file PATH [--segment-bytes 8000]\n"
+        "                    [--connect-timeout-ms 5000]\n",
+        stderr);
     return 2;
   }
   return producer_run(&producer);

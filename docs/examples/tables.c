@@ -25,8 +25,7 @@ static int table_init(table_t* table) {
 static void table_grow(table_t* table) {
   size_t mask = table->mask * 2 + 1;
   node_t** buckets = calloc(mask + 1, sizeof(node_t*));
-  if (buckets == NULL)
-    return;
+  if (buckets == NULL) return;
   for (size_t i = 0; i <= table->mask; i++) {
     for (node_t *node = table->buckets[i], *next; node != NULL; node = next) {
       next = node->next;
@@ -40,8 +39,7 @@ static void table_grow(table_t* table) {
 }
 
 static void table_add(table_t* table, node_t* node) {
-  if (table->count++ > table->mask)
-    table_grow(table);
+  if (table->count++ > table->mask) table_grow(table);
   node_t** bucket = &table->buckets[node->hash & table->mask];
   node->next = *bucket;
   *bucket = node;
@@ -49,15 +47,13 @@ static void table_add(table_t* table, node_t* node) {
 
 static void table_remove(table_t* table, node_t* node) {
   node_t** link = &table->buckets[node->hash & table->mask];
-  while (*link != node)
-    link = &(*link)->next;
+  while (*link != node) link = &(*link)->next;
   *link = node->next;
   table->count--;
 }
 
 static node_t* node_match(node_t* node, uint64_t hash, ndn_name_t name) {
-  while (node != NULL && (node->hash != hash || !ndn_name_equal(node->name, name)))
-    node = node->next;
+  while (node != NULL && (node->hash != hash || !ndn_name_equal(node->name, name))) node = node->next;
   return node;
 }
 
@@ -67,10 +63,8 @@ static node_t* table_find(const table_t* table, uint64_t hash, ndn_name_t name) 
 
 /* Takes any entry out, NULL when the table is empty: for taking tables apart. */
 static void* table_pop(table_t* table, size_t* bucket) {
-  while (*bucket <= table->mask && table->buckets[*bucket] == NULL)
-    ++*bucket;
-  if (*bucket > table->mask)
-    return NULL;
+  while (*bucket <= table->mask && table->buckets[*bucket] == NULL) ++*bucket;
+  if (*bucket > table->mask) return NULL;
   node_t* node = table->buckets[*bucket];
   table->buckets[*bucket] = node->next;
   return node->entry;
@@ -92,29 +86,24 @@ int fib_init(fib_t* fib, uint64_t seed) {
 void fib_free(fib_t* fib) {
   size_t bucket = 0;
   void* route;
-  while ((route = table_pop(&fib->table, &bucket)) != NULL)
-    free(route);
+  while ((route = table_pop(&fib->table, &bucket)) != NULL) free(route);
   free(fib->table.buckets);
 }
 
 static size_t count_components(ndn_name_t name) {
   ndn_tlv_t component;
   size_t count = 0;
-  while (ndn_tlv_next(&name, &component) > 0)
-    count++;
+  while (ndn_tlv_next(&name, &component) > 0) count++;
   return count;
 }
 
 int fib_add(fib_t* fib, ndn_name_t prefix, unsigned int face) {
   uint64_t hash = ndn_name_hash(fib->seed, prefix);
   size_t depth = count_components(prefix);
-  if (depth > FIB_DEPTH_MAX)
-    return -EINVAL;
-  if (table_find(&fib->table, hash, prefix) != NULL)
-    return -EEXIST;
-  route_t* route = malloc(sizeof *route);
-  if (route == NULL)
-    return -ENOMEM;
+  if (depth > FIB_DEPTH_MAX) return -EINVAL;
+  if (table_find(&fib->table, hash, prefix) != NULL) return -EEXIST;
+  route_t* route = malloc(sizeof(*route));
+  if (route == NULL) return -ENOMEM;
   *route = (route_t){{NULL, hash, prefix, route}, face};
   table_add(&fib->table, &route->node);
   fib->depth = depth > fib->depth ? depth : fib->depth;
@@ -134,8 +123,7 @@ int fib_find(const fib_t* fib, ndn_name_t name) {
   }
   for (size_t at = depth + 1; at-- > 0;) {
     node_t* node = table_find(&fib->table, hashes[at], (ndn_name_t){name.base, sizes[at]});
-    if (node != NULL)
-      return (int) ((route_t*) node->entry)->face;
+    if (node != NULL) return (int) ((route_t*) node->entry)->face;
   }
   return -1;
 }
@@ -173,9 +161,8 @@ static pit_entry_t* entry_new(pit_t* pit, const ndn_interest_t* interest) {
   if (entry != NULL)
     pit->free_entries = entry->next;
   else
-    entry = malloc(sizeof *entry + (pooled ? POOLED_NAME_BYTES : interest->name.len));
-  if (entry == NULL)
-    return NULL;
+    entry = malloc(sizeof(*entry) + (pooled ? POOLED_NAME_BYTES : interest->name.len));
+  if (entry == NULL) return NULL;
   memcpy(entry->name, interest->name.base, interest->name.len);
   entry->pooled = pooled;
   entry->ins = NULL;
@@ -198,9 +185,8 @@ static bool in_add(pit_t* pit, pit_entry_t* entry, unsigned int face, uint32_t n
   if (in != NULL)
     pit->free_ins = in->next;
   else
-    in = malloc(sizeof *in);
-  if (in == NULL)
-    return false;
+    in = malloc(sizeof(*in));
+  if (in == NULL) return false;
   *in = (pit_in_t){entry->ins, expires_ms, nonce, face};
   entry->ins = in;
   return true;
@@ -218,15 +204,13 @@ static void wheel_add(pit_t* pit, pit_entry_t* entry) {
   tick = tick <= pit->tick ? pit->tick + 1 : tick > last ? last : tick;
   entry->link = &pit->wheel[tick % WHEEL_SLOTS];
   entry->next = *entry->link;
-  if (entry->next != NULL)
-    entry->next->link = &entry->next;
+  if (entry->next != NULL) entry->next->link = &entry->next;
   *entry->link = entry;
 }
 
 static void wheel_remove(pit_entry_t* entry) {
   *entry->link = entry->next;
-  if (entry->next != NULL)
-    entry->next->link = entry->link;
+  if (entry->next != NULL) entry->next->link = entry->link;
 }
 
 static void entry_end(pit_t* pit, pit_entry_t* entry) {
@@ -243,12 +227,9 @@ static void entry_end(pit_t* pit, pit_entry_t* entry) {
 
 void pit_free(pit_t* pit) {
   for (size_t slot = 0; slot < WHEEL_SLOTS; slot++)
-    while (pit->wheel[slot] != NULL)
-      entry_end(pit, pit->wheel[slot]);
-  for (pit_entry_t* entry; (entry = pit->free_entries) != NULL; free(entry))
-    pit->free_entries = entry->next;
-  for (pit_in_t* in; (in = pit->free_ins) != NULL; free(in))
-    pit->free_ins = in->next;
+    while (pit->wheel[slot] != NULL) entry_end(pit, pit->wheel[slot]);
+  for (pit_entry_t* entry; (entry = pit->free_entries) != NULL; free(entry)) pit->free_entries = entry->next;
+  for (pit_in_t* in; (in = pit->free_ins) != NULL; free(in)) pit->free_ins = in->next;
   free(pit->table.buckets);
 }
 
@@ -264,11 +245,9 @@ static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndn_interest
 
 static pit_result_t pit_add_new(pit_t* pit, const ndn_interest_t* interest, uint64_t hash, unsigned int from,
                                 unsigned int to, uint64_t expires_ms) {
-  if (pit->table.count >= pit->max_entries)
-    return PIT_FULL;
+  if (pit->table.count >= pit->max_entries) return PIT_FULL;
   pit_entry_t* entry = entry_new(pit, interest);
-  if (entry == NULL)
-    return PIT_FULL;
+  if (entry == NULL) return PIT_FULL;
   if (!in_add(pit, entry, from, interest->nonce, expires_ms)) {
     entry_free(pit, entry);
     return PIT_FULL;
@@ -282,22 +261,18 @@ static pit_result_t pit_add_new(pit_t* pit, const ndn_interest_t* interest, uint
   return PIT_FORWARD;
 }
 
-pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to,
-                     uint64_t now_ms) {
+pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to, uint64_t now_ms) {
   uint64_t hash = ndn_name_hash(pit->seed, interest->name);
   uint64_t lifetime_ms = interest->lifetime_ms < LIFETIME_MAX_MS ? interest->lifetime_ms : LIFETIME_MAX_MS;
   uint64_t expires_ms = now_ms + lifetime_ms;
   pit_entry_t* entry = pit_find(pit, hash, interest);
-  if (entry == NULL)
-    return pit_add_new(pit, interest, hash, from, to, expires_ms);
+  if (entry == NULL) return pit_add_new(pit, interest, hash, from, to, expires_ms);
   pit_in_t* own = NULL;
   for (pit_in_t* in = entry->ins; in != NULL; in = in->next) {
-    if (interest->has_nonce && in->nonce == interest->nonce)
-      return PIT_LOOP;
+    if (interest->has_nonce && in->nonce == interest->nonce) return PIT_LOOP;
     own = in->face == from ? in : own;
   }
-  if (own == NULL && !in_add(pit, entry, from, interest->nonce, expires_ms))
-    return PIT_FULL;
+  if (own == NULL && !in_add(pit, entry, from, interest->nonce, expires_ms)) return PIT_FULL;
   if (own != NULL) {
     own->nonce = interest->nonce;
     own->expires_ms = expires_ms;
@@ -309,20 +284,18 @@ pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int fr
 static uint64_t entry_faces(const pit_entry_t* entry, uint64_t now_ms) {
   uint64_t faces = 0;
   for (const pit_in_t* in = entry->ins; in != NULL; in = in->next)
-    if (in->expires_ms > now_ms)
-      faces |= (uint64_t) 1 << in->face;
+    if (in->expires_ms > now_ms) faces |= (uint64_t) 1 << in->face;
   return faces;
 }
 
 /* Ends the entries of exactly this name that Data satisfies, whose name it is or begins with it. */
-static void satisfy_name(pit_t* pit, uint64_t hash, ndn_name_t name, bool whole, unsigned int from,
-                         uint64_t now_ms, pit_match_t* match) {
+static void satisfy_name(pit_t* pit, uint64_t hash, ndn_name_t name, bool whole, unsigned int from, uint64_t now_ms,
+                         pit_match_t* match) {
   node_t* next = table_find(&pit->table, hash, name);
   while (next != NULL) {
     pit_entry_t* entry = next->entry;
     next = node_match(next->next, hash, name);
-    if ((!whole && !entry->can_be_prefix) || entry->to != from)
-      continue;
+    if ((!whole && !entry->can_be_prefix) || entry->to != from) continue;
     match->faces |= entry_faces(entry, now_ms);
     match->prefix_size = name.len < match->prefix_size ? name.len : match->prefix_size;
     entry_end(pit, entry);
@@ -345,8 +318,7 @@ pit_match_t pit_satisfy(pit_t* pit, ndn_name_t name, unsigned int from, uint64_t
 
 void pit_sweep(pit_t* pit, uint64_t now_ms) {
   uint64_t tick = now_ms / WHEEL_TICK_MS;
-  if (tick > pit->tick + WHEEL_SLOTS)
-    pit->tick = tick - WHEEL_SLOTS; /* once round looks at everything */
+  if (tick > pit->tick + WHEEL_SLOTS) pit->tick = tick - WHEEL_SLOTS; /* once round looks at everything */
   while (pit->tick < tick) {
     pit_entry_t** slot = &pit->wheel[++pit->tick % WHEEL_SLOTS];
     while (*slot != NULL) {
@@ -407,8 +379,7 @@ static void lru_remove(cs_t* cs, cs_entry_t* entry) {
 }
 
 static void cs_unlist(cs_t* cs, node_t* node) {
-  if (node->entry != NULL)
-    table_remove(&cs->table, node);
+  if (node->entry != NULL) table_remove(&cs->table, node);
   node->entry = NULL;
 }
 
@@ -416,7 +387,7 @@ static void cs_drop(cs_t* cs, cs_entry_t* entry) {
   lru_remove(cs, entry);
   cs_unlist(cs, &entry->exact);
   cs_unlist(cs, &entry->prefix);
-  cs->bytes -= sizeof *entry + entry->size;
+  cs->bytes -= sizeof(*entry) + entry->size;
   free(entry);
 }
 
@@ -442,16 +413,14 @@ static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndn_name_t name, boo
   node_t* node = table_find(&cs->table, hash, name);
   for (; node != NULL; node = node_match(node->next, hash, name)) {
     cs_entry_t* entry = node->entry;
-    if (node == (exact ? &entry->exact : &entry->prefix))
-      return entry;
+    if (node == (exact ? &entry->exact : &entry->prefix)) return entry;
   }
   return NULL;
 }
 
 static cs_entry_t* cs_new(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, uint64_t hash) {
-  cs_entry_t* entry = malloc(sizeof *entry + wire.len);
-  if (entry == NULL)
-    return NULL;
+  cs_entry_t* entry = malloc(sizeof(*entry) + wire.len);
+  if (entry == NULL) return NULL;
   memcpy(entry->wire, wire.base, wire.len);
   entry->size = wire.len;
   ndn_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
@@ -459,7 +428,7 @@ static cs_entry_t* cs_new(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, ui
   entry->prefix.entry = NULL;
   table_add(&cs->table, &entry->exact);
   lru_add(cs, entry);
-  cs->bytes += sizeof *entry + entry->size;
+  cs->bytes += sizeof(*entry) + entry->size;
   return entry;
 }
 
@@ -468,16 +437,14 @@ static void cs_list_prefix(cs_t* cs, cs_entry_t* entry, size_t prefix_size) {
   ndn_name_t prefix = {entry->exact.name.base, prefix_size};
   uint64_t hash = ndn_name_hash(cs->seed, prefix);
   cs_entry_t* old = cs_lookup(cs, hash, prefix, false);
-  if (old != NULL)
-    cs_unlist(cs, &old->prefix);
+  if (old != NULL) cs_unlist(cs, &old->prefix);
   cs_unlist(cs, &entry->prefix);
   entry->prefix = (node_t){NULL, hash, prefix, entry};
   table_add(&cs->table, &entry->prefix);
 }
 
 void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms) {
-  if (sizeof(cs_entry_t) + wire.len > cs->max_bytes)
-    return;
+  if (sizeof(cs_entry_t) + wire.len > cs->max_bytes) return;
   uint64_t hash = ndn_name_hash(cs->seed, data->name);
   cs_entry_t* entry = cs_lookup(cs, hash, data->name, true);
   if (entry != NULL && entry->size == wire.len && memcmp(entry->wire, wire.base, wire.len) == 0) {
@@ -490,11 +457,9 @@ void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_si
     }
     entry = cs_new(cs, wire, data, hash);
   }
-  if (entry == NULL)
-    return;
+  if (entry == NULL) return;
   entry->fresh_until_ms = data->freshness_ms < UINT64_MAX - now_ms ? now_ms + data->freshness_ms : UINT64_MAX;
-  if (prefix_size < data->name.len)
-    cs_list_prefix(cs, entry, prefix_size);
+  if (prefix_size < data->name.len) cs_list_prefix(cs, entry, prefix_size);
 }
 
 ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms) {

@@ -11,9 +11,9 @@
 #include "ndn.h"
 
 enum {
-  FACES_MAX = 64,      /* a set of faces is a uint64_t */
-  FIB_DEPTH_MAX = 32,  /* components of a route */
-  WHEEL_SLOTS = 1024,  /* times WHEEL_TICK_MS: the time a PIT entry is not looked at */
+  FACES_MAX = 64,     /* a set of faces is a uint64_t */
+  FIB_DEPTH_MAX = 32, /* components of a route */
+  WHEEL_SLOTS = 1024, /* times WHEEL_TICK_MS: the time a PIT entry is not looked at */
   WHEEL_TICK_MS = 8
 };
 
@@ -85,8 +85,7 @@ typedef enum pit_result_e {
 } pit_result_t;
 
 /* Notes that face `from` waits for what is to come from face `to`. */
-pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to,
-                     uint64_t now_ms);
+pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to, uint64_t now_ms);
 
 typedef struct pit_match_s {
   uint64_t faces;     /* those that wait for this Data, as bits */

@@ -15,10 +15,10 @@
 #define AT(field) offsetof(ndnshm__header_t, field)
 
 static const uint16_t field_offsets[] = {
-    AT(magic),       AT(magic) + 4, AT(capacity),    AT(slot_size),    /* 0 to 3 */
-    AT(engine_caps), AT(app_caps),  AT(a2e_waiting), AT(e2a_waiting),  /* 4 to 7 */
-    AT(a2e_tail),    AT(a2e_head),  AT(e2a_tail),    AT(e2a_head),     /* 8 to 11 */
-    AT(a2e_parked),  AT(e2a_parked), AT(reserved),   AT(a2e_tail) + 4, /* 12 to 15 */
+    AT(magic),       AT(magic) + 4,  AT(capacity),    AT(slot_size),    /* 0 to 3 */
+    AT(engine_caps), AT(app_caps),   AT(a2e_waiting), AT(e2a_waiting),  /* 4 to 7 */
+    AT(a2e_tail),    AT(a2e_head),   AT(e2a_tail),    AT(e2a_head),     /* 8 to 11 */
+    AT(a2e_parked),  AT(e2a_parked), AT(reserved),    AT(a2e_tail) + 4, /* 12 to 15 */
 };
 
 /* --- Memory ----------------------------------------------------------------------------------- */
@@ -74,10 +74,22 @@ static size_t own_slot(const attacker_t* a, uint32_t index) {
 static uint32_t pick_value(attacker_t* a, uint32_t now) {
   uint32_t capacity = a->geometry.capacity, slot_size = a->geometry.slot_size;
   const uint32_t nasty[16] = {
-      0,           1,           capacity,         capacity + 1,         /* 0 to 3 */
-      0x7fffffffu, 0x80000000u, 0x80000001u,      0xffffffffu,          /* 4 to 7 */
-      slot_size,   slot_size + 1, slot_size * 2,  0xfffffffcu,          /* 8 to 11 */
-      65536,       NDNSHM__CAPS_TAG, NDNSHM__CAPS_TAG | 1, NDNSHM__CAPS_TAG | 3,
+      0,
+      1,
+      capacity,
+      capacity + 1, /* 0 to 3 */
+      0x7fffffffu,
+      0x80000000u,
+      0x80000001u,
+      0xffffffffu, /* 4 to 7 */
+      slot_size,
+      slot_size + 1,
+      slot_size * 2,
+      0xfffffffcu, /* 8 to 11 */
+      65536,
+      NDNSHM__CAPS_TAG,
+      NDNSHM__CAPS_TAG | 1,
+      NDNSHM__CAPS_TAG | 3,
   };
   uint8_t code = fuzz_front(a->in);
 
@@ -253,7 +265,7 @@ static void execute(attacker_t* a, uint8_t op) {
       write_wake(a, 1);
       break;
     case 15: put_u32(a, own_head(a), get_u32(a, face_tail(a)) - low % 2); break; /* takes all packets but 0 or 1 */
-    default: a->idle_points = op; break; /* 0x00 to 0x1f */
+    default: a->idle_points = op; break;                                         /* 0x00 to 0x1f */
   }
 }
 
@@ -293,7 +305,7 @@ void attacker_watch(attacker_t* a) {
   allow(a, face_tail(a), 4);
   allow(a, face_head(a), 4);
   if (a->is_engine) allow(a, AT(app_caps), 4); /* taken back when the app leaves */
-  allow(a, AT(a2e_waiting), 4); /* flags: set by one end, cleared by either; checked below */
+  allow(a, AT(a2e_waiting), 4);                /* flags: set by one end, cleared by either; checked below */
   allow(a, AT(e2a_waiting), 4);
   allow(a, AT(a2e_parked), 4);
   allow(a, AT(e2a_parked), 4);
@@ -314,7 +326,8 @@ static void check_flag(attacker_t* a, size_t offset) {
 #ifdef __clang__
 __attribute__((no_sanitize("address", "undefined", "coverage")))
 #endif
-static uint64_t changed_bits(const attacker_t* a) {
+static uint64_t
+changed_bits(const attacker_t* a) {
   const uint64_t* region = (const uint64_t*) (const void*) a->base;
   const size_t words = a->geometry.region_bytes / 8;
   uint64_t changed = 0;

@@ -16,22 +16,22 @@
 #define ATTACKER_REGION_MAX 8192
 
 typedef struct attacker_s {
-  fuzz_input_t* in;              /* its instructions, from the front */
+  fuzz_input_t* in; /* its instructions, from the front */
   const sandbox_names_t* names;
-  bool is_engine;                /* its role; the face has the other */
-  bool active;                   /* else it does nothing at the points */
-  unsigned int idle_points;      /* points to let pass */
-  size_t flip_offset;            /* of a word that changes at each of the next flip_points */
+  bool is_engine;           /* its role; the face has the other */
+  bool active;              /* else it does nothing at the points */
+  unsigned int idle_points; /* points to let pass */
+  size_t flip_offset;       /* of a word that changes at each of the next flip_points */
   uint32_t flip_values[2];
   unsigned int flip_points;
-  unsigned char* base;           /* the region; NULL = not there */
-  bool pulled;                   /* the file is too short for its mapping: the face is to find that out, not us */
-  bool was_cut;                  /* it ever was: perhaps the face has other memory there since */
-  bool file_touched;             /* at all */
-  unsigned int head_writes;      /* times the own head was written */
+  unsigned char* base;      /* the region; NULL = not there */
+  bool pulled;              /* the file is too short for its mapping: the face is to find that out, not us */
+  bool was_cut;             /* it ever was: perhaps the face has other memory there since */
+  bool file_touched;        /* at all */
+  unsigned int head_writes; /* times the own head was written */
   ndnshm__geometry_t geometry;
-  int wake_fd;                   /* the end of the face's FIFO that it writes */
-  int own_fd;                    /* the end of its own FIFO that it reads */
+  int wake_fd;                              /* the end of the face's FIFO that it writes */
+  int own_fd;                               /* the end of its own FIFO that it reads */
   uint64_t shadow[ATTACKER_REGION_MAX / 8]; /* what the region must hold where the face must not write */
   uint64_t mask[ATTACKER_REGION_MAX / 8];   /* where that is */
 } attacker_t;

@@ -15,12 +15,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 /* Ends the process where a promise is broken; libFuzzer then saves the input. */
-#define FUZZ_REQUIRE(condition)                                                              \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      fprintf(stderr, "%s:%d: broken promise: %s\n", __FILE__, __LINE__, #condition);        \
-      abort();                                                                               \
-    }                                                                                        \
+#define FUZZ_REQUIRE(condition)                                                       \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      fprintf(stderr, "%s:%d: broken promise: %s\n", __FILE__, __LINE__, #condition); \
+      abort();                                                                        \
+    }                                                                                 \
   } while (0)
 
 /* An input that two scripts share: one reads it from the front, the other from the back, so that changing

@@ -14,8 +14,8 @@
 /* --- Packets ---------------------------------------------------------------------------------- */
 
 static void check_view(ndn_bytes_t whole, ndn_bytes_t view) {
-  FUZZ_REQUIRE(view.len == 0 || (view.base >= whole.base && view.len <= whole.len &&
-                                 view.base <= whole.base + (whole.len - view.len)));
+  FUZZ_REQUIRE(view.len == 0 ||
+               (view.base >= whole.base && view.len <= whole.len && view.base <= whole.base + (whole.len - view.len)));
 }
 
 static bool same(ndn_bytes_t a, ndn_bytes_t b) {

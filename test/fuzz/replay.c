@@ -36,7 +36,7 @@ static void run(const char* path) {
   data = malloc(size > 0 ? size : 1);
   FUZZ_REQUIRE(data != NULL);
   memcpy(data, bytes, size);
-  fprintf(stderr, "%s\n", path); /* if it is the last one, it was this */
+  fprintf(stderr, "%s\n", path);      /* if it is the last one, it was this */
   LLVMFuzzerTestOneInput(data, size); /* what a target opens for good is open now */
   before = count_fds();
   LLVMFuzzerTestOneInput(data, size);

@@ -9,7 +9,7 @@
 
 #include "attacker.h"
 
-#define VICTIM_STEPS_MAX 40  /* of a script */
+#define VICTIM_STEPS_MAX 40 /* of a script */
 #define VICTIM_PAYLOAD_MAX 4096
 #define VICTIM_BATCH_MAX 12
 
@@ -19,8 +19,8 @@ typedef struct victim_s {
   sandbox_names_t names;
   ndnshm__geometry_t geometry;
   bool is_engine;
-  bool borrow;       /* receive without copying */
-  bool windows;      /* spin and stay hot, as by default */
+  bool borrow;              /* receive without copying */
+  bool windows;             /* spin and stay hot, as by default */
   unsigned int head_writes; /* of the attacker's, as last seen, and the packets sent until then */
   uint64_t sent;
 } victim_t;

@@ -14,12 +14,13 @@
 #include <string.h>
 
 static void usage(FILE* to) {
-  fputs("usage: uvface-inspect [--json] NAME\n"
-        "Prints the header of the shared-memory face NAME: geometry, ring indices, flags.\n"
-        "  -j, --json     as a JSON object\n"
-        "  -h, --help     this text\n"
-        "  -V, --version  the version\n",
-        to);
+  fputs(
+      "usage: uvface-inspect [--json] NAME\n"
+      "Prints the header of the shared-memory face NAME: geometry, ring indices, flags.\n"
+      "  -j, --json     as a JSON object\n"
+      "  -h, --help     this text\n"
+      "  -V, --version  the version\n",
+      to);
 }
 
 static json_t* ring_json(uint32_t tail, uint32_t head, uint32_t parked, uint32_t waiting) {
@@ -29,12 +30,12 @@ static json_t* ring_json(uint32_t tail, uint32_t head, uint32_t parked, uint32_t
 }
 
 static int print_json(const char* name, const ndnshm_header_t* h) {
-  json_t* all = json_pack(
-      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", name, "magic", (json_int_t) h->magic, "file_size",
-      (json_int_t) h->file_size, "capacity", (json_int_t) h->capacity, "slot_size", (json_int_t) h->slot_size,
-      "engine_caps", (json_int_t) h->engine_caps, "app_caps", (json_int_t) h->app_caps, "a2e",
-      ring_json(h->a2e_tail, h->a2e_head, h->a2e_parked, h->a2e_waiting), "e2a",
-      ring_json(h->e2a_tail, h->e2a_head, h->e2a_parked, h->e2a_waiting));
+  json_t* all =
+      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", name, "magic", (json_int_t) h->magic,
+                "file_size", (json_int_t) h->file_size, "capacity", (json_int_t) h->capacity, "slot_size",
+                (json_int_t) h->slot_size, "engine_caps", (json_int_t) h->engine_caps, "app_caps",
+                (json_int_t) h->app_caps, "a2e", ring_json(h->a2e_tail, h->a2e_head, h->a2e_parked, h->a2e_waiting),
+                "e2a", ring_json(h->e2a_tail, h->e2a_head, h->e2a_parked, h->e2a_waiting));
 
   if (all == NULL || json_dumpf(all, stdout, JSON_INDENT(2)) != 0) {
     fprintf(stderr, "uvface-inspect: json_dumpf: out of memory or standard output failed\n");
