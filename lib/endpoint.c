@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fifo.h"
 #include "version.h"
 
 /* What this implementation announces: it fences, and its consumer wakes for space. */
@@ -70,7 +71,7 @@ static int plan_make(ndnshm_t* ep, const ndnshm_options_t* options, plan_t* ret_
 
 /* Binds rings and wake-up to the mapped region. Errors: -EPROTO (indices impossible). */
 static int bind_rings(ndnshm_t* ep) {
-  ndnshm__header_t* h = ep->region.header;
+  ndnshm__region_header_t* h = ep->region.header;
   const ndnshm__geometry_t* g = &ep->region.geometry;
   unsigned char* a2e = (unsigned char*) h + g->a2e_offset;
   unsigned char* e2a = (unsigned char*) h + g->e2a_offset;
@@ -236,15 +237,6 @@ static void close_fd(int* fd) {
   *fd = -1;
 }
 
-/* The seal waits for the app because the app must open the region for writing, and find its name. */
-void ndnshm__note_attached(ndnshm_t* ep) {
-  if (!ep->open || !ep->is_engine || ep->is_attached) return;
-  ep->is_attached = true;
-  if (!ndnshm__region_can_be_sealed()) return;
-  ndnshm__fifo_vouch(ep->wake.rx_fd); /* before the region's name goes, and with it what tells that we live */
-  ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
-}
-
 void ndnshm_shutdown(ndnshm_t* ep) {
   if (ep == NULL) return;
   if (ep->open && !ndnshm__region_check(&ep->region)) {
@@ -270,42 +262,8 @@ void ndnshm_free(ndnshm_t* ep) {
   free(ep);
 }
 
-/* --- Watching ------------------------------------------------------------------------------------ */
-
-int ndnshm__fail_pulled(ndnshm_t* ep) {
-  return ndnshm__fail(&ep->error, -EIO, "region %s: its memory was pulled away (truncated?)", ep->names.shm);
-}
-
-static int check_magic(ndnshm_t* ep) {
-  /* acquire: nothing to pair with, the word never changes while the peer is sane; once, then compared */
-  uint64_t magic = ndnshm__load_acquire_u64(&ep->region.header->magic);
-
-  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep);
-  if (magic == NDNSHM__MAGIC) return 0;
-  return ndnshm__fail(&ep->error, -EPROTO, "header %s: wiped, magic is %#llx", ep->names.shm,
-                      (unsigned long long) magic);
-}
-
-/* An engine whose FIFO has no writer reads end of file; that is no death before anybody was there. */
-static int look_for_app(ndnshm_t* ep) {
-  int n;
-
-  if (!ep->is_engine || ep->is_attached) return 0;
-  n = ndnshm__wake_drain(&ep->wake);
-  if (n >= 0) ndnshm__note_attached(ep);
-  if (n <= 0) return 0;
-  ep->stats.wakeups_received += (uint64_t) n;
-  return n;
-}
-
-int ndnshm_probe(ndnshm_t* ep) {
-  int err;
-
-  if (ep == NULL) return -EINVAL;
-  if (!ep->open) return -ENOTCONN;
-  if (ndnshm__region_check(&ep->region)) return ndnshm__fail_pulled(ep);
-  err = check_magic(ep);
-  return err < 0 ? err : look_for_app(ep);
+int ndnshm__fail_lost(ndnshm_t* ep) {
+  return ndnshm__fail(&ep->error, -EIO, "region %s: lost its memory (truncated?)", ep->names.shm);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------- */
@@ -326,14 +284,14 @@ uint32_t ndnshm_get_capacity(const ndnshm_t* ep) {
   return ep != NULL && ep->open ? ep->rx.capacity : 0;
 }
 
-unsigned int ndnshm__peer_caps(const ndnshm_t* ep) {
+unsigned int ndnshm__announced_caps(const ndnshm_t* ep) {
   uint32_t caps = ndnshm__load_relaxed(ep->peer_caps); /* relaxed: one value, loaded once; it orders nothing */
 
   return (caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG ? caps & ~NDNSHM__CAPS_TAG_MASK : 0;
 }
 
 unsigned int ndnshm_peer_caps(const ndnshm_t* ep) {
-  return ep != NULL && ep->open ? ndnshm__peer_caps(ep) : 0;
+  return ep != NULL && ep->open ? ndnshm__announced_caps(ep) : 0;
 }
 
 int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
@@ -345,7 +303,7 @@ int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
 int ndnshm_inspect(const char* name, ndnshm_header_t* ret_header) {
   ndnshm__names_t names;
   ndnshm__error_t error;
-  ndnshm__header_t h;
+  ndnshm__region_header_t h;
   uint64_t file_bytes;
   int err;
 

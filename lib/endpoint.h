@@ -2,13 +2,17 @@
 /* endpoint.h: one end of a face: the rings and the wake-up of a role, bound to a region.
  *
  *   endpoint.c  life: create, connect, shutdown, and what can be asked
- *   packets.c   use: receiving, sending, sleeping
+ *   packets.c   use: receiving and sending
+ *   sleep.c     going to sleep and waking
  *
  * What the rings and the wake-up guarantee is said in ring.h and wake.h. One thread per endpoint at a time. */
 #ifndef NDNSHM_ENDPOINT_H
 #define NDNSHM_ENDPOINT_H
 
 #include "ndnshm.h"
+#include "names.h"
+#include "region.h"
+#include "ring.h"
 #include "wake.h"
 
 struct ndnshm_s {
@@ -31,12 +35,9 @@ struct ndnshm_s {
 };
 
 /* The bits that the peer announces, loaded once; ep is open. */
-unsigned int ndnshm__peer_caps(const ndnshm_t* ep);
+unsigned int ndnshm__announced_caps(const ndnshm_t* ep);
 
-/* Engine: an app is there. What must wait for that is done now, once. */
-void ndnshm__note_attached(ndnshm_t* ep);
-
-/* The error of an endpoint whose region was pulled away. */
-int ndnshm__fail_pulled(ndnshm_t* ep);
+/* The error of an endpoint whose region is lost. */
+int ndnshm__fail_lost(ndnshm_t* ep);
 
 #endif

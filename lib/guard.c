@@ -17,7 +17,7 @@ struct ndnshm__guard_s {
   ndnshm__guard_t* next;  /* fixed before the entry is in the list */
   _Atomic uintptr_t base; /* 0 = not in use */
   _Atomic size_t bytes;
-  volatile sig_atomic_t tripped; /* written by the handler in the thread that reads it */
+  volatile sig_atomic_t lost; /* written by the handler in the thread that reads it */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who add and remove */
@@ -50,7 +50,7 @@ static bool catch_fault(const void* where) {
   if (!ndnshm__replace_by_zeros((void*) atomic_load_explicit(&guard->base, memory_order_relaxed),
                                 atomic_load_explicit(&guard->bytes, memory_order_relaxed)))
     return false;
-  guard->tripped = 1;
+  guard->lost = 1;
   return true;
 }
 
@@ -111,7 +111,7 @@ int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
   err = install();
   if (err == 0 && (guard = unused_entry()) == NULL) err = -ENOMEM;
   if (err == 0) {
-    guard->tripped = 0;
+    guard->lost = 0;
     /* release: no look that sees these bytes can still see the base of who had the entry before */
     atomic_store_explicit(&guard->bytes, bytes, memory_order_release);
     atomic_store_explicit(&guard->base, (uintptr_t) base, memory_order_release); /* release: after bytes */
@@ -128,6 +128,6 @@ void ndnshm__guard_remove(ndnshm__guard_t* guard) {
   pthread_mutex_unlock(&lock);
 }
 
-bool ndnshm__guard_has_tripped(const ndnshm__guard_t* guard) {
-  return guard != NULL && guard->tripped != 0;
+bool ndnshm__guard_is_lost(const ndnshm__guard_t* guard) {
+  return guard != NULL && guard->lost != 0;
 }

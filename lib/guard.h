@@ -25,7 +25,7 @@ int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard);
 void ndnshm__guard_remove(ndnshm__guard_t* guard);
 
 /* True once the mapping was replaced. guard: NULL is never. */
-bool ndnshm__guard_has_tripped(const ndnshm__guard_t* guard);
+bool ndnshm__guard_is_lost(const ndnshm__guard_t* guard);
 
 /* What the handler does: private zeros in place of a mapping. Safe in a signal handler. False if it failed. */
 bool ndnshm__replace_by_zeros(void* base, size_t bytes);

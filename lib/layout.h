@@ -24,7 +24,7 @@
 #define NDNSHM__MAX_SLOT_BYTES (UINT32_C(1) << 30)
 
 /* The header as both processes see it. Cache lines are divided by who writes them. */
-typedef struct ndnshm__header_s {
+typedef struct ndnshm__region_header_s {
   uint64_t magic;       /* engine, last of all */
   uint32_t capacity;    /* engine */
   uint32_t slot_size;   /* engine */
@@ -42,9 +42,10 @@ typedef struct ndnshm__header_s {
       e2a_head,   /* app */
       a2e_parked, /* engine sets, app clears */
       e2a_parked; /* app sets, engine clears */
-} ndnshm__header_t;
+} ndnshm__region_header_t;
 
-#define NDNSHM__AT(field, offset) _Static_assert(offsetof(ndnshm__header_t, field) == (offset), "offset of " #field)
+#define NDNSHM__AT(field, offset) \
+  _Static_assert(offsetof(ndnshm__region_header_t, field) == (offset), "offset of " #field)
 NDNSHM__AT(magic, 0);
 NDNSHM__AT(capacity, 8);
 NDNSHM__AT(slot_size, 12);
@@ -60,7 +61,7 @@ NDNSHM__AT(e2a_head, 256);
 NDNSHM__AT(a2e_parked, 320);
 NDNSHM__AT(e2a_parked, 384);
 #undef NDNSHM__AT
-_Static_assert(sizeof(ndnshm__header_t) == NDNSHM__HEADER_BYTES, "size of the header");
+_Static_assert(sizeof(ndnshm__region_header_t) == NDNSHM__HEADER_BYTES, "size of the header");
 
 /* What an end computes with: private, checked, never read again from the region. */
 typedef struct ndnshm__geometry_s {

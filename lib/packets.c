@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* packets.c: an open endpoint at work: receiving, sending, sleeping.
+/* packets.c: an open endpoint at work: receiving and sending.
  *
  * The hot path: no system call but the byte that wakes a sleeping peer, no allocation; one index store and one
  * fence a batch. One thread per endpoint at a time. */
@@ -17,7 +17,7 @@
 /* --- Receiving -------------------------------------------------------------------------------- */
 
 static int fail_protocol(ndnshm_t* ep, const char* what) {
-  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* the nonsense is our zeros */
+  if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* the nonsense is our zeros */
   return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
 }
 
@@ -25,7 +25,7 @@ static int fail_protocol(ndnshm_t* ep, const char* what) {
  * may attach to a full ring just now. */
 static void release_slots(ndnshm_t* ep, unsigned int n) {
   ndnshm__rx_release(&ep->rx, n);
-  ndnshm__fence();
+  ndnshm__wake_fence();
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
 
@@ -56,7 +56,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     slot.iov_len = (slot.iov_len + PACKET_ALIGN_BYTES - 1) & ~(size_t) (PACKET_ALIGN_BYTES - 1);
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
-  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* what was copied may be zeros */
+  if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
   release_slots(ep, (unsigned int) i);
@@ -86,7 +86,7 @@ int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned in
       break;
     }
   }
-  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep); /* what was copied may be zeros */
+  if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
   ep->stats.rx_bytes += bytes;
@@ -111,9 +111,9 @@ static int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
-  ndnshm__fence();
+  ndnshm__wake_fence();
   if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;
-  return ndnshm__region_is_pulled(&ep->region) ? ndnshm__fail_pulled(ep) : 0;
+  return ndnshm__region_is_lost(&ep->region) ? ndnshm__fail_lost(ep) : 0;
 }
 
 static int sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit, size_t* ret_bytes) {
@@ -136,7 +136,7 @@ static int room_for(ndnshm_t* ep, unsigned int wanted) {
   room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
   if (room > 0) return room;
   if (room < 0) return fail_protocol(ep, "head index");
-  if (ndnshm__region_is_pulled(&ep->region)) return ndnshm__fail_pulled(ep);
+  if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep);
   ep->stats.tx_full++;
   return -EAGAIN;
 }
@@ -196,68 +196,4 @@ int ndnshm_commit(ndnshm_t* ep, size_t len) {
   if (len == 0) return 0;
   ndnshm__tx_set_length(&ep->tx, 0, len);
   return publish_slots(ep, 1, len);
-}
-
-/* --- Sleeping --------------------------------------------------------------------------------- */
-
-unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
-  unsigned int ready = 0;
-
-  if (ep == NULL || !ep->open) return 0;
-  if ((what & NDNSHM_PACKETS) != 0 && ndnshm__rx_ready(&ep->rx)) ready |= NDNSHM_PACKETS;
-  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx)) ready |= NDNSHM_SPACE;
-  return ready;
-}
-
-unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what) {
-  if (ep == NULL || !ep->open) return 0;
-  if ((ndnshm__peer_caps(ep) & NDNSHM_CAP_SPACE) == 0) what &= ~(unsigned int) NDNSHM_SPACE;
-  if ((what & NDNSHM_PACKETS) != 0) ndnshm__wake_announce_parked(&ep->wake);
-  if ((what & NDNSHM_SPACE) != 0) ndnshm__wake_announce_waiting(&ep->wake);
-  return what;
-}
-
-void ndnshm_fence(void) {
-  ndnshm__fence();
-}
-
-unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
-  unsigned int ready = ndnshm_ready(ep, what);
-
-  if (ep != NULL && ndnshm__region_is_pulled(&ep->region)) ready = what;  /* receiving or sending tells why */
-  if (ep != NULL && ep->stats.rx_packets != 0) ndnshm__note_attached(ep); /* here, not for each packet */
-  if (ready != 0)
-    ndnshm_unpark(ep);
-  else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
-    ep->stats.parks++;
-  return ready;
-}
-
-unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what) {
-  ndnshm_announce(ep, what);
-  ndnshm_fence();
-  return ndnshm_confirm(ep, what);
-}
-
-void ndnshm_unpark(ndnshm_t* ep) {
-  if (ep != NULL && ep->open) ndnshm__wake_withdraw(&ep->wake);
-}
-
-int ndnshm_wake(ndnshm_t* ep) {
-  int n;
-
-  if (ep == NULL) return -EINVAL;
-  if (!ep->open) return -ENOTCONN;
-  ndnshm__wake_withdraw(&ep->wake);
-  n = ndnshm__wake_drain(&ep->wake);
-  if (n == -EPIPE) {
-    ndnshm__fail(&ep->error, NDNSHM_EOF, "read %s: end of file, the peer is gone",
-                 ep->is_engine ? ep->names.a2e : ep->names.e2a);
-    return NDNSHM_EOF;
-  }
-  if (n < 0)
-    return ndnshm__fail(&ep->error, n, "read %s: %s", ep->is_engine ? ep->names.a2e : ep->names.e2a, strerror(-n));
-  ndnshm__note_attached(ep);
-  if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
-  return n;
 }

@@ -22,39 +22,6 @@
 /* Of memory, allocated in one go however many signals come. */
 #define MIN_PIECE_BYTES 65536
 
-static bool name_is_clean(const char* name) {
-  static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-
-  return name[0] != '\0' && name[0] != '.' && name[strspn(name, allowed)] == '\0';
-}
-
-int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
-  if (name == NULL) return ndnshm__fail(error, -EINVAL, "name: is NULL");
-  if (strnlen(name, NDNSHM__NAME_MAX + 1) > NDNSHM__NAME_MAX)
-    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name, NDNSHM__NAME_MAX);
-  if (!name_is_clean(name))
-    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot", name);
-  snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
-  snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
-  snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);
-  return 0;
-}
-
-bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
-  return owner == 0 || owner == geteuid() || (trusted != (uid_t) -1 && owner == trusted);
-}
-
-int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
-  /* The group before the mode, which must not let in the group that we happen to have; the owner last, for who
-   * is no longer it may not set a mode. */
-  if (access->gid != (gid_t) -1 && fchown(fd, (uid_t) -1, access->gid) != 0)
-    return ndnshm__fail_errno(error, "fchown", path);
-  if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);
-  if (access->uid != (uid_t) -1 && fchown(fd, access->uid, (gid_t) -1) != 0)
-    return ndnshm__fail_errno(error, "fchown", path);
-  return 0;
-}
-
 static int shm_open_retrying(const char* shm_name, int flags, mode_t mode) {
   int fd;
 
@@ -115,7 +82,8 @@ static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t*
   return ndnshm__fail_errno(error, "posix_fallocate", shm_name);
 }
 
-static int map(int fd, size_t bytes, const char* shm_name, ndnshm__header_t** ret_header, ndnshm__error_t* error) {
+static int map(int fd, size_t bytes, const char* shm_name, ndnshm__region_header_t** ret_header,
+               ndnshm__error_t* error) {
   void* base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
   if (base == MAP_FAILED) return ndnshm__fail_errno(error, "mmap", shm_name);
@@ -185,7 +153,7 @@ static int open_existing(const char* shm_name, int flags, uid_t trusted, int* re
   return 0;
 }
 
-static int read_header(int fd, const char* shm_name, ndnshm__header_t* ret_header, ndnshm__error_t* error) {
+static int read_header(int fd, const char* shm_name, ndnshm__region_header_t* ret_header, ndnshm__error_t* error) {
   ssize_t n;
 
   do {
@@ -197,7 +165,7 @@ static int read_header(int fd, const char* shm_name, ndnshm__header_t* ret_heade
   return 0;
 }
 
-static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, const char* shm_name,
+static int check_header(const ndnshm__region_header_t* header, uint64_t file_bytes, const char* shm_name,
                         ndnshm__geometry_t* ret_geometry, ndnshm__error_t* error) {
   ndnshm__geometry_t g;
 
@@ -215,8 +183,8 @@ static int check_header(const ndnshm__header_t* header, uint64_t file_bytes, con
   return 0;
 }
 
-int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header, uint64_t* ret_file_bytes,
-                           ndnshm__error_t* error) {
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__region_header_t* ret_header,
+                           uint64_t* ret_file_bytes, ndnshm__error_t* error) {
   int fd = -1; /* compilers do not know that failures are negative */
   int err = open_existing(shm_name, O_RDONLY, trusted, &fd, ret_file_bytes, error);
 
@@ -228,7 +196,7 @@ int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t
 
 int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted, ndnshm__error_t* error) {
   ndnshm__region_t region = {.fd = -1};
-  ndnshm__header_t header;
+  ndnshm__region_header_t header;
   uint64_t file_bytes = 0;
   int err = open_existing(shm_name, O_RDWR, trusted, &region.fd, &file_bytes, error);
 
@@ -250,13 +218,9 @@ bool ndnshm__region_has_name(const ndnshm__region_t* region) {
   return fstat(region->fd, &st) == 0 && st.st_nlink > 0;
 }
 
-static bool is_ours(const struct stat* st, const ndnshm__access_t* access) {
-  return st->st_uid == geteuid() || (access->uid != (uid_t) -1 && st->st_uid == access->uid);
-}
-
 /* True if the header says that an engine of this implementation made the region: one that held the lock. */
 static bool made_by_lock_holder(int fd) {
-  ndnshm__header_t header;
+  ndnshm__region_header_t header;
   ndnshm__error_t ignored;
 
   if (read_header(fd, "", &header, &ignored) < 0) return false;
@@ -269,7 +233,7 @@ static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* acce
   bool locked;
 
   if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
-  if (!S_ISREG(st.st_mode) || !is_ours(&st, access))
+  if (!S_ISREG(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
     return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
   locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
   if (!locked && errno == EWOULDBLOCK)
@@ -336,11 +300,11 @@ int ndnshm__region_guard(ndnshm__region_t* region, ndnshm__error_t* error) {
 bool ndnshm__region_check(ndnshm__region_t* region) {
   struct stat st;
 
-  if (ndnshm__region_is_pulled(region)) return true;
+  if (ndnshm__region_is_lost(region)) return true;
   if (region->fd < 0 || fstat(region->fd, &st) != 0) return false;
   if ((uint64_t) st.st_size >= region->geometry.region_bytes) return false;
-  region->is_gone = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
-  return region->is_gone;
+  region->is_lost = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
+  return region->is_lost;
 }
 
 #if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* region.h: the names of a face in the file system, and the shared-memory region behind one of them.
+/* region.h: the shared-memory region of a face, from its file to its mapping.
  *
  * Guarantees: a region is created exclusively, fully backed by memory before it is mapped (no SIGBUS
  * from a full /dev/shm), never truncated or taken over while its engine lives; what is attached is a
@@ -14,40 +14,15 @@
 #include "error.h"
 #include "guard.h"
 #include "layout.h"
-
-#define NDNSHM__NAME_MAX 200
-
-/* The three names of a face. */
-typedef struct ndnshm__names_s {
-  char shm[NDNSHM__NAME_MAX + 16];
-  char a2e[NDNSHM__NAME_MAX + 32];
-  char e2a[NDNSHM__NAME_MAX + 32];
-} ndnshm__names_t;
-
-/* Who may use what an engine creates. */
-typedef struct ndnshm__access_s {
-  mode_t mode;
-  uid_t uid; /* (uid_t) -1 = leave */
-  gid_t gid; /* (gid_t) -1 = leave */
-} ndnshm__access_t;
+#include "names.h"
 
 typedef struct ndnshm__region_s {
-  int fd;                   /* -1 = closed; an engine's carries the lock that says it is alive */
-  ndnshm__header_t* header; /* the mapping; NULL = none */
+  int fd;                          /* -1 = closed; an engine's carries the lock that says it is alive */
+  ndnshm__region_header_t* header; /* the mapping; NULL = none */
   ndnshm__geometry_t geometry;
   ndnshm__guard_t* guard; /* NULL = none */
-  bool is_gone;           /* the file was found too short: the mapping is private zeros by now */
+  bool is_lost;           /* its file was found too short, and private zeros put in its place */
 } ndnshm__region_t;
-
-/* Derives the names. Errors: -EINVAL (NULL, empty, a character outside [A-Za-z0-9._-], a leading dot),
- * -ENAMETOOLONG. */
-int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error);
-
-/* True for an owner whose files we use: root, our effective user, or `trusted` unless that is -1. */
-bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted);
-
-/* Gives fd the mode and owner in `access`. Errors: those of fchown and fchmod. */
-int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error);
 
 /* Creates, locks, backs and maps the region; fills the header except for the magic, which the caller
  * stores when everything else is ready.
@@ -64,8 +39,8 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
 bool ndnshm__region_has_name(const ndnshm__region_t* region);
 
 /* Reads the header of a region without mapping it, and its size in bytes. Same errors. */
-int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__header_t* ret_header, uint64_t* ret_file_bytes,
-                           ndnshm__error_t* error);
+int ndnshm__region_inspect(const char* shm_name, uid_t trusted, ndnshm__region_header_t* ret_header,
+                           uint64_t* ret_file_bytes, ndnshm__error_t* error);
 
 /* The region of an existing name that may be removed. */
 typedef struct ndnshm__stale_s {
@@ -82,8 +57,8 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
 int ndnshm__region_guard(ndnshm__region_t* region, ndnshm__error_t* error);
 
 /* True once memory was missing under the mapping, which then is private zeros. Costs two loads. */
-static inline bool ndnshm__region_is_pulled(const ndnshm__region_t* region) {
-  return region->is_gone || (region->guard != NULL && ndnshm__guard_has_tripped(region->guard));
+static inline bool ndnshm__region_is_lost(const ndnshm__region_t* region) {
+  return region->is_lost || (region->guard != NULL && ndnshm__guard_is_lost(region->guard));
 }
 
 /* The same, for who is about to touch the region and can afford a system call: an engine, which still has the

@@ -37,7 +37,6 @@
 #define NDNSHM_RING_H
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,44 +45,12 @@
 
 #include "copy.h"
 #include "layout.h"
-#include "point.h"
+#include "words.h"
 
 /* Lines of the next slot to own before they are written: its length and a short packet. Measured:
  * three are worth a third of the throughput at 64 B, all 141 cost at 8800 B (docs/design.rst). */
 #define NDNSHM__PREFETCH_LINES 3
 #define NDNSHM__CACHE_LINE_BYTES 64
-
-/* The only accesses to words that the peer may touch at the same time. */
-static inline uint32_t ndnshm__load_acquire(const uint32_t* word) {
-  NDNSHM__POINT("load");
-  return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_acquire);
-}
-
-static inline uint32_t ndnshm__load_relaxed(const uint32_t* word) {
-  NDNSHM__POINT("load");
-  return atomic_load_explicit((const _Atomic uint32_t*) word, memory_order_relaxed);
-}
-
-static inline void ndnshm__store_release(uint32_t* word, uint32_t value) {
-  NDNSHM__POINT("store");
-  atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_release);
-}
-
-static inline void ndnshm__store_relaxed(uint32_t* word, uint32_t value) {
-  NDNSHM__POINT("store");
-  atomic_store_explicit((_Atomic uint32_t*) word, value, memory_order_relaxed);
-}
-
-/* For the magic: the last word an engine writes, and what makes the others valid. */
-static inline uint64_t ndnshm__load_acquire_u64(const uint64_t* word) {
-  NDNSHM__POINT("load");
-  return atomic_load_explicit((const _Atomic uint64_t*) word, memory_order_acquire);
-}
-
-static inline void ndnshm__store_release_u64(uint64_t* word, uint64_t value) {
-  NDNSHM__POINT("store");
-  atomic_store_explicit((_Atomic uint64_t*) word, value, memory_order_release);
-}
 
 /* The producer's end. */
 typedef struct ndnshm__tx_s {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* wake.h: sleeping on a ring and waking who sleeps; the FIFO rules.
+/* wake.h: sleeping on a ring and waking who sleeps.
  *
  * Guarantees that a consumer that parked, or a producer that waits for space, is never left asleep
  * beside what it waits for, provided that both ends fence as below (test/models proves it, and proves
@@ -24,8 +24,8 @@
 #ifndef NDNSHM_WAKE_H
 #define NDNSHM_WAKE_H
 
-#include "region.h"
-#include "ring.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 /* The four flags of an end, all in shared memory, and the two descriptors. */
 typedef struct ndnshm__wake_s {
@@ -39,16 +39,16 @@ typedef struct ndnshm__wake_s {
 } ndnshm__wake_t;
 
 /* (E), (F): what is written before is seen by whoever fenced after us, what is read after is fresh. */
-void ndnshm__fence(void);
+void ndnshm__wake_fence(void);
 
-/* (G) announce sleep on an empty, or on a full ring. ndnshm__fence() and a fresh look must follow. */
+/* (G) announce sleep on an empty, or on a full ring. ndnshm__wake_fence() and a fresh look must follow. */
 void ndnshm__wake_announce_parked(ndnshm__wake_t* wake);
 void ndnshm__wake_announce_waiting(ndnshm__wake_t* wake);
 
 /* Takes both announcements back. */
 void ndnshm__wake_withdraw(ndnshm__wake_t* wake);
 
-/* (H) To be called after ndnshm__fence() by who just published, or released: wakes a peer that sleeps on
+/* (H) To be called after ndnshm__wake_fence() by who just published, or released: wakes a peer that sleeps on
  * an empty, or on a full ring. True if a byte was written. */
 bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake);
 bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake);
@@ -61,34 +61,5 @@ bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait);
 /* Reads what lies in our FIFO, at most 4096 bytes: their number, 0 for none, or -EPIPE when no writer is
  * left. Errors: other errno values. */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
-
-/* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is
- * replaced, unless reader_lives says that somebody who reads it must be taken for a live engine.
- * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
-int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access, int* ret_fd,
-                        ndnshm__error_t* error);
-
-/* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
- * Errors: -ECONNREFUSED (no engine reads it), -EPERM (no FIFO, or of an owner we do not trust), -ENOENT,
- * -EACCES, others. */
-int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
-
-/* Fails unless the FIFO `path` is no live engine's, or there is none: unlocked and, unless its engine vouched for
- * the lock, open for reading by nobody. Errors: -EADDRINUSE (an engine has it), others (it cannot be told). */
-int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
-
-/* Engine: locks the FIFO for life. */
-void ndnshm__fifo_lock(int fd);
-
-/* Engine: locks the FIFO for life and marks it (S_ISVTX), which says that the lock alone tells whether we live;
- * for where the region, whose lock tells it else, has no name any more. */
-void ndnshm__fifo_vouch(int fd);
-
-/* Removes the name if it still names what fd is open on; -1: nothing to remove. */
-void ndnshm__fifo_unlink(int fd, const char* path);
-
-/* Removes a FIFO of ours that a dead engine left under the name; what else is there stays.
- * Errors: those of lstat and unlink. */
-int ndnshm__fifo_remove_stale(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 #endif

@@ -21,7 +21,7 @@ typedef struct face_s {
   ndnshm_t* engine;
   ndnshm_t* app;
   ndnshm__region_t view; /* a third mapping: what a hostile peer could write */
-  ndnshm__header_t* header;
+  ndnshm__region_header_t* header;
 } face_t;
 
 /* Its names and two ends that are not open. */

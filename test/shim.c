@@ -14,7 +14,7 @@
 #include <uv.h>
 
 #include "harness.h"
-#include "point.h"
+#include "words.h"
 
 #define MAX_ERRORS 4
 

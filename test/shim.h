@@ -2,7 +2,7 @@
 /* shim.h: stands between the libraries and libc and libuv, to let the n-th call fail, or the process die there.
  *
  * The linker puts it in front of the calls (-Wl,--wrap, test/meson.build) of a binary that links the libraries
- * built with the points of lib/point.h. A step is a wrapped call, or an access to shared memory. Guarantees that
+ * built with the points of lib/words.h. A step is a wrapped call, or an access to shared memory. Guarantees that
  * steps are counted in program order while armed, and that a call that is made to fail has no effect; except
  * for close(), which closes all the same, as Linux does. Does not know calls that libuv makes inside itself, nor
  * those that cannot fail (uv_prepare_init() and the like; uv_poll_start() on a descriptor that uv_poll_init()

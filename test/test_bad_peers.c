@@ -39,7 +39,7 @@ END_TEST
 /* A producer in the app's place that writes what it likes. */
 static void lie_about_lengths(face_t* f, const uint32_t lengths[], unsigned int n) {
   const ndnshm__geometry_t* g = &f->view.geometry;
-  ndnshm__header_t* h = f->header;
+  ndnshm__region_header_t* h = f->header;
   ndnshm__tx_t tx;
 
   ck_assert_int_eq(ndnshm__tx_init(&tx, (unsigned char*) h + g->a2e_offset, &h->a2e_tail.value, &h->a2e_head.value, g),

@@ -11,7 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "wake.h"
+#include "fifo.h"
+#include "region.h"
+#include "ring.h"
 
 /* --- Connecting ------------------------------------------------------------------------------------ */
 
@@ -102,7 +104,7 @@ END_TEST
 
 START_TEST(a_broken_header_is_eproto) {
   face_t f = face_plan("eproto");
-  ndnshm__header_t* h;
+  ndnshm__region_header_t* h;
 
   face_create(&f, 4, 100);
   h = f.header;

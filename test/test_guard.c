@@ -47,14 +47,14 @@ START_TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
   ndnshm__guard_t* guard = guard_of(lost);
   ndnshm__guard_t* other_guard = guard_of(other);
 
-  ck_assert(!ndnshm__guard_has_tripped(guard));
+  ck_assert(!ndnshm__guard_is_lost(guard));
   ck_assert_int_eq(lost[BYTES - 1], 0);
-  ck_assert(ndnshm__guard_has_tripped(guard));
+  ck_assert(ndnshm__guard_is_lost(guard));
   lost[0] = 'x';
   ck_assert_int_eq(lost[0], 'x');
-  ck_assert(!ndnshm__guard_has_tripped(other_guard));
+  ck_assert(!ndnshm__guard_is_lost(other_guard));
   other[5000] = 'y';
-  ck_assert(ndnshm__guard_has_tripped(other_guard));
+  ck_assert(ndnshm__guard_is_lost(other_guard));
   ndnshm__guard_remove(guard);
   ndnshm__guard_remove(other_guard);
   unmap(lost);
@@ -70,14 +70,14 @@ START_TEST(removed_guard_is_used_again_untripped) {
   lost[0] = 'x';
   ndnshm__guard_remove(guard);
   ndnshm__guard_remove(NULL);
-  ck_assert(!ndnshm__guard_has_tripped(NULL));
+  ck_assert(!ndnshm__guard_is_lost(NULL));
   unmap(lost);
   lost = map_nothing();
   again = guard_of(lost);
   ck_assert_ptr_eq(again, guard);
-  ck_assert(!ndnshm__guard_has_tripped(again));
+  ck_assert(!ndnshm__guard_is_lost(again));
   lost[0] = 'x';
-  ck_assert(ndnshm__guard_has_tripped(again));
+  ck_assert(ndnshm__guard_is_lost(again));
   ndnshm__guard_remove(again);
   unmap(lost);
 }
@@ -130,7 +130,7 @@ START_TEST(handler_that_stood_before_gets_what_is_not_ours) {
   ck_assert_int_eq(application_was_told_where, _i);
   application_saw = 0;
   lost[0] = 'x';
-  ck_assert(ndnshm__guard_has_tripped(guard));
+  ck_assert(ndnshm__guard_is_lost(guard));
   ck_assert_int_eq(application_saw, 0);
   ndnshm__guard_remove(guard);
   expect_application_sees_fault();
@@ -147,7 +147,7 @@ START_TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
   sigaction(SIGBUS, &action, &application_found);
   lost[0] = 'x';
   ck_assert_int_eq(application_saw, 1);
-  ck_assert(ndnshm__guard_has_tripped(guard));
+  ck_assert(ndnshm__guard_is_lost(guard));
   ndnshm__guard_remove(guard);
   unmap(lost);
 }
@@ -241,7 +241,7 @@ static void* lose_many(void* arg) {
     ndnshm__guard_t* guard = guard_of(base);
 
     base[(round * 4096) % BYTES] = 'x';
-    *lost += ndnshm__guard_has_tripped(guard) && base[(round * 4096) % BYTES] == 'x';
+    *lost += ndnshm__guard_is_lost(guard) && base[(round * 4096) % BYTES] == 'x';
     ndnshm__guard_remove(guard);
     unmap(base);
   }

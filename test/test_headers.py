@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks the rooms of the house, and prints TAP: each public header compiles alone and twice, as C11 and as
-C++11, without a warning; the core knows nothing of libuv; includes point one way; atomics live in ring and
-wake, and in the guard, only. Looks at the sources, not at what was built.
+C++11, without a warning; the core knows nothing of libuv; includes point one way; atomics live in words,
+wake and guard only. Looks at the sources, not at what was built.
 
 Usage: test_headers.py SOURCE_ROOT CC...   (CXX in the environment, or c++)
 """
@@ -19,12 +19,28 @@ from tap import Tap
 
 HEADERS = ("ndnshm.h", "uvface.h")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-# A file of lib/ may include its own level and those before it.
-LIB_LEVELS = ("error", "point", "copy", "layout", "guard", "region", "ring", "wake", "endpoint", "packets")
+# What each file of lib/ may include and call, beside itself: the plan of the house.
+LIB_ROOMS = {
+    "words": (),
+    "layout": (),
+    "error": (),
+    "copy": (),
+    "guard": (),
+    "names": ("error",),
+    "region": ("error", "guard", "layout", "names"),
+    "fifo": ("error", "names"),
+    "ring": ("copy", "layout", "words"),
+    "wake": ("words",),
+    "endpoint": ("error", "fifo", "guard", "layout", "names", "region", "ring", "wake", "words"),
+    "packets": ("copy", "endpoint", "error", "region", "ring", "wake", "words"),
+    "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
+}
 # guard.c: the list that a signal handler reads while threads change it.
-ATOMIC_FILES = {"ring.h", "ring.c", "wake.h", "wake.c", "guard.c"}
+ATOMIC_FILES = {"words.h", "wake.c", "guard.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
+OFFERED = re.compile(r"^(?!static\b)\w[\w *]*?\b(\w+)\((?:[^;{}]|\n)*\)\s*\{", re.MULTILINE)
+INLINE = re.compile(r"^static inline [\w *]*?\b(\w+)\(", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -86,16 +102,34 @@ def check_core(tap, root):
     lib = sources(root / "lib")
     found = matches(lib, LIBUV)
     tap.check(lib and not found, "lib/ never mentions libuv", found)
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+def definitions(path):
+    """The functions that a file offers to others: not static in a .c, in line in a .h."""
+    pattern = OFFERED if path.suffix == ".c" else INLINE
+    return set(pattern.findall(without_comments(path.read_text())))
+
+
+def check_rooms(tap, folder, rooms):
+    """Includes and calls of a folder go where its plan allows, and nowhere else."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h"))
+    home = {name: path.stem for path in paths for name in definitions(path)}
     wrong = []
-    for path in lib:
-        if path.stem not in LIB_LEVELS:
-            wrong.append(f"{path}: has no level; give it one in {pathlib.Path(__file__).name}")
+    for path in paths:
+        if path.stem not in rooms:
+            wrong.append(f"{path}: has no room; give it one in {pathlib.Path(__file__).name}")
             continue
-        for _, name in includes(path):
-            stem = pathlib.Path(name).stem
-            if stem in LIB_LEVELS and LIB_LEVELS.index(stem) > LIB_LEVELS.index(path.stem):
-                wrong.append(f"{path}: includes {name}")
-    tap.check(not wrong, "includes of lib/ point one way: " + ", ".join(LIB_LEVELS), "\n".join(wrong))
+        used = {(f"includes {name}", pathlib.Path(name).stem) for _, name in includes(path)}
+        words = set(re.findall(r"\w+", without_comments(path.read_text())))
+        used |= {(f"uses {name}()", stem) for name, stem in home.items() if path.suffix == ".c" and name in words}
+        allowed = {path.stem, *rooms[path.stem]}
+        wrong += [f"{path}: {how} of {stem}" for how, stem in sorted(used) if stem in rooms and stem not in allowed]
+    calls = sum(len(definitions(path)) for path in paths)
+    tap.check(calls > 0 and not wrong, f"includes and calls of {folder.name}/ go one way", "\n".join(wrong))
 
 
 def check_above(tap, root):
@@ -116,7 +150,7 @@ def check_above(tap, root):
 def check_atomics(tap, root):
     elsewhere = [path for path in sources(root / "lib") if path.name not in ATOMIC_FILES]
     found = matches(elsewhere + sources(root / "uvface"), ATOMIC)
-    tap.check(not found, "atomics live in lib/ring and lib/wake only", found)
+    tap.check(not found, "atomics live in lib/words.h, lib/wake.c and lib/guard.c only", found)
 
 
 def main():
@@ -124,6 +158,7 @@ def main():
     tap = Tap()
     check_headers(tap, root, cc, shlex.split(os.environ.get("CXX", "c++")))
     check_core(tap, root)
+    check_rooms(tap, root / "lib", LIB_ROOMS)
     check_above(tap, root)
     check_atomics(tap, root)
     return tap.done()

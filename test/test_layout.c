@@ -66,7 +66,7 @@ static void assert_header_fails(uint32_t capacity, uint32_t slot_size) {
 }
 
 START_TEST(every_field_lies_where_the_protocol_puts_it) {
-  ndnshm__header_t h;
+  ndnshm__region_header_t h;
   const unsigned char* base = (const unsigned char*) &h;
   const struct {
     const void* field;

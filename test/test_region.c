@@ -595,7 +595,7 @@ static void bind_socket(const char* path) {
 
 START_TEST(what_is_no_regular_file_is_eperm) {
   face_t f = face_make("kinds");
-  ndnshm__header_t header;
+  ndnshm__region_header_t header;
   uint64_t file_bytes;
   char target[340];
 
@@ -632,7 +632,7 @@ END_TEST
 START_TEST(a_region_of_another_user_is_eperm_unless_trusted) {
   face_t f = face_make("owner");
   ndnshm__region_t app;
-  ndnshm__header_t header;
+  ndnshm__region_header_t header;
   uint64_t file_bytes;
 
   if (is_root()) {
@@ -699,7 +699,7 @@ END_TEST
 
 START_TEST(inspecting_reads_the_header_and_changes_nothing) {
   face_t f = face_make("inspect");
-  ndnshm__header_t header;
+  ndnshm__region_header_t header;
   uint64_t file_bytes;
 
   f.region.header->e2a_head.value = 0xdeadbeef;

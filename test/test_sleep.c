@@ -16,7 +16,7 @@ typedef struct ends_s {
 } ends_t;
 
 static ends_t ends_of(const face_t* f, int i) {
-  ndnshm__header_t* h = f->header;
+  ndnshm__region_header_t* h = f->header;
 
   return i % 2 == 0 ? (ends_t){f->app, f->engine, &h->e2a_parked.value, &h->a2e_waiting}
                     : (ends_t){f->engine, f->app, &h->a2e_parked.value, &h->e2a_waiting};

@@ -51,7 +51,7 @@ static ndnshm_t* app_of(const char* name) {
   return ep;
 }
 
-static ndnshm__header_t* view_of(const char* name) {
+static ndnshm__region_header_t* view_of(const char* name) {
   int fd = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
   void* view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -65,7 +65,7 @@ static ndnshm__header_t* view_of(const char* name) {
 START_TEST(next_app_wakes_an_engine_that_sleeps_unannounced) {
   const char* name = harness_name("heal");
   ndnshm_t* engine = engine_of(name, 0);
-  ndnshm__header_t* view = view_of(name);
+  ndnshm__region_header_t* view = view_of(name);
   ndnshm_t* app;
 
   ck_assert_uint_eq(ndnshm_park(engine, NDNSHM_PACKETS), 0);
@@ -83,7 +83,7 @@ END_TEST
 START_TEST(next_app_wakes_an_engine_that_waits_for_room_unannounced) {
   const char* name = harness_name("room");
   ndnshm_t* engine = engine_of(name, 0);
-  ndnshm__header_t* view = view_of(name);
+  ndnshm__region_header_t* view = view_of(name);
   char byte = 'x';
   struct iovec packet = {&byte, 1};
   ndnshm_t* app;
@@ -104,7 +104,7 @@ END_TEST
 START_TEST(app_wakes_no_engine_without_reason) {
   const char* name = harness_name("asleep");
   ndnshm_t* engine = engine_of(name, 0);
-  ndnshm__header_t* view = view_of(name);
+  ndnshm__region_header_t* view = view_of(name);
   ndnshm_t* app;
 
   if (_i == 1) { /* there was an app, and the engine announces its sleep */

@@ -75,7 +75,7 @@ static void expect_error(thief_t* thief, int error, const char* reason) {
   ck_assert_msg(strstr(uvface_errmsg(&thief->pair.engine), reason) != NULL, "%s", uvface_errmsg(&thief->pair.engine));
 }
 
-/* --- The region pulled away ------------------------------------------------------------------- */
+/* --- The region lost its memory ------------------------------------------------------------------- */
 
 static void pull_away(thief_t* thief) {
   ck_assert_int_eq(ftruncate(thief->region_fd, 0), 0);
@@ -94,7 +94,7 @@ START_TEST(truncated_region_fails_the_face_with_eio) {
   pull_away(&thief);
   if (_i == 2) ck_assert_int_eq(uvface_commit(&thief.pair.engine, 1), UV_EIO);
   if (_i == 3) ck_assert_int_eq(uvface_try_send(&thief.pair.engine, &buf, 1), UV_EIO);
-  expect_error(&thief, UV_EIO, "pulled away");
+  expect_error(&thief, UV_EIO, "lost its memory");
   ck_assert_int_eq(uvface_try_send(&thief.pair.engine, &buf, 1), UV_EIO);
   thief_close(&thief);
 }
@@ -112,7 +112,7 @@ START_TEST(truncated_region_fails_a_waiting_send) {
   fill_ring(&thief.pair.engine);
   ASSERT_OK(uvface_send(&req, &thief.pair.engine, &buf, 1, NULL));
   pull_away(&thief);
-  expect_error(&thief, UV_EIO, "pulled away");
+  expect_error(&thief, UV_EIO, "lost its memory");
   thief_close(&thief);
 }
 END_TEST

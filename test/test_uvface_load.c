@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uvface_load.c: what faces that are idle, full or flooded cost the others of their loop, by counting and
- * not by the clock: accesses to shared memory (the points of lib/point.h), packets, bytes of the FIFO. The
+ * not by the clock: accesses to shared memory (the points of lib/words.h), packets, bytes of the FIFO. The
  * same by the clock, with processes, is bench/soak.c. */
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "faces.h"
-#include "point.h"
+#include "words.h"
 
 enum { IDLE_FACES = 50, TURNS = 1000, FLOODED_TURNS = 100, FIFO_BYTES_PER_TURN = 4096, PACKETS_PER_TURN = 64 };
 

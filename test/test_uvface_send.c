@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uvface_send.c: sends that wait: what a turn may spend on them, when their deadline is, what is owed, and what a
- * failed face says. Links the libraries with the points of lib/point.h, where a peer that reads as fast as it is
+ * failed face says. Links the libraries with the points of lib/words.h, where a peer that reads as fast as it is
  * written to steps in. */
 #include <fcntl.h>
 #include <string.h>
@@ -10,16 +10,16 @@
 
 #include "faces.h"
 #include "layout.h"
-#include "point.h"
+#include "words.h"
 
-static ndnshm__header_t* read_at_once; /* the region of a peer that says so of all that was published */
+static ndnshm__region_header_t* read_at_once; /* the region of a peer that says so of all that was published */
 
 void ndnshm__point(const char* access) {
   (void) access;
   if (read_at_once != NULL) read_at_once->e2a_head.value = read_at_once->e2a_tail.value;
 }
 
-static ndnshm__header_t* view_of(const pair_t* pair) {
+static ndnshm__region_header_t* view_of(const pair_t* pair) {
   int fd = open(harness_shm_path(pair->name), O_RDWR | O_CLOEXEC);
   void* view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 

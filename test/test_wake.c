@@ -3,6 +3,8 @@
  * FIFOs beside dead engines and squatters. That no wake-up is lost is shown by test/models and, end to end,
  * by test_sleep.c. Failures are injected at read and write. What changes signals, limits or users runs in a
  * child. Tests of other users need root and say so when they are skipped. */
+#include "fifo.h"
+#include "ring.h"
 #include "wake.h"
 
 #include <errno.h>

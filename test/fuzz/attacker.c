@@ -12,7 +12,7 @@
 
 #define FIFO_BYTES 65536
 #define FIELDS (sizeof(field_offsets) / sizeof(field_offsets[0]))
-#define AT(field) offsetof(ndnshm__header_t, field)
+#define AT(field) offsetof(ndnshm__region_header_t, field)
 
 static const uint16_t field_offsets[] = {
     AT(magic),       AT(magic) + 4,  AT(capacity),    AT(slot_size),    /* 0 to 3 */

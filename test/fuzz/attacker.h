@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* attacker.h: the peer of a face under test, that does what an input tells it to whatever shared memory the
- * face is about to touch, right before that (lib/point.h). README.md has its instructions.
+ * face is about to touch, right before that (lib/words.h). README.md has its instructions.
  *
  * Guarantees to touch only what a peer can: the region and its own ends of the FIFOs; knows what it wrote,
  * and so finds what the face wrote and must not have. One thread: it runs inside the face's own calls, which
@@ -9,7 +9,7 @@
 #define ATTACKER_H
 
 #include "../../lib/layout.h"
-#include "../../lib/point.h"
+#include "../../lib/words.h"
 #include "fuzz.h"
 #include "sandbox.h"
 

@@ -12,7 +12,7 @@
 
 #include "../../include/uvface.h"
 #include "../../lib/layout.h"
-#include "../../lib/point.h"
+#include "../../lib/words.h"
 #include "fuzz.h"
 #include "sandbox.h"
 
@@ -29,12 +29,12 @@ typedef struct run_s {
   uvface_t face;
   sandbox_names_t names;
   bool face_is_app;
-  ndnshm__header_t* header; /* the region as the peer sees it */
-  int wake_fd, own_fd;      /* the peer's ends: to wake the face, to be woken */
-  int keep_fd;              /* a reader of e2a, so that bytes without their writer can lie there; else -1 */
-  uint32_t pushed, taken;   /* packets */
-  bool attached;            /* the peer had its wake_fd open since the face is there */
-  bool seen_dead;           /* the loop turned after that while it had not */
+  ndnshm__region_header_t* header; /* the region as the peer sees it */
+  int wake_fd, own_fd;             /* the peer's ends: to wake the face, to be woken */
+  int keep_fd;                     /* a reader of e2a, so that bytes without their writer can lie there; else -1 */
+  uint32_t pushed, taken;          /* packets */
+  bool attached;                   /* the peer had its wake_fd open since the face is there */
+  bool seen_dead;                  /* the loop turned after that while it had not */
   int eofs, closes;
 } run_t;
 
@@ -73,7 +73,7 @@ static void write_bytes(run_t* run, unsigned int code) {
 }
 
 static void push(run_t* run, bool wake) {
-  ndnshm__header_t* h = run->header;
+  ndnshm__region_header_t* h = run->header;
   uint32_t* tail = run->face_is_app ? &h->e2a_tail.value : &h->a2e_tail.value;
   uint32_t* parked = run->face_is_app ? &h->e2a_parked.value : &h->a2e_parked.value;
   uint32_t head = run->face_is_app ? h->e2a_head.value : h->a2e_head.value;
@@ -91,7 +91,7 @@ static void push(run_t* run, bool wake) {
 }
 
 static void take_all(run_t* run) {
-  ndnshm__header_t* h = run->header;
+  ndnshm__region_header_t* h = run->header;
 
   if (run->face_is_app)
     h->a2e_head.value = h->a2e_tail.value;
@@ -177,7 +177,7 @@ static void take_step(run_t* run, uint8_t op) {
 /* The files that an app attaches to: made once, written anew each time. */
 static void make_engine(run_t* run, uint8_t flags) {
   static sandbox_names_t names;
-  static ndnshm__header_t* header;
+  static ndnshm__region_header_t* header;
   const size_t bytes = sizeof(*header) + 2 * CAPACITY * (SLOT_BYTES + 4);
 
   if (header == NULL) {
@@ -224,7 +224,7 @@ static int create_face(run_t* run, uvface_options_t* options) {
   options->capacity = CAPACITY;
   options->slot_size = SLOT_BYTES;
   FUZZ_REQUIRE(uvface_create(&run->face, names.face, options) == 0);
-  run->header = (ndnshm__header_t*) (void*) sandbox_region.base;
+  run->header = (ndnshm__region_header_t*) (void*) sandbox_region.base;
   return 0;
 }
 

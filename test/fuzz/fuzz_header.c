@@ -13,7 +13,7 @@
 
 #include "../../include/ndnshm.h"
 #include "../../lib/layout.h"
-#include "../../lib/point.h"
+#include "../../lib/words.h"
 #include "fuzz.h"
 #include "sandbox.h"
 
@@ -50,7 +50,7 @@ static uint64_t file_bytes(const uint8_t* data, size_t content_bytes) {
 }
 
 /* What design 2 says; within the bounds, 2 * ring is below 2^62. */
-static bool is_good(const ndnshm__header_t* h, uint64_t bytes) {
+static bool is_good(const ndnshm__region_header_t* h, uint64_t bytes) {
   uint64_t ring = (uint64_t) h->capacity * ((uint64_t) h->slot_size + 4);
 
   return h->magic == NDNSHM__MAGIC && h->capacity >= 1 && h->capacity <= NDNSHM__MAX_CAPACITY && h->slot_size >= 1 &&
@@ -58,14 +58,14 @@ static bool is_good(const ndnshm__header_t* h, uint64_t bytes) {
          h->a2e_tail.value - h->a2e_head.value <= h->capacity && h->e2a_tail.value - h->e2a_head.value <= h->capacity;
 }
 
-static void check_inspected(const ndnshm_header_t* seen, const ndnshm__header_t* h, uint64_t bytes) {
+static void check_inspected(const ndnshm_header_t* seen, const ndnshm__region_header_t* h, uint64_t bytes) {
   FUZZ_REQUIRE(seen->magic == h->magic && seen->capacity == h->capacity && seen->slot_size == h->slot_size);
   FUZZ_REQUIRE(seen->engine_caps == h->engine_caps && seen->app_caps == h->app_caps);
   FUZZ_REQUIRE(seen->a2e_tail == h->a2e_tail.value && seen->e2a_head == h->e2a_head.value);
   FUZZ_REQUIRE(seen->e2a_parked == h->e2a_parked.value && seen->file_size == bytes);
 }
 
-static void receive(ndnshm_t* ep, const ndnshm__header_t* h) {
+static void receive(ndnshm_t* ep, const ndnshm__region_header_t* h) {
   struct iovec pkts[64];
   size_t mtu = ndnshm_get_mtu(ep);
   void* arena = malloc(mtu <= ARENA_MAX ? mtu : 1);
@@ -82,7 +82,7 @@ static void receive(ndnshm_t* ep, const ndnshm__header_t* h) {
   ndnshm_release(ep);
 }
 
-static void use(ndnshm_t* ep, const ndnshm__header_t* h) {
+static void use(ndnshm_t* ep, const ndnshm__region_header_t* h) {
   static unsigned char byte = 'x';
   struct iovec pkts[3] = {{&byte, 1}, {&byte, 1}, {&byte, 1}};
   int n;
@@ -100,7 +100,7 @@ static void use(ndnshm_t* ep, const ndnshm__header_t* h) {
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   engine_t* engine = engine_get();
   size_t content_bytes = size - SIZE_FIELD_BYTES;
-  ndnshm__header_t h = {0};
+  ndnshm__region_header_t h = {0};
   ndnshm_header_t seen;
   uint64_t bytes;
   ndnshm_t* ep;

@@ -130,7 +130,7 @@ typedef struct engine_files_s {
 static engine_files_t files;
 
 /* Where both indices of each ring start: 2^32 is near in two of four. */
-static void write_header(const ndnshm__geometry_t* g, unsigned int index_kind, ndnshm__header_t* h) {
+static void write_header(const ndnshm__geometry_t* g, unsigned int index_kind, ndnshm__region_header_t* h) {
   const uint32_t starts[4] = {0, 0u - g->capacity, 0xffffffffu, 0x7fffffffu};
 
   memset(h, 0, g->region_bytes);
@@ -159,7 +159,7 @@ static void play_engine(victim_t* v, unsigned int index_kind) {
   v->names = files.names;
   a->base = files.base;
   attacker_open_fifos(a);
-  write_header(&v->geometry, index_kind, (ndnshm__header_t*) (void*) files.base);
+  write_header(&v->geometry, index_kind, (ndnshm__region_header_t*) (void*) files.base);
 }
 
 /* --- The run ---------------------------------------------------------------------------------- */

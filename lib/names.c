@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* names.c: checking a face's name, deriving its paths, and giving files to whom they are for. */
+#include "names.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool name_is_clean(const char* name) {
+  static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+  return name[0] != '\0' && name[0] != '.' && name[strspn(name, allowed)] == '\0';
+}
+
+int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
+  if (name == NULL) return ndnshm__fail(error, -EINVAL, "name: is NULL");
+  if (strnlen(name, NDNSHM__NAME_MAX + 1) > NDNSHM__NAME_MAX)
+    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name, NDNSHM__NAME_MAX);
+  if (!name_is_clean(name))
+    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot", name);
+  snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
+  snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
+  snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);
+  return 0;
+}
+
+bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
+  return owner == 0 || owner == geteuid() || (trusted != (uid_t) -1 && owner == trusted);
+}
+
+int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
+  /* The group before the mode, which must not let in the group that we happen to have; the owner last, for who
+   * is no longer it may not set a mode. */
+  if (access->gid != (gid_t) -1 && fchown(fd, (uid_t) -1, access->gid) != 0)
+    return ndnshm__fail_errno(error, "fchown", path);
+  if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);
+  if (access->uid != (uid_t) -1 && fchown(fd, access->uid, (gid_t) -1) != 0)
+    return ndnshm__fail_errno(error, "fchown", path);
+  return 0;
+}
+
+bool ndnshm__owner_is_ours(uid_t owner, const ndnshm__access_t* access) {
+  return owner == geteuid() || (access->uid != (uid_t) -1 && owner == access->uid);
+}

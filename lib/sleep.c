@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* sleep.c: an open endpoint that has nothing to do: looking, going to sleep, waking, and the slow look.
+ *
+ * The orders that make sure that no wake-up is lost stand in wake.h. One thread per endpoint at a time. */
+#include <errno.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "fifo.h"
+
+/* Engine: an app is there. The seal waits for it, because the app must find the region's name and open the region
+ * for writing. */
+static void note_attached(ndnshm_t* ep) {
+  if (!ep->open || !ep->is_engine || ep->is_attached) return;
+  ep->is_attached = true;
+  if (!ndnshm__region_can_be_sealed()) return;
+  ndnshm__fifo_vouch(ep->wake.rx_fd); /* before the region's name goes, and with it what tells that we live */
+  ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
+}
+
+unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = 0;
+
+  if (ep == NULL || !ep->open) return 0;
+  if ((what & NDNSHM_PACKETS) != 0 && ndnshm__rx_ready(&ep->rx)) ready |= NDNSHM_PACKETS;
+  if ((what & NDNSHM_SPACE) != 0 && ep->reserved_bytes == 0 && ndnshm__tx_ready(&ep->tx)) ready |= NDNSHM_SPACE;
+  return ready;
+}
+
+unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what) {
+  if (ep == NULL || !ep->open) return 0;
+  if (ep->stats.rx_packets != 0) note_attached(ep); /* here, not for each packet */
+  if ((ndnshm__announced_caps(ep) & NDNSHM_CAP_SPACE) == 0) what &= ~(unsigned int) NDNSHM_SPACE;
+  if ((what & NDNSHM_PACKETS) != 0) ndnshm__wake_announce_parked(&ep->wake);
+  if ((what & NDNSHM_SPACE) != 0) ndnshm__wake_announce_waiting(&ep->wake);
+  return what;
+}
+
+void ndnshm_fence(void) {
+  ndnshm__wake_fence();
+}
+
+unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
+  unsigned int ready = ndnshm_ready(ep, what);
+
+  if (ep != NULL && ndnshm__region_is_lost(&ep->region)) ready = what; /* receiving or sending tells why */
+  if (ready != 0)
+    ndnshm_unpark(ep);
+  else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
+    ep->stats.parks++;
+  return ready;
+}
+
+unsigned int ndnshm_park(ndnshm_t* ep, unsigned int what) {
+  ndnshm_announce(ep, what);
+  ndnshm_fence();
+  return ndnshm_confirm(ep, what);
+}
+
+void ndnshm_unpark(ndnshm_t* ep) {
+  if (ep != NULL && ep->open) ndnshm__wake_withdraw(&ep->wake);
+}
+
+int ndnshm_wake(ndnshm_t* ep) {
+  const char* path;
+  int n;
+
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  path = ep->is_engine ? ep->names.a2e : ep->names.e2a;
+  ndnshm__wake_withdraw(&ep->wake);
+  n = ndnshm__wake_drain(&ep->wake);
+  if (n == -EPIPE) return ndnshm__fail(&ep->error, NDNSHM_EOF, "read %s: end of file, the peer is gone", path);
+  if (n < 0) return ndnshm__fail(&ep->error, n, "read %s: %s", path, strerror(-n));
+  note_attached(ep);
+  if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
+  return n;
+}
+
+/* --- The slow look ---------------------------------------------------------------------------- */
+
+static int check_magic(ndnshm_t* ep) {
+  /* acquire: nothing to pair with, the word never changes while the peer is sane; once, then compared */
+  uint64_t magic = ndnshm__load_acquire_u64(&ep->region.header->magic);
+
+  if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep);
+  if (magic == NDNSHM__MAGIC) return 0;
+  return ndnshm__fail(&ep->error, -EPROTO, "header %s: wiped, magic is %#llx", ep->names.shm,
+                      (unsigned long long) magic);
+}
+
+/* An engine whose FIFO has no writer reads end of file; that is no death before anybody was there. */
+static int look_for_app(ndnshm_t* ep) {
+  int n;
+
+  if (!ep->is_engine || ep->is_attached) return 0;
+  n = ndnshm__wake_drain(&ep->wake);
+  if (n >= 0) note_attached(ep);
+  if (n <= 0) return 0;
+  ep->stats.wakeups_received += (uint64_t) n;
+  return n;
+}
+
+int ndnshm_probe(ndnshm_t* ep) {
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ndnshm__region_check(&ep->region)) return ndnshm__fail_lost(ep);
+  err = check_magic(ep);
+  return err < 0 ? err : look_for_app(ep);
+}
