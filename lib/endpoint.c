@@ -102,52 +102,41 @@ static int bind_rings(ndnshm_t* ep) {
 
 /* Removes what a dead engine left. The region, which proves that it is dead, goes last: should we die meanwhile,
  * an ndn-rs app that still reads the dead engine's FIFO would else look like a live engine to the next. */
-static int remove_stale(ndnshm_t* ep, const plan_t* plan, bool is_dead) {
-  int err;
+static int clear_names(ndnshm_t* ep, const plan_t* plan) {
+  ndnshm__stale_t stale;
+  int err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
 
-  if (is_dead)
-    err = ndnshm__fifo_remove_stale(ep->names.a2e, &plan->access, &ep->error);
-  else
-    err = ndnshm__fifo_check_unread(ep->names.a2e, &ep->error);
+  if (err < 0 || stale.fd < 0) return err;
+  err = ndnshm__fifo_clear(ep->names.a2e, stale.is_dead, &plan->access, &ep->error);
   if (err == 0 && shm_unlink(ep->names.shm) != 0 && errno != ENOENT)
     err = ndnshm__fail_errno(&ep->error, "shm_unlink", ep->names.shm);
+  close(stale.fd);
   return err;
 }
 
-/* Takes the name, from a dead engine if need be. */
-static int take_region(ndnshm_t* ep, const plan_t* plan) {
-  ndnshm__stale_t stale;
-  int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
+/* Makes what no app can see yet: the region, complete but for its name. */
+static int prepare_region(ndnshm_t* ep, const plan_t* plan, const ndnshm_options_t* options) {
+  int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &ep->error);
 
-  if (err != -EEXIST) return err;
-  err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
+  if (err == 0) err = guard_if_asked(ep, options);
+  if (err == 0) err = bind_rings(ep);
   if (err < 0) return err;
-  if (stale.fd >= 0) {
-    err = remove_stale(ep, plan, stale.is_dead);
-    close(stale.fd);
-    if (err < 0) return err;
-  }
-  err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &plan->access, &ep->error);
-  if (err != -EEXIST) return err;
-  return ndnshm__fail(&ep->error, -EADDRINUSE, "shm_open %s: another engine is taking the name", ep->names.shm);
-}
-
-/* Engine: reads a2e only, so that end of file tells of the last app's death; keeps e2a open both ways,
- * so that it can be opened and written before any app is there. */
-static int make_fifos(ndnshm_t* ep, const plan_t* plan) {
-  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
-
-  if (err < 0) return err;
-  ndnshm__fifo_lock(ep->wake.rx_fd); /* so that others need not open it for writing to see that we live */
-  /* A reader of e2a is no engine but an app that has not noticed yet that its engine died. */
-  return ndnshm__fifo_create(ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
-}
-
-/* The region becomes visible to apps when its magic does: last, when all else is in place. */
-static void publish_header(ndnshm_t* ep) {
+  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what failed has returned a negative number */
   ep->region.header->engine_caps = OWN_CAPS;
   /* release: pairs with the system call by which an app reads the header as a whole */
   ndnshm__store_release_u64(&ep->region.header->magic, NDNSHM__MAGIC);
+  return 0;
+}
+
+/* Takes the three names, the one that apps look for last. Engine: reads a2e only, so that end of file tells of the last
+ * app's death; keeps e2a open both ways, so that it can be opened and written before any app is there. */
+static int take_names(ndnshm_t* ep, const plan_t* plan) {
+  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
+
+  if (err == 0) err = ndnshm__fifo_create(ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
+  if (err == 0) err = ndnshm__region_publish(&ep->region, ep->names.shm, &plan->access, &ep->error);
+  if (err != -EEXIST) return err;
+  return ndnshm__fail(&ep->error, -EADDRINUSE, "linkat %s: another engine is taking the name", ep->names.shm);
 }
 
 int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
@@ -160,27 +149,30 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = check_options(ep, options)) < 0) return err;
   if ((err = plan_make(ep, options, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  if ((err = take_region(ep, &plan)) < 0) return err;
+  if ((err = clear_names(ep, &plan)) < 0) return err;
   ep->is_engine = true;
   ep->is_attached = false;
   ep->wake.tx_may_signal = false;
-  err = guard_if_asked(ep, options);
-  if (err == 0) err = make_fifos(ep, &plan);
-  if (err == 0) err = bind_rings(ep);
+  err = prepare_region(ep, &plan, options);
+  if (err == 0) err = take_names(ep, &plan);
   if (err < 0) {
     ndnshm_shutdown(ep);
     ndnshm__region_unmap(&ep->region);
     return err;
   }
-  publish_header(ep);
   ep->open = true;
   return 0;
 }
 
+static int fail_replaced(ndnshm_t* ep) {
+  return ndnshm__fail(&ep->error, -ECONNREFUSED, "fstat %s: its engine is dead, another one is taking the name",
+                      ep->names.shm);
+}
+
 /* App: reads e2a only. Whether the engine lives is known from e2a's writer and the region's name, before
  * a2e is opened, last: a writer of a2e that goes away again would be an app's death to the engine. An engine
- * that takes over a dead one's name replaces the region before e2a; so behind a new e2a a region that still
- * has its name is the new one. */
+ * that takes over a dead one's name removes the region's before it makes the FIFOs; so a region that still has its
+ * name belongs to the FIFOs. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
   int rounds = STALE_DRAINS;
@@ -193,11 +185,16 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   if (err == -EPIPE)
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
   if (err < 0) return ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err));
-  if (!ndnshm__region_has_name(&ep->region))
-    return ndnshm__fail(&ep->error, -ECONNREFUSED, "fstat %s: its engine is dead, another one is taking the name",
-                        ep->names.shm);
+  if (!ndnshm__region_has_name(&ep->region)) return fail_replaced(ep);
   ep->wake.tx_may_signal = true;
   return ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
+}
+
+/* Whatever a FIFO looks like while the region has lost its name: it is one that another engine is just making. */
+static int join_engine(ndnshm_t* ep, uid_t trusted) {
+  int err = open_fifos(ep, trusted);
+
+  return err == 0 || ndnshm__region_has_name(&ep->region) ? err : fail_replaced(ep);
 }
 
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
@@ -214,7 +211,7 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   ep->is_engine = false;
   err = guard_if_asked(ep, options);
   if (err == 0) err = bind_rings(ep);
-  if (err == 0) err = open_fifos(ep, options->uid);
+  if (err == 0) err = join_engine(ep, options->uid);
   if (err < 0) {
     ndnshm_shutdown(ep);
     ndnshm__region_unmap(&ep->region);

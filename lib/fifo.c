@@ -29,53 +29,83 @@ static int check_no_reader(const char* path, ndnshm__error_t* error) {
   return ndnshm__fail(error, -EADDRINUSE, "open %s: a live engine reads it", path);
 }
 
-int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error) {
-  int fd = open_retrying(path, O_RDONLY);
-  struct stat st;
-  bool is_locked, vouched;
+/* True if `path` is still the name of what fd is open on. */
+static bool is_named(int fd, const char* path) {
+  struct stat mine, named;
 
-  if (fd < 0 && (errno == ENXIO || errno == ENOENT)) return 0;
-  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
-  is_locked = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  vouched = fstat(fd, &st) == 0 && (st.st_mode & S_ISVTX) != 0;
-  close(fd);
-  if (is_locked) return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
-  /* An ndn-rs engine takes no lock; but an ndn-rs app, too, reads on when its engine is dead. */
-  return vouched ? 0 : check_no_reader(path, error);
+  return fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && named.st_dev == mine.st_dev &&
+         named.st_ino == mine.st_ino;
 }
 
-void ndnshm__fifo_lock(int fd) {
-  flock(fd, LOCK_EX | LOCK_NB); /* where it is refused, being read has to do */
+void ndnshm__fifo_unlink(int fd, const char* path) {
+  if (fd >= 0 && is_named(fd, path)) unlink(path);
+}
+
+static bool is_vouched(int fd) {
+  struct stat st;
+
+  return fstat(fd, &st) == 0 && (st.st_mode & S_ISVTX) != 0;
 }
 
 void ndnshm__fifo_vouch(int fd) {
   struct stat st;
 
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
+  if (fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
+}
+
+/* Removes a FIFO whose lock alone tells whether its engine lives. Under that lock, for its engine may be just about to
+ * take it. 1 = removed; 0 = it has no mark. */
+static int clear_vouched(const char* path, ndnshm__error_t* error) {
+  int fd = open_retrying(path, O_RDONLY);
+  int cleared = 0;
+  bool locked;
+
+  if (fd < 0) return errno == ENOENT ? 1 : ndnshm__fail_errno(error, "open", path);
+  locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  if (!locked && errno == EWOULDBLOCK) {
+    cleared = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
+  } else if (locked && is_vouched(fd)) {
+    ndnshm__fifo_unlink(fd, path);
+    cleared = 1;
+  }
+  close(fd);
+  return cleared;
+}
+
+int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  struct stat st;
+  int err;
+
+  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
+  if (!S_ISFIFO(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
+    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
+  if (!is_dead) {
+    err = clear_vouched(path, error);
+    if (err != 0) return err < 0 ? err : 0;
+    if ((err = check_no_reader(path, error)) < 0) return err;
+  }
+  if (unlink(path) != 0 && errno != ENOENT) return ndnshm__fail_errno(error, "unlink", path);
+  return 0;
 }
 
 /* mkfifo, not cut by umask: what umask takes from the owner would keep us from opening it. */
-static int make_private(const char* path, ndnshm__error_t* error) {
+static int make_private(const char* path, mode_t mode, ndnshm__error_t* error) {
   int err;
 
-  if (mkfifo(path, 0600) != 0) return ndnshm__fail_errno(error, "mkfifo", path);
-  if (chmod(path, 0600) == 0) return 0;
+  if (mkfifo(path, mode) != 0) return ndnshm__fail_errno(error, "mkfifo", path);
+  if (chmod(path, mode) == 0) return 0;
   err = ndnshm__fail_errno(error, "chmod", path);
   unlink(path);
   return err;
 }
 
-static int make(const char* path, bool reader_lives, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  struct stat st;
-  int err = make_private(path, error);
+static int make(const char* path, bool holds_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  mode_t mode = holds_name ? S_ISVTX | 0600 : 0600;
+  int err = make_private(path, mode, error);
 
   if (err != -EEXIST) return err;
-  if (lstat(path, &st) != 0) return ndnshm__fail_errno(error, "lstat", path);
-  if (!(S_ISFIFO(st.st_mode) && ndnshm__owner_is_ours(st.st_uid, access)))
-    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
-  if (reader_lives && (err = ndnshm__fifo_check_unread(path, error)) < 0) return err;
-  if (unlink(path) != 0) return ndnshm__fail_errno(error, "unlink", path);
-  err = make_private(path, error);
+  if ((err = ndnshm__fifo_clear(path, !holds_name, access, error)) < 0) return err;
+  err = make_private(path, mode, error);
   if (err != -EEXIST) return err;
   return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
 }
@@ -91,20 +121,40 @@ static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* 
   return 0;
 }
 
-int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access, int* ret_fd,
+/* The lock for life. A file system without locks leaves only the reader to tell that we live. */
+static bool is_refused(int fd) {
+  return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+/* What was opened is what was made, and still has the name; then the rights. Whoever removes a name holds its lock
+ * meanwhile, so the look is good for as long as we hold that. */
+static int finish(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  int err = check_fifo(fd, path, (uid_t) -1, error);
+
+  if (err < 0) return err;
+  if (!is_named(fd, path))
+    return ndnshm__fail(error, -EADDRINUSE, "fstat, lstat %s: another engine is taking the name", path);
+  return ndnshm__access_apply(fd, access, path, error);
+}
+
+int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndnshm__access_t* access, int* ret_fd,
                         ndnshm__error_t* error) {
   int fd;
-  int err = make(path, reader_lives, access, error);
+  int err = make(path, holds_name, access, error);
 
   if (err < 0) return err;
   fd = open_retrying(path, flags);
   if (fd < 0) {
     err = ndnshm__fail_errno(error, "open", path);
+    if (err == -ENOENT) return ndnshm__fail(error, -EADDRINUSE, "open %s: another engine is taking the name", path);
     unlink(path);
     return err;
   }
-  err = check_fifo(fd, path, (uid_t) -1, error);
-  if (err == 0) err = ndnshm__access_apply(fd, access, path, error);
+  if (holds_name && is_refused(fd)) { /* by an engine that has taken ours for a dead one's: the name is up to it */
+    close(fd);
+    return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", path);
+  }
+  err = finish(fd, path, access, error);
   if (err < 0) {
     ndnshm__fifo_unlink(fd, path);
     close(fd);
@@ -129,20 +179,4 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
   }
   *ret_fd = fd;
   return 0;
-}
-
-void ndnshm__fifo_unlink(int fd, const char* path) {
-  struct stat mine, named;
-
-  if (fd < 0 || fstat(fd, &mine) != 0 || lstat(path, &named) != 0) return;
-  if (named.st_dev == mine.st_dev && named.st_ino == mine.st_ino) unlink(path);
-}
-
-int ndnshm__fifo_remove_stale(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  struct stat st;
-
-  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
-  if (!(S_ISFIFO(st.st_mode) && ndnshm__owner_is_ours(st.st_uid, access)) || unlink(path) == 0 || errno == ENOENT)
-    return 0;
-  return ndnshm__fail_errno(error, "unlink", path);
 }

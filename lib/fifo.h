@@ -13,33 +13,28 @@
 #include "error.h"
 #include "names.h"
 
-/* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is
- * replaced, unless reader_lives says that somebody who reads it must be taken for a live engine.
+/* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is replaced.
+ * holds_name: for the one FIFO (a2e) that decides who has the face's name: while somebody holds its lock, nobody else
+ * may touch the face's names. The other FIFO belongs to whoever holds the first.
  * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
-int ndnshm__fifo_create(const char* path, int flags, bool reader_lives, const ndnshm__access_t* access, int* ret_fd,
+int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndnshm__access_t* access, int* ret_fd,
                         ndnshm__error_t* error);
+
+/* Engine: removes the FIFO `path`, if there is one, unless a live engine holds it or it is not ours to remove.
+ * is_dead: somebody has proved that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
+int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 /* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
  * Errors: -ECONNREFUSED (no engine reads it), -EPERM (no FIFO, or of an owner we do not trust), -ENOENT,
  * -EACCES, others. */
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
 
-/* Fails unless the FIFO `path` is no live engine's, or there is none: unlocked and, unless its engine vouched for
- * the lock, open for reading by nobody. Errors: -EADDRINUSE (an engine has it), others (it cannot be told). */
-int ndnshm__fifo_check_unread(const char* path, ndnshm__error_t* error);
-
-/* Engine: locks the FIFO for life. */
-void ndnshm__fifo_lock(int fd);
-
-/* Engine: locks the FIFO for life and marks it (S_ISVTX), which says that the lock alone tells whether we live;
- * for where the region, whose lock tells it else, has no name any more. */
+/* Engine: marks a locked FIFO (S_ISVTX): the lock alone tells whether its engine lives, even where somebody reads it.
+ * A new FIFO has the mark until it is locked; later it needs the mark where the region, whose lock tells else whether
+ * we live, has no name any more. */
 void ndnshm__fifo_vouch(int fd);
 
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */
 void ndnshm__fifo_unlink(int fd, const char* path);
-
-/* Removes a FIFO of ours that a dead engine left under the name; what else is there stays.
- * Errors: those of lstat and unlink. */
-int ndnshm__fifo_remove_stale(const char* path, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,38 +16,25 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/fs.h>
-#endif
 
 /* Of memory, allocated in one go however many signals come. */
 #define MIN_PIECE_BYTES 65536
 
-static int shm_open_retrying(const char* shm_name, int flags, mode_t mode) {
+/* Where glibc and musl keep what shm_open() opens. */
+#define SHM_DIRECTORY "/dev/shm"
+#define PATH_BYTES (sizeof(SHM_DIRECTORY) + NDNSHM__NAME_MAX + 16)
+
+static void path_of(const char* shm_name, char ret_path[PATH_BYTES]) {
+  snprintf(ret_path, PATH_BYTES, SHM_DIRECTORY "%s", shm_name);
+}
+
+static int shm_open_retrying(const char* shm_name, int flags) {
   int fd;
 
   do {
-    fd = shm_open(shm_name, flags | O_CLOEXEC, mode);
+    fd = shm_open(shm_name, flags | O_CLOEXEC, 0);
   } while (fd < 0 && errno == EINTR);
   return fd;
-}
-
-/* Who holds the lock may unlink the name, nobody else: on failure here another engine does, or has. */
-static int lock_new(const ndnshm__region_t* region, const char* shm_name, ndnshm__error_t* error) {
-  struct stat st;
-  int err;
-
-  /* A file system without flock leaves only the FIFO's reader to tell that we live. */
-  if (flock(region->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", shm_name);
-  if (fstat(region->fd, &st) != 0) {
-    err = ndnshm__fail_errno(error, "fstat", shm_name);
-    ndnshm__region_unlink(region, shm_name);
-    return err;
-  }
-  if (st.st_nlink == 0)
-    return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: another engine is taking the name", shm_name);
-  return 0;
 }
 
 /* What a signal interrupts is undone by a tmpfs and has to be done again. In pieces that get smaller each time
@@ -68,18 +56,27 @@ static int back_with_memory(int fd, off_t bytes) {
   return 0;
 }
 
+/* ndn-rs maps no region that is larger (its limit since 2026). */
+#define NDNRS_MAX_BYTES ((size_t) 256 << 20)
+
+static int fail_size(const char* call, size_t bytes, const char* shm_name, ndnshm__error_t* error) {
+  int code = errno;
+
+  return ndnshm__fail(error, -code, "%s %s: %zu bytes%s: %s", call, shm_name, bytes,
+                      bytes > NDNRS_MAX_BYTES ? " (ndn-rs apps refuse more than 256 MiB, too)" : "", strerror(code));
+}
+
 static int allocate(int fd, size_t bytes, const char* shm_name, ndnshm__error_t* error) {
   int err;
 
-  /* The size first, at once: an ndn-rs app that maps a shorter file meanwhile would die of SIGBUS. */
   do {
     err = ftruncate(fd, (off_t) bytes);
   } while (err != 0 && errno == EINTR);
-  if (err != 0) return ndnshm__fail_errno(error, "ftruncate", shm_name);
+  if (err != 0) return fail_size("ftruncate", bytes, shm_name, error);
   err = back_with_memory(fd, (off_t) bytes);
   if (err == 0) return 0;
   errno = err;
-  return ndnshm__fail_errno(error, "posix_fallocate", shm_name);
+  return fail_size("posix_fallocate", bytes, shm_name, error);
 }
 
 static int map(int fd, size_t bytes, const char* shm_name, ndnshm__region_header_t** ret_header,
@@ -91,34 +88,39 @@ static int map(int fd, size_t bytes, const char* shm_name, ndnshm__region_header
   return 0;
 }
 
-static int fill(ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
-                ndnshm__error_t* error) {
+static int fill(ndnshm__region_t* region, const char* shm_name, ndnshm__error_t* error) {
   const ndnshm__geometry_t* g = &region->geometry;
-  int err;
+  int err = allocate(region->fd, g->region_bytes, shm_name, error);
 
-  if ((err = allocate(region->fd, g->region_bytes, shm_name, error)) < 0) return err;
-  if ((err = map(region->fd, g->region_bytes, shm_name, &region->header, error)) < 0) return err;
+  if (err == 0) err = map(region->fd, g->region_bytes, shm_name, &region->header, error);
+  if (err < 0) return err;
   /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what failed has returned a negative number */
   region->header->capacity = g->capacity;
   region->header->slot_size = g->slot_size;
-  /* Last: whom this lets in can truncate the file, and no guard stands before the caller puts it up. */
-  err = ndnshm__access_apply(region->fd, access, shm_name, error);
-  if (err < 0) ndnshm__region_unmap(region);
-  return err;
+  return 0;
+}
+
+static int open_unnamed(void) {
+  int fd;
+
+  do {
+    fd = open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
 }
 
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
-                          const ndnshm__access_t* access, ndnshm__error_t* error) {
-  ndnshm__region_t region = {.fd = -1, .geometry = *geometry};
+                          ndnshm__error_t* error) {
+  ndnshm__region_t region = {.fd = open_unnamed(), .geometry = *geometry};
+  char path[PATH_BYTES];
   int err;
 
-  region.fd = shm_open_retrying(shm_name, O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (region.fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
-  err = lock_new(&region, shm_name, error);
-  if (err == 0) {
-    err = fill(&region, shm_name, access, error);
-    if (err < 0) ndnshm__region_unlink(&region, shm_name);
+  if (region.fd < 0) {
+    path_of(shm_name, path);
+    return ndnshm__fail_errno(error, "open", path);
   }
+  flock(region.fd, LOCK_EX | LOCK_NB); /* where it is refused, the reader of the FIFO tells that we live */
+  err = fill(&region, shm_name, error);
   if (err < 0) {
     ndnshm__region_close(&region);
     return err;
@@ -127,10 +129,30 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, co
   return 0;
 }
 
+/* By the descriptor itself where that is allowed: CAP_DAC_READ_SEARCH, or Linux 6.10. */
+static int link_unnamed(int fd, const char* path) {
+  char self[sizeof("/proc/self/fd/") + 10];
+
+  if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) return 0;
+  if (errno != ENOENT && errno != EPERM) return -1;
+  snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+  return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
+int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
+                           ndnshm__error_t* error) {
+  char path[PATH_BYTES];
+  int err = ndnshm__access_apply(region->fd, access, shm_name, error);
+
+  if (err < 0) return err;
+  path_of(shm_name, path);
+  return link_unnamed(region->fd, path) == 0 ? 0 : ndnshm__fail_errno(error, "linkat", path);
+}
+
 static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd, uint64_t* ret_file_bytes,
                          ndnshm__error_t* error) {
   struct stat st;
-  int fd = shm_open_retrying(shm_name, flags | O_NONBLOCK, 0); /* to read a FIFO would block in open */
+  int fd = shm_open_retrying(shm_name, flags | O_NONBLOCK); /* to read a FIFO would block in open */
   int err = 0;
 
   /* glibc: EINVAL for a directory; ENXIO: a socket */
@@ -244,7 +266,7 @@ static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* acce
 
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error) {
-  ndnshm__stale_t stale = {.fd = shm_open_retrying(shm_name, O_RDWR, 0)};
+  ndnshm__stale_t stale = {.fd = shm_open_retrying(shm_name, O_RDWR)};
   struct stat st;
   int err;
 
@@ -269,21 +291,12 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
 }
 
 static bool is_named(const ndnshm__region_t* region, const char* shm_name) {
-  struct stat mine;
+  char path[PATH_BYTES];
+  struct stat mine, named;
 
   if (region->fd < 0 || fstat(region->fd, &mine) != 0 || mine.st_nlink == 0) return false;
-#ifdef __linux__
-  {
-    char path[sizeof("/dev/shm") + NDNSHM__NAME_MAX + 16]; /* where glibc and musl keep them */
-    struct stat named;
-
-    snprintf(path, sizeof(path), "/dev/shm%s", shm_name);
-    return lstat(path, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino;
-  }
-#else
-  (void) shm_name;
-  return true;
-#endif
+  path_of(shm_name, path);
+  return lstat(path, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino;
 }
 
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {
@@ -307,7 +320,6 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
   return region->is_lost;
 }
 
-#if defined(FS_IOC_SETFLAGS) && defined(FS_APPEND_FL)
 static bool set_append_only(int fd) {
   int flags[2] = {0, 0}; /* the kernel's is an int, but by the request's number a long: valgrind believes that */
 
@@ -315,26 +327,16 @@ static bool set_append_only(int fd) {
   flags[0] |= FS_APPEND_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, flags) == 0;
 }
-#else
-static bool set_append_only(int fd) {
-  (void) fd;
-  return false;
-}
-#endif
 
 /* Tried on a file without a name: if we died meanwhile, one with a name could not be removed any more. */
 bool ndnshm__region_can_be_sealed(void) {
-#ifdef O_TMPFILE
-  int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  int fd = open_unnamed();
   bool can;
 
   if (fd < 0) return false;
   can = set_append_only(fd);
   close(fd);
   return can;
-#else
-  return false;
-#endif
 }
 
 bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {

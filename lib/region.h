@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* region.h: the shared-memory region of a face, from its file to its mapping.
  *
- * Guarantees: a region is created exclusively, fully backed by memory before it is mapped (no SIGBUS
- * from a full /dev/shm), never truncated or taken over while its engine lives; what is attached is a
+ * Guarantees: a region appears under its name when it is complete, or not at all; it is fully backed by memory (no
+ * SIGBUS from a full /dev/shm), and never truncated or taken over while its engine lives; what is attached is a
  * regular file of a trusted owner whose size is its geometry. Does not know FIFOs or rings.
  * One thread per region at a time. */
 #ifndef NDNSHM_REGION_H
@@ -24,12 +24,15 @@ typedef struct ndnshm__region_s {
   bool is_lost;           /* its file was found too short, and private zeros put in its place */
 } ndnshm__region_t;
 
-/* Creates, locks, backs and maps the region; fills the header except for the magic, which the caller
- * stores when everything else is ready.
- * Errors: -EEXIST (somebody has the name), -EADDRINUSE (somebody took it meanwhile), others. On failure
- * nothing is left. */
+/* Makes a region without a name: locked, backed by memory, mapped, its geometry in the header. shm_name: for texts.
+ * Errors: those of open, ftruncate, posix_fallocate and mmap. On failure nothing is left. */
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
-                          const ndnshm__access_t* access, ndnshm__error_t* error);
+                          ndnshm__error_t* error);
+
+/* Gives a region that is ready its rights and then its name, so that it appears whole or not at all.
+ * Errors: -EEXIST (somebody has the name), those of fchown, fchmod and linkat. */
+int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
+                           ndnshm__error_t* error);
 
 /* Maps an engine's region. Its header is read once, through the descriptor, and checked.
  * Errors: -ENOENT, -EACCES, -EPERM, -EPROTO, others. */

@@ -38,6 +38,7 @@ typedef enum call_id {
   LSTAT,
   PREAD,
   UNLINK,
+  LINKAT,
   CLOSE,
   READ,
   WRITE,
@@ -69,6 +70,7 @@ static const struct {
     [LSTAT] = {"lstat", {EIO, ENOMEM}},
     [PREAD] = {"pread", {EIO, EINTR}},
     [UNLINK] = {"unlink", {EACCES}},
+    [LINKAT] = {"linkat", {ENOSPC, EACCES}},
     [CLOSE] = {"close", {EIO, EINTR}},
     [READ] = {"read", {EIO, EINTR}},
     [WRITE] = {"write", {EAGAIN, EIO, EINTR}},
@@ -77,6 +79,7 @@ static const struct {
 
 static unsigned int counts[N_CALLS];
 static unsigned int counted, fail_at, fail_with, die_at;
+static void (*before_each)(void);
 static const char* failed_call;
 static int failed_errno;
 static shim_trace_t* trace;
@@ -117,7 +120,18 @@ unsigned int shim_count(const char* call) {
   return 0;
 }
 
+void shim_before_each(void (*hook)(void)) {
+  before_each = hook;
+}
+
 static void step(const char* name) {
+  void (*hook)(void) = before_each;
+
+  if (hook != NULL) {
+    before_each = NULL;
+    hook();
+    before_each = hook;
+  }
   if (die_at == 0) return;
   trace->names[counted % SHIM_TRACE_STEPS] = name;
   trace->steps = ++counted;
@@ -171,6 +185,8 @@ WRAP(FSTAT, int, fstat64, (int fd, struct stat* st), (fd, st), -1)
 WRAP(LSTAT, int, lstat64, (const char* path, struct stat* st), (path, st), -1)
 WRAP(PREAD, ssize_t, pread64, (int fd, void* to, size_t bytes, off_t from), (fd, to, bytes, from), -1)
 WRAP(UNLINK, int, unlink, (const char* path), (path), -1)
+WRAP(LINKAT, int, linkat, (int from_fd, const char* from, int to_fd, const char* to, int flags),
+     (from_fd, from, to_fd, to, flags), -1)
 WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
 WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
 WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)

@@ -29,7 +29,10 @@ void shim_fail_at(unsigned int n, unsigned int k);
 /* From now on steps are counted and traced; the n-th is not begun: the process dies of SIGKILL. */
 void shim_die_at(unsigned int n, shim_trace_t* trace);
 
-/* Ends either. Returns how many were counted. */
+/* From now on the hook is called before each step; NULL = no longer. Steps within the hook are not told. */
+void shim_before_each(void (*hook)(void));
+
+/* Ends the first two. Returns how many were counted. */
 unsigned int shim_disarm(void);
 
 /* The call that was made to fail since shim_fail_at(), NULL = none; and with which error. */

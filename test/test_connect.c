@@ -213,11 +213,12 @@ START_TEST(an_app_works_with_a_capacity_that_is_no_power_of_two) {
   int a2e, e2a;
 
   ck_assert_int_eq(ndnshm__geometry_from_header(131, 100, &g), 0);
-  ck_assert_int_eq(ndnshm__region_create(&region, f.shm, &g, &access, &error), 0);
+  ck_assert_int_eq(ndnshm__region_create(&region, f.shm, &g, &error), 0);
   ck_assert_int_eq(ndnshm__fifo_create(f.a2e_path, O_RDONLY, true, &access, &a2e, &error), 0);
   ck_assert_int_eq(ndnshm__fifo_create(f.e2a_path, O_RDWR, false, &access, &e2a, &error), 0);
   region.header->a2e_tail.value = region.header->a2e_head.value = 0u - 300;
   region.header->magic = NDNSHM__MAGIC;
+  ck_assert_int_eq(ndnshm__region_publish(&region, f.shm, &access, &error), 0);
   ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
   ck_assert_uint_eq(ndnshm_get_capacity(f.app), 131);
   ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);

@@ -52,11 +52,13 @@ PRIVATE_MEMORY = {
     # Names: text of the endpoint's own.
     ("lib/endpoint.c", "shm_unlink(ep->names.shm)"),
     ("lib/region.c", "shm_unlink(shm_name)"),
-    ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC, mode)"),
+    ("lib/region.c", "shm_open(shm_name, flags | O_CLOEXEC, 0)"),
+    ("lib/region.c", "linkat(fd, \"\", AT_FDCWD, path, AT_EMPTY_PATH)"),
+    ("lib/region.c", "linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW)"),
     ("lib/fifo.c", "open(path, flags | FIFO_FLAGS)"),
-    ("lib/region.c", "open(\"\", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)"),
-    ("lib/fifo.c", "mkfifo(path, 0600)"),
-    ("lib/fifo.c", "chmod(path, 0600)"),
+    ("lib/region.c", "open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)"),
+    ("lib/fifo.c", "mkfifo(path, mode)"),
+    ("lib/fifo.c", "chmod(path, mode)"),
     ("lib/fifo.c", "unlink(path)"),
     # What the kernel tells: into variables of the function itself.
     ("lib/region.c", "fstat(fd, &st)"),

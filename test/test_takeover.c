@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,6 +24,17 @@ int fchmod(int fd, mode_t mode) {
 
   if (in_fchmod != NULL) in_fchmod(fd);
   return rc;
+}
+
+static void (*in_flock)(int fd);
+
+/* The same in front of the lock. */
+int flock(int fd, int operation) {
+  void (*hook)(int fd) = in_flock;
+
+  in_flock = NULL;
+  if (hook != NULL) hook(fd);
+  return (int) syscall(SYS_flock, fd, operation);
 }
 
 static bool readable(int fd) {
@@ -136,6 +148,50 @@ START_TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
 }
 END_TEST
 
+static char rival_name[80];
+static int rival_fd = -1;
+
+/* Between our FIFO's birth and its lock another engine takes it for a dead one's, and holds it ... */
+static void rival_locks(int fd) {
+  struct stat st;
+
+  if (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode)) {
+    in_flock = rival_locks; /* the region's lock: not yet */
+    return;
+  }
+  rival_fd = open(harness_a2e_path(rival_name), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ck_assert_int_eq((int) syscall(SYS_flock, rival_fd, LOCK_EX | LOCK_NB), 0);
+}
+
+/* ... or has removed its name already. */
+static void rival_removes(int fd) {
+  rival_locks(fd);
+  if (rival_fd < 0) {
+    in_flock = rival_removes;
+    return;
+  }
+  close(rival_fd);
+  ck_assert_int_eq(unlink(harness_a2e_path(rival_name)), 0);
+  ck_assert_int_eq(mkfifo(harness_a2e_path(rival_name), 0600), 0);
+}
+
+START_TEST(name_lost_to_a_rival_at_birth_is_in_use) {
+  ndnshm_t* engine;
+  struct stat st;
+
+  snprintf(rival_name, sizeof(rival_name), "%s", harness_name("birth"));
+  ck_assert_int_eq(ndnshm_new(&engine), 0);
+  in_flock = _i == 0 ? rival_locks : rival_removes;
+  ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), -EADDRINUSE);
+  ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), "another engine"));
+  if (_i == 0) close(rival_fd);
+  ck_assert_int_eq(lstat(harness_a2e_path(rival_name), &st), 0); /* the rival's stays, and so does what he has locked */
+  unlink(harness_a2e_path(rival_name));
+  ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), 0);
+  ndnshm_free(engine);
+}
+END_TEST
+
 /* --- Others who are let in before all is ready ------------------------------------------------- */
 
 static void truncate_regular(int fd) {
@@ -196,6 +252,7 @@ int main(void) {
   tcase_add_test(t, next_app_wakes_an_engine_that_waits_for_room_unannounced);
   tcase_add_loop_test(t, app_wakes_no_engine_without_reason, 0, 2);
   tcase_add_test(t, who_asks_for_a_name_is_not_taken_for_an_app);
+  tcase_add_loop_test(t, name_lost_to_a_rival_at_birth_is_in_use, 0, 2);
   tcase_add_test(t, region_truncated_as_soon_as_it_lets_others_in_does_no_harm);
   tcase_add_test(t, mode_lets_in_the_group_that_was_asked_for_and_no_other);
   return harness_main(suite);

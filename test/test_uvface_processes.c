@@ -418,7 +418,7 @@ static int count_own_face_fds(void) {
     bytes = readlink(path, target, sizeof(target) - 1);
     if (bytes < 0) continue;
     target[bytes] = '\0';
-    n += strstr(target, "ndn-") != NULL;
+    n += strstr(target, "ndn-") != NULL || strncmp(target, "/dev/shm/#", 10) == 0; /* born without a name */
   }
   return n;
 }
@@ -436,7 +436,7 @@ START_TEST(a_program_inherits_no_descriptor) {
   pid = harness_spawn(argv, &fd);
   while (harness_read_line(fd, line, sizeof(line), 10000 * (int) harness_slow())) {
     lines++;
-    ck_assert_msg(strstr(line, "ndn-") == NULL, "%s", line);
+    ck_assert_msg(strstr(line, "ndn-") == NULL && strstr(line, "/dev/shm/#") == NULL, "%s", line);
   }
   ck_assert_int_ge(lines, 3);
   ck_assert_int_eq(harness_wait(pid, 10000 * (int) harness_slow()), 0);

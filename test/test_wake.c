@@ -649,7 +649,7 @@ START_TEST(a_live_engines_fifo_keeps_the_name) {
   link_t l;
 
   link_make(&l, "live");
-  assert_create_fails(&l, -EADDRINUSE, "open", "a live engine");
+  assert_create_fails(&l, -EADDRINUSE, "flock", "a live engine");
   ndnshm__wake_announce_parked(&l.engine);
   ck_assert(ndnshm__wake_parked_peer(&l.app));
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
@@ -739,12 +739,12 @@ START_TEST(only_an_open_reader_counts_as_one) {
   link_t l;
 
   link_plan(&l, "reader");
-  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), 0);
+  ck_assert_int_eq(ndnshm__fifo_clear(l.path, false, &l.access, &l.error), 0);
   link_make(&l, "reader");
-  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), -EADDRINUSE);
+  ck_assert_int_eq(ndnshm__fifo_clear(l.path, false, &l.access, &l.error), -EADDRINUSE);
   close(l.engine.rx_fd);
   l.engine.rx_fd = -1;
-  ck_assert_int_eq(ndnshm__fifo_check_unread(l.path, &l.error), 0); /* though there is a writer */
+  ck_assert_int_eq(ndnshm__fifo_clear(l.path, false, &l.access, &l.error), 0); /* though there is a writer */
   link_drop(&l);
 }
 END_TEST
