@@ -7,7 +7,7 @@ probe before each group of runs tells which placement of the CPUs it saw, groups
 dropped, placements are reported apart. Ratios are taken within a round. Says what was measured here and now,
 nothing about other hosts. The workloads are those of cases.py.
 
-    compare.py build/bench --rust-peer PATH --json suite.json --plot build/plots"""
+    compare.py build --rust-peer PATH --json suite.json --plot build/plots"""
 
 import argparse
 import json
@@ -171,7 +171,7 @@ def save(args, log):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('bench', help='directory of the measuring programs')
+    parser.add_argument('build', help='build directory, which has the measuring programs')
     parser.add_argument('--rust-peer', metavar='PATH', help='command-line program around the original face')
     parser.add_argument('--cpu', metavar='A,B', help='CPU of the client and of the server (the first two)')
     parser.add_argument('--rounds', type=int, default=7)

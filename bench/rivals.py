@@ -53,6 +53,11 @@ def run_json(argv, timeout):
         stop(process)
 
 
+def program(args, name):
+    """uvface-perf is installed and lies with the tools; the others lie here."""
+    return os.path.join(args.build, 'uvface/tools' if name == 'uvface-perf' else 'bench', name)
+
+
 def cpu_option(args, case):
     return f'{args.cpu[0]},{args.cpu[1]}' if case.cpus == 2 else str(args.cpu[0])
 
@@ -61,7 +66,7 @@ class Probe:
     """W0: not a rival, but the machine."""
 
     def __init__(self, args):
-        self.argv = [os.path.join(args.bench, 'ring-perf'), 'probe', '--cpu', f'{args.cpu[0]},{args.cpu[1]}']
+        self.argv = [program(args, 'ring-perf'), 'probe', '--cpu', f'{args.cpu[0]},{args.cpu[1]}']
 
     def run(self, _case=None, _secs=0):
         raw = run_json(self.argv, 60)
@@ -71,8 +76,8 @@ class Probe:
 class Ours:
     """A measuring program of this project: both processes, one JSON object."""
 
-    def __init__(self, args, program, *options):
-        self.args, self.path, self.options = args, os.path.join(args.bench, program), list(options)
+    def __init__(self, args, name, *options):
+        self.args, self.path, self.options = args, program(args, name), list(options)
 
     def argv(self, case, *length):
         return [self.path, case.mode, '--json', *length, '--server-role', case.server,
@@ -147,7 +152,7 @@ class Many:
         self.args, self.options = args, list(options)
 
     def run(self, case, secs):
-        raw = run_json([os.path.join(self.args.bench, 'many-perf'), '--secs', str(secs),
+        raw = run_json([program(self.args, 'many-perf'), '--secs', str(secs),
                         '--cpu', cpu_option(self.args, case), *case.options, *self.options], secs + 30)
         if raw['packets_per_s'] is None:
             raise Failed('too short: everything arrived at once')
@@ -255,7 +260,7 @@ def all_rivals(args):
     found.update({name: Ours(args, 'uvface-perf', *options) for name, options in VARIANTS.items()})
     missing = []
     for name in ('seqpacket', 'fifo', 'nng', 'zmq'):
-        if os.path.exists(os.path.join(args.bench, f'{name}-perf')):
+        if os.path.exists(program(args, f'{name}-perf')):
             found[name] = Ours(args, f'{name}-perf')
         else:
             missing.append(name)

@@ -26,7 +26,6 @@ man_pages = [
     ('uvface', 'uvface', 'shared-memory NDN face as a libuv-style handle', author, 3),
     ('ndnshm', 'ndnshm', 'shared-memory NDN face for any event loop', author, 3),
     ('uvface-perf', 'uvface-perf', 'measure a shared-memory NDN face', author, 1),
-    ('uvface-soak', 'uvface-soak', 'stress and attack an engine of shared-memory NDN faces', author, 1),
     ('uvface-inspect', 'uvface-inspect', 'print the header of a shared-memory NDN face', author, 1),
 ]
 

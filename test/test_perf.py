@@ -4,7 +4,7 @@
 the exit codes promise, and with a path of the ndn-rs peer as second argument all sides against the
 original. Says nothing about speed. Leaves no names and no processes behind, and checks that too.
 
-    test_perf.py BENCH_BUILD_DIR [RUST_PEER]"""
+    test_perf.py BUILD_DIR [RUST_PEER]"""
 
 import glob
 import json
@@ -16,7 +16,7 @@ import time
 
 from tap import Tap
 
-BENCH = sys.argv[1]
+BUILD = sys.argv[1]
 RUST = sys.argv[2] if len(sys.argv) > 2 and sys.argv[2] else None
 SLOW = float(os.environ.get('UVFACE_SLOW', '1'))
 DEADLINE_S = 30 * SLOW
@@ -45,8 +45,12 @@ def finish(process, want=0, deadline_s=DEADLINE_S):
     return out, err
 
 
+def path_of(program):
+    return os.path.join(BUILD, 'uvface/tools' if program == 'uvface-perf' else 'bench', program)
+
+
 def ours(*argv, program='uvface-perf'):
-    return start(os.path.join(BENCH, program), *argv)
+    return start(path_of(program), *argv)
 
 
 def paths_of(name):
@@ -131,7 +135,7 @@ def compare(**more):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'bench', 'compare.py')
     with tempfile.TemporaryDirectory() as directory:
         data = os.path.join(directory, 'suite.json')
-        out, _ = finish(start(sys.executable, script, BENCH, '--quick', '--only', 'W4', '--rivals', 'uvface,pipe-co',
+        out, _ = finish(start(sys.executable, script, BUILD, '--quick', '--only', 'W4', '--rivals', 'uvface,pipe-co',
                               '--json', data, '--plot', directory, **more), deadline_s=4 * DEADLINE_S)
         with open(data, encoding='utf-8') as file:
             groups = json.load(file)['groups']
@@ -334,7 +338,7 @@ def all_tests():
     yield from mode_tests('uvface-perf')
     yield from mode_tests('pipe-perf')
     for program in ('seqpacket-perf', 'fifo-perf', 'nng-perf', 'zmq-perf'):
-        if os.path.exists(os.path.join(BENCH, program)):
+        if os.path.exists(path_of(program)):
             yield from mode_tests(program)
     if len(os.sched_getaffinity(0)) > 1:  # two busy pollers on one CPU wait for each other's time slice
         yield from mode_tests('ring-perf')

@@ -4,7 +4,7 @@
 killed, hostile or flooding, and that the programs notice if it is. A run of seconds says nothing about
 times: the exit status of the soak is not looked at where it judges them. Needs a /dev/shm.
 
-    test_stress.py BENCH_BUILD_DIR"""
+    test_stress.py DIRECTORY_OF_THE_PROGRAMS"""
 
 import glob
 import json
@@ -16,7 +16,7 @@ import time
 
 from tap import Tap
 
-BENCH = sys.argv[1]
+PROGRAMS = sys.argv[1]
 SLOW = float(os.environ.get('UVFACE_SLOW', '1'))
 DEADLINE_S = 120 * SLOW
 # What is judged by the clock and not by what happened.
@@ -33,7 +33,7 @@ def start(argv, **more):
 
 
 def program(name, *argv):
-    return [os.path.join(BENCH, name), *argv]
+    return [os.path.join(PROGRAMS, name), *argv]
 
 
 def run(argv, **more):
@@ -108,7 +108,7 @@ def test_attack():
 def test_attack_of_same_user():
     """An engine without rights and its attacker are the same user: less can be refused, nothing may be lost."""
     as_nobody = {'user': 65534, 'group': 65534, 'extra_groups': []} if os.geteuid() == 0 else {}
-    fd = os.open(os.path.join(BENCH, 'uvface-attack'), os.O_RDONLY)  # nobody need not be able to reach the file
+    fd = os.open(os.path.join(PROGRAMS, 'uvface-attack'), os.O_RDONLY)  # nobody need not be able to reach the file
     status, out, err = run([f'/proc/self/fd/{fd}', '--secs', '2', '--json'], pass_fds=[fd], **as_nobody)
     os.close(fd)
     assert status == 0, (status, out, err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uvface_load.c: what faces that are idle, full or flooded cost the others of their loop, by counting and
  * not by the clock: accesses to shared memory (the points of lib/words.h), packets, bytes of the FIFO. The
- * same by the clock, with processes, is bench/soak.c. */
+ * same by the clock, with processes, is test/stress/soak.c. */
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -12,7 +12,6 @@
 #include <unistd.h>
 #include <uvface.h>
 
-#include "perf.h"
 #include "stage.h"
 
 enum { IDLE = 500, ATTACHED = 50, ROUNDS = 3, CHUNK = 200 };
@@ -111,9 +110,9 @@ static void measure(idle_t* d, double secs, double ret_ns[2]) {
 static void print(const idle_t* d, const double ns[2], bool json) {
   double ratio = ns[0] > 0 ? ns[1] / ns[0] : 0;
   if (json) {
-    json_t* report = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I}", "program", "uvface-soak", "version", PERF_VERSION,
-                               "scenario", "idle", "turn_ns", ns[0], "turn_with_idle_ns", ns[1], "ratio", ratio,
-                               "packets", (json_int_t) d->passed);
+    json_t* report = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I}", "program", "uvface-soak", "version",
+                               STRESS_VERSION, "scenario", "idle", "turn_ns", ns[0], "turn_with_idle_ns", ns[1],
+                               "ratio", ratio, "packets", (json_int_t) d->passed);
     json_object_set_new(report, "failure", d->err < 0 ? json_string(d->errmsg) : json_null());
     json_dumpf(report, stdout, JSON_COMPACT);
     putchar('\n');
@@ -132,7 +131,7 @@ int soak_idle(double secs, bool json) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max; /* three descriptors a face */
   setrlimit(RLIMIT_NOFILE, &files);
-  if (uv_loop_init(&d.loop) != 0) return PERF_FAILED;
+  if (uv_loop_init(&d.loop) != 0) return STRESS_FAILED;
   measure(&d, secs, ns);
   uvface_close(&d.busy[0], NULL);
   uvface_close(&d.busy[1], NULL);
@@ -143,5 +142,5 @@ int soak_idle(double secs, bool json) {
   if (d.err == 0 && ns[1] > ns[0] * MAX_RATIO)
     bad(&d, UV_E2BIG, "a turn with idle faces takes more than 1.5 times as long");
   print(&d, ns, json);
-  return fflush(stdout) == 0 && d.err == 0 ? PERF_OK : PERF_FAILED;
+  return fflush(stdout) == 0 && d.err == 0 ? STRESS_OK : STRESS_FAILED;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* stress.h: what uvface-soak and uvface-attack share: processes with a part to play (stress_parts.c and the
- * files it lists), the board through which each of them reports, numbered packets with a checksum
- * (stress.c), and the stage that starts, kills, replaces and measures them (stage.c). Private to the two. */
+/* stress.h: what uvface-soak and uvface-attack share: processes that each play a part (stress_engine.c,
+ * stress_app.c, stress_villains.c), the board through which each of them reports, and numbered packets with a
+ * checksum (stress.c). The stage, which starts, kills, replaces and measures the processes, is in stage.h.
+ * Private to the two. */
 #ifndef STRESS_H
 #define STRESS_H
 
@@ -10,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* Exit codes of the two programs. */
+enum { STRESS_OK = 0, STRESS_FAILED = 1, STRESS_USAGE = 2 };
 
 enum {
   STRESS_PLACES = 16,       /* faces of the engine at a time, at most */

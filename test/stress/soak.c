@@ -17,7 +17,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "perf.h"
 #include "soak.h"
 #include "stage.h"
 
@@ -210,7 +209,7 @@ static void print_json(soak_t* k) {
   const stage_t* s = &k->stage;
   json_t* report =
       json_pack("{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
-                "uvface-soak", "version", PERF_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
+                "uvface-soak", "version", STRESS_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
                 (int) s->apart, "phases", (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started",
                 (json_int_t) s->starts, "killed", (json_int_t) k->murders, "faults", (json_int_t) stage_faults(s),
                 "left_behind", (int) k->left, "guard", (int) atomic_load(&s->engine.board->guard), "rate",
@@ -276,7 +275,7 @@ static const scenario_t* find_scenario(const char* name) {
   return NULL;
 }
 
-/* Returns PERF_OK with k->scenario == NULL for "idle". */
+/* Returns STRESS_OK with k->scenario == NULL for "idle". */
 static int parse(soak_t* k, int argc, char** argv) {
   static const struct option options[] = {{"secs", required_argument, NULL, 's'},
                                           {"json", no_argument, NULL, 'j'},
@@ -290,20 +289,20 @@ static int parse(soak_t* k, int argc, char** argv) {
     if (option == 's') k->secs = strtod(optarg, &end);
     if (option == 'j') k->json = true;
     if (option == 'h') usage(stdout);
-    if (option == 'V') puts("uvface-soak " PERF_VERSION);
-    if (option == 'h' || option == 'V') exit(PERF_OK);
+    if (option == 'V') puts("uvface-soak " STRESS_VERSION);
+    if (option == 'h' || option == 'V') exit(STRESS_OK);
     if (option == '?' || (option == 's' && (*end != '\0' || !(k->secs > 0) || k->secs > 1e6))) {
       fputs("uvface-soak: see uvface-soak --help\n", stderr);
-      return PERF_USAGE;
+      return STRESS_USAGE;
     }
   }
   const char* name = optind < argc ? argv[optind++] : "soak";
   k->scenario = find_scenario(name);
   if (optind < argc || (k->scenario == NULL && strcmp(name, "idle") != 0)) {
     fprintf(stderr, "uvface-soak: no such scenario: %s; see uvface-soak --help\n", optind < argc ? argv[optind] : name);
-    return PERF_USAGE;
+    return STRESS_USAGE;
   }
-  return PERF_OK;
+  return STRESS_OK;
 }
 
 int main(int argc, char** argv) {
@@ -311,7 +310,7 @@ int main(int argc, char** argv) {
   int exit_code = stress_play(argc, argv, NULL);
   if (exit_code >= 0) return exit_code;
   exit_code = parse(&soak, argc, argv);
-  if (exit_code != PERF_OK) return exit_code;
+  if (exit_code != STRESS_OK) return exit_code;
   if (soak.scenario == NULL) return soak_idle(soak.secs, soak.json);
   soak.progress = isatty(STDERR_FILENO) != 0;
   stage_catch_signals();
@@ -324,5 +323,5 @@ int main(int argc, char** argv) {
     print_json(&soak);
   else
     print_text(&soak);
-  return fflush(stdout) == 0 && !soak.stage.failed ? PERF_OK : PERF_FAILED;
+  return fflush(stdout) == 0 && !soak.stage.failed ? STRESS_OK : STRESS_FAILED;
 }

@@ -21,7 +21,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "perf.h"
 #include "stage.h"
 
 enum { PHASES = 9, NOBODY = 65534, LONG_WINDOW = 96, ONE_BY_ONE = 1 };
@@ -189,7 +188,7 @@ static json_t* faces_json(const stress_place_t* p) {
 static void print_json(trial_t* t) {
   const stage_t* s = &t->stage;
   json_t* report = json_pack("{s:s, s:s, s:f, s:b, s:b, s:o, s:o, s:I, s:I, s:i, s:o, s:o, s:o}", "program",
-                             "uvface-attack", "version", PERF_VERSION, "secs", t->secs, "stranger", (int) t->stranger,
+                             "uvface-attack", "version", STRESS_VERSION, "secs", t->secs, "stranger", (int) t->stranger,
                              "guard", (int) atomic_load(&s->engine.board->guard), "attacks", kinds_json(t), "faces",
                              faces_json(&s->engine.board->places[ATTACK_PLACE]), "breaches", (json_int_t) t->breaches,
                              "faults", (json_int_t) stage_faults(s), "left_behind", (int) t->left, "rate",
@@ -258,13 +257,13 @@ static int parse(trial_t* t, int argc, char** argv) {
     if (option == 's') t->secs = strtod(optarg, &end);
     if (option == 'j') t->json = true;
     if (option == 'h') usage(stdout);
-    if (option == 'V') puts("uvface-attack " PERF_VERSION);
-    if (option == 'h' || option == 'V') exit(PERF_OK);
+    if (option == 'V') puts("uvface-attack " STRESS_VERSION);
+    if (option == 'h' || option == 'V') exit(STRESS_OK);
     if (option == '?' || (option == 's' && (*end != '\0' || !(t->secs > 0) || t->secs > 1e6))) break;
   }
-  if (option == -1 && optind == argc) return PERF_OK;
+  if (option == -1 && optind == argc) return STRESS_OK;
   fputs("uvface-attack: see uvface-attack --help\n", stderr);
-  return PERF_USAGE;
+  return STRESS_USAGE;
 }
 
 int main(int argc, char** argv) {
@@ -272,7 +271,7 @@ int main(int argc, char** argv) {
   int exit_code = stress_play(argc, argv, stress_attacker);
   if (exit_code >= 0) return exit_code;
   exit_code = parse(&trial, argc, argv);
-  if (exit_code != PERF_OK) return exit_code;
+  if (exit_code != STRESS_OK) return exit_code;
   trial.progress = isatty(STDERR_FILENO) != 0;
   trial.stranger = geteuid() == 0;
   stage_catch_signals();
@@ -287,5 +286,5 @@ int main(int argc, char** argv) {
     print_json(&trial);
   else
     print_text(&trial);
-  return fflush(stdout) == 0 && !trial.stage.failed ? PERF_OK : PERF_FAILED;
+  return fflush(stdout) == 0 && !trial.stage.failed ? STRESS_OK : STRESS_FAILED;
 }
