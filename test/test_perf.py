@@ -214,16 +214,20 @@ def test_no_engine():
     assert name in err and 'No such file' in err, err
 
 
-def open_region(region):
-    """A privileged engine takes the name away once its app is there, and keeps the file open."""
+def open_region(region, process):
+    """The region by its name; or as one of the files of the process and its children: a privileged engine takes
+    the name away once its app is there, and the system never knew the file it keeps open by that name."""
     if os.path.exists(region):
         return open(region, 'rb')
-    for fd in glob.glob('/proc/[0-9]*/fd/*'):
-        try:
-            if os.readlink(fd).startswith(region + ' '):
-                return open(fd, 'rb')
-        except OSError:
-            pass  # a process that has ended, or is not ours
+    with open(f'/proc/{process.pid}/task/{process.pid}/children', encoding='ascii') as file:
+        pids = [str(process.pid), *file.read().split()]
+    for pid in pids:
+        for fd in glob.glob(f'/proc/{pid}/fd/*'):
+            try:
+                if os.readlink(fd).startswith('/dev/shm/'):
+                    return open(fd, 'rb')
+            except OSError:
+                pass  # a descriptor that was closed meanwhile
     raise FileNotFoundError(region)
 
 
@@ -233,7 +237,7 @@ def wait_for_header(name, offset, process):
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with open_region(region) as file:
+            with open_region(region, process) as file:
                 if any(file.read(HEADER_BYTES)[offset:offset + 4]):
                     return
         except FileNotFoundError:
