@@ -83,6 +83,7 @@ static int map(int fd, size_t bytes, const char* shm_name, ndnshm__region_header
                ndnshm__error_t* error) {
   void* base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
+  if (base == MAP_FAILED && errno == EAGAIN) errno = ENOMEM; /* RLIMIT_MEMLOCK; EAGAIN is a full ring's in this API */
   if (base == MAP_FAILED) return ndnshm__fail_errno(error, "mmap", shm_name);
   *ret_header = base;
   return 0;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -255,6 +256,30 @@ START_TEST(a_connect_with_too_few_descriptors_leaves_nothing_open) {
 }
 END_TEST
 
+/* As real-time programs are, with Debian's limit. The kernel says EAGAIN, which of a face means that its ring is full. */
+static int create_beyond_the_lock_limit(void* arg) {
+  const struct rlimit limit = {8 << 20, 8 << 20};
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  face_t* f = arg;
+
+  options.capacity = 1024;
+  if (geteuid() == 0) REQUIRE(become_other() == 0);
+  REQUIRE(setrlimit(RLIMIT_MEMLOCK, &limit) == 0 && mlockall(MCL_FUTURE) == 0);
+  REQUIRE(ndnshm_create(f->engine, f->name, &options) == -ENOMEM);
+  REQUIRE(strstr(ndnshm_errmsg(f->engine), "mmap") != NULL);
+  REQUIRE(strstr(ndnshm_errmsg(f->engine), strerror(ENOMEM)) != NULL);
+  REQUIRE(names_there(f) == 0);
+  return 0;
+}
+
+START_TEST(a_region_that_may_not_be_locked_is_enomem) {
+  face_t f = face_plan("memlock");
+
+  assert_child_passes(create_beyond_the_lock_limit, &f);
+  face_drop(&f);
+}
+END_TEST
+
 /* An engine that, as ndn-rs, holds no lock: its reading of a2e is all that tells of its life. */
 static int create_beside_foreign_engine(void* arg) {
   face_t* f = arg;
@@ -327,6 +352,7 @@ static void add_scarcity(TCase* tcase) {
   tcase_add_test(tcase, a_create_with_too_few_descriptors_leaves_nothing);
   tcase_add_test(tcase, a_connect_with_too_few_descriptors_leaves_nothing_open);
   tcase_add_test(tcase, a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors);
+  tcase_add_test(tcase, a_region_that_may_not_be_locked_is_enomem);
   tcase_add_test(tcase, a_file_size_limit_is_efbig_and_leaves_nothing);
 }
 
