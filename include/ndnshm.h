@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ndnshm.h: the endpoint of a shared-memory NDN face, for any event loop or none.
  *
- * Guarantees: whole packets, in order, each exactly once, over two single-producer/single-consumer
+ * Guarantees: whole packets, in order, each exactly once (but packets that were peeked at and not released before
+ * the end leaves are there again for the next app), over two single-producer/single-consumer
  * rings in one POSIX shared-memory region; a sleeping consumer is always woken; the death of the peer
  * shows as end of file on ndnshm_fd(). Speaks the format of ndn-rs byte for byte in both roles.
  * Does not guarantee: any use from two threads at once (an endpoint belongs to one thread at a time;
@@ -10,7 +11,9 @@
  * Nothing here blocks, needs a second thread, calls exit, or installs a signal handler unless asked to
  * (NDNSHM_SIGBUS_GUARD). Needs libc only.
  * Every function that can fail returns 0 or a count on success and a negative errno value (-EINVAL ...)
- * or NDNSHM_EOF on failure; ndnshm_errmsg() says which call failed on what, and why.
+ * or NDNSHM_EOF on failure; ndnshm_errmsg() says which call failed on what, and why. "Errors:" lists what a function
+ * returns; where the system fails a call for a reason that is not listed (a seccomp filter, say), its errno is passed
+ * on.
  * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
 #ifndef NDNSHM_H
 #define NDNSHM_H
@@ -39,8 +42,9 @@ typedef struct ndnshm_s ndnshm_t;
 /* What the engine may choose when it creates a face; an app takes what it finds and reads only uid
  * and flags. Start from NDNSHM_OPTIONS_INIT, then change members. */
 typedef struct ndnshm_options_s {
-  size_t size;        /* sizeof(ndnshm_options_t) */
-  uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256 */
+  size_t size;        /* sizeof(ndnshm_options_t), as the caller was compiled: see docs/ndnshm.rst, "Versions" */
+  uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256. Keep 448 + 2 * capacity *
+                         (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026 refuse a larger region */
   uint32_t slot_size; /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines) */
   uint32_t mtu;       /* bytes; derive both others as ndn-rs does; excludes them; 0 = not used */
   unsigned int mode;  /* permissions of region and FIFOs, umask does not cut them; 0 = 0600 */
@@ -105,18 +109,23 @@ NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
 /* Engine: creates the region and both FIFOs of a face and becomes its engine (Design 2, 3).
  * name: [A-Za-z0-9._-]{1,200}, no leading dot; copied. options: NULL = defaults; copied.
  * A name left by a dead engine of the same owner is cleaned away and taken.
- * Errors: -EINVAL (name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
- * name), -EALREADY (ep is in use), -EACCES, -EPERM, -ENOSPC, -EFBIG, -EMFILE, -ENFILE, -ENOMEM, -EIO,
- * -EPROTO (somebody who was let in wrote nonsense at once).
+ * An app can attach from the moment when this returns, not before: until then it finds no face (-ENOENT) or a dead
+ * engine's (-ECONNREFUSED).
+ * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
+ * name), -EALREADY (ep is in use), -EACCES, -EPERM (owner or group may not be given), -ENOSPC, -EDQUOT, -EFBIG,
+ * -EROFS (/dev/shm or /tmp is read-only), -ENOENT (there is no /dev/shm, /tmp or /proc), -ENOTSUP (/dev/shm has no
+ * unnamed files, O_TMPFILE), -EMFILE, -ENFILE, -ENOMEM (also RLIMIT_MEMLOCK, under mlockall()), -EIO, -EPROTO (a
+ * process of the same user wrote into the region while it was made).
  * On failure nothing is left behind and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 
 /* App: attaches to the face that an engine created (Design 2, 3).
  * name: as for ndnshm_create(). options: NULL = defaults; only uid and flags are read. Region and FIFOs must
  * belong to root, to this process's effective user or to options->uid.
- * Errors: -EINVAL, -ENAMETOOLONG, -EALREADY, -ENOENT (no such face), -ECONNREFUSED (its engine is
- * dead), -EACCES, -EPERM (wrong owner or not a FIFO), -EPROTO (header broken or indices impossible),
- * -EMFILE, -ENFILE, -ENOMEM. On failure nothing is left open and ep may be used again. */
+ * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EALREADY (ep is in use), -ENOENT (no such face, or not yet),
+ * -ECONNREFUSED (its engine is dead), -EACCES, -EPERM (wrong owner, or not a region and FIFOs), -EPROTO (header broken
+ * or indices impossible), -EROFS (/dev/shm is read-only), -EMFILE, -ENFILE, -ENOMEM, -EIO.
+ * On failure nothing is left open and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
@@ -144,7 +153,7 @@ NDNSHM_EXTERN uint32_t ndnshm_get_capacity(const ndnshm_t* ep);
 /* The bits NDNSHM_CAP_* that the peer announces at this moment; 0 for ndn-rs or no peer yet. */
 NDNSHM_EXTERN unsigned int ndnshm_peer_caps(const ndnshm_t* ep);
 
-/* Copies the counters to ret_stats. Errors: -EINVAL. */
+/* Copies the counters to ret_stats. Errors: -EINVAL (NULL). */
 NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats);
 
 /* --- Receiving -------------------------------------------------------------------------------- */
@@ -155,18 +164,19 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
  * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region was pulled
- * away under the guard), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL, -EALREADY (packets are
+ * away under the guard), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL (NULL), -EALREADY (packets are
  * peeked at). */
 NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max);
 
 /* Like ndnshm_recv() without the copy: pkts point at the slots themselves. For trusted peers only: the
  * peer can change the bytes at any time. max_bytes: no more than this together, but always one packet.
- * The packets are the caller's until ndnshm_release(); before that another peek or receive returns
- * -EALREADY. */
+ * The packets are the caller's until ndnshm_release(), or until another app attaches after ndnshm_shutdown().
+ * Errors: -EPROTO, -EIO, -ENOTCONN, -EINVAL (as for ndnshm_recv()), -EALREADY (those of the last peek are not
+ * released). */
 NDNSHM_EXTERN int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned int max);
 
-/* Gives the slots of the last ndnshm_peek() back to the producer, published once. What is not given back before
- * the endpoint shuts down is there again for who attaches next. */
+/* Gives the slots of the last ndnshm_peek() back to the producer, published once. Packets that are not given back
+ * before the endpoint shuts down are there again for the next app: it gets them a second time. */
 NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
 
 /* --- Sending ---------------------------------------------------------------------------------- */
@@ -174,17 +184,18 @@ NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
 /* Gathers nbufs pieces into one packet, publishes it, wakes the peer if it sleeps.
  * The bytes are copied before the call returns. Returns their number.
  * Errors: -EAGAIN (ring full, or a reservation is open), -EMSGSIZE (larger than the MTU), -EINVAL (no
- * byte at all), -EPROTO (the peer's index is impossible), -EIO (the region was pulled away), -ENOTCONN. */
+ * byte at all, NULL), -EPROTO (the peer's index is impossible), -EIO (the region was pulled away), -ENOTCONN. */
 NDNSHM_EXTERN int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs);
 
 /* Sends npkts packets, one per element, as many as find room, published with one store and one fence.
- * Returns the number taken (at least 1). Errors: as for ndnshm_send(); -EMSGSIZE and -EINVAL if any
- * packet is too large or empty, and then none was taken. */
+ * Returns the number taken (at least 1). Errors: as ndnshm_send(). With -EMSGSIZE and -EINVAL, which one packet that
+ * is too large or empty is enough for, none was taken. */
 NDNSHM_EXTERN int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkts);
 
 /* Lends the next free slot, to encode a packet in place. One reservation at a time.
  * len: bytes wanted; ret_slot: receives where they go. Nothing is published before ndnshm_commit().
- * Errors: -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO, -EIO, -ENOTCONN, -EALREADY (one is open). */
+ * Errors: -EAGAIN (ring full), -EMSGSIZE (larger than the MTU), -EINVAL (NULL, len 0), -EPROTO (the peer's index is
+ * impossible), -EIO (the region was pulled away), -ENOTCONN, -EALREADY (one is open). */
 NDNSHM_EXTERN int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot);
 
 /* Publishes the reserved slot with its first len bytes; len 0 gives the reservation back unsent.
@@ -217,13 +228,13 @@ NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
 NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO.
- * Returns the bytes drained (0 to 4096), or NDNSHM_EOF: the peer is gone; stop polling the descriptor,
- * take what is left in the ring. Call it on readability only (Design 3).
- * Errors: -EINVAL, -ENOTCONN, those of read(). */
+ * Returns the bytes drained, 0 to 4096. Call it on readability only (Design 3).
+ * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EINVAL,
+ * -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
- * (Hardening 8, 9, 15 in docs/security.rst). An engine seals its region here, or when it wakes
+ * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes
  * or parks, once an app is there.
  * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
  * Errors: -EIO (the region was truncated), -EPROTO (its header was wiped), -ENOTCONN, -EINVAL. */
@@ -231,8 +242,9 @@ NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 
 /* --- Looking from outside --------------------------------------------------------------------- */
 
-/* Reads the header of the region `name` once, without attaching. Errors: as the region part of
- * ndnshm_connect(); a file shorter than a header is -EPROTO. Any thread. */
+/* Reads the header of the region `name` once, without attaching, and does not judge it.
+ * Errors: -EINVAL (name, NULL), -ENAMETOOLONG, -ENOENT (no such face), -EACCES, -EPERM (wrong owner, or not a regular
+ * file), -EPROTO (shorter than a header), -EMFILE, -ENFILE, -ENOMEM, -EIO. Any thread. */
 NDNSHM_EXTERN int ndnshm_inspect(const char* name, ndnshm_header_t* ret_header);
 
 /* The library's version: major << 16 | minor << 8 | patch, and as text. Any thread. */

@@ -7,7 +7,9 @@
  * from every callback. Does not guarantee: thread safety. As everywhere in libuv, all calls on a face
  * belong to the thread that runs its loop; faces on different loops are independent.
  *
- * Errors are libuv's negative codes. uvface_errmsg() names the call, the object and the reason.
+ * Errors are libuv's negative codes. uvface_errmsg() names the call, the object and the reason. "Errors:" lists what a
+ * function returns; where the system fails a call for a reason that is not listed (a seccomp filter, say), its code is
+ * passed on. A face that has failed answers with the code that failed it: UV_EPROTO, UV_EIO, UV_EBADF.
  * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
 #ifndef UVFACE_H
 #define UVFACE_H
@@ -34,12 +36,15 @@ typedef struct uvface_stats_s uvface_stats_t;
 /* npkts > 0: that many packets, at most 64, in order; pkts and the bytes are valid until the callback
  * returns. They are private copies unless UVFACE_RECV_BORROW was asked for.
  * npkts < 0: an error, given once, receiving is already stopped: UV_EOF (peer gone, everything it sent
- * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region pulled away). */
+ * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region pulled away), UV_EBADF (somebody else
+ * closed the face's descriptor).
+ * Packets that were handed out count as delivered, borrowed ones too, even if the callback closes the face: the next
+ * app does not get them again. */
 typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 /* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
- * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_ECANCELED (face closed), or UV_ENOMEM for the rest of a
- * batch; the first packets of a batch may then be in the ring. */
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF (as for uvface_recv_cb), UV_ECANCELED (face closed), or
+ * UV_ENOMEM (for the rest of a batch). After an error the first packets of a batch may be in the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
 /* The face's memory is the caller's again. */
@@ -75,7 +80,8 @@ struct uvface_send_s {
 };
 
 enum {
-  UVFACE_RECV_BORROW = 1, /* hand out the slots themselves; only for peers that are trusted */
+  UVFACE_RECV_BORROW = 1, /* hand out the slots themselves; only for peers that are trusted. They are given back
+                              when the callback returns, or at once when it closes the face */
   UVFACE_SIGBUS_GUARD = 2 /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
                               handler for SIGBUS, once for the process, which passes on what is not ours
                               to the one that stood before; one that comes later must pass on to it,
@@ -84,8 +90,10 @@ enum {
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
 struct uvface_options_s {
-  size_t size;             /* sizeof(uvface_options_t) */
-  uint32_t capacity;       /* engine: slots per ring; rounded up to a power of two; 0 = 256 */
+  size_t size;             /* sizeof(uvface_options_t), as the caller was compiled: see docs/uvface.rst, "Versions" */
+  uint32_t capacity;       /* engine: slots per ring; rounded up to a power of two; 0 = 256. Keep 448 +
+                               2 * capacity * (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026
+                               refuse a larger region */
   uint32_t slot_size;      /* engine: bytes, the largest packet; 0 = 9020 */
   uint32_t mtu;            /* engine: bytes; derives both others; excludes them; 0 = not used */
   unsigned int mode;       /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
@@ -132,67 +140,80 @@ struct uvface_stats_s {
 
 /* Initializes a face on a loop. loop, face: not NULL; both must outlive the close callback.
  * face->data is left as it is. After success uvface_close() is owed, whatever happens later.
- * Errors: UV_EINVAL, UV_ENOMEM. Loop thread. (Design 5, rule 7) */
+ * Errors: UV_EINVAL (NULL), UV_ENOMEM. Loop thread. (Design 5, rule 7) */
 UVFACE_EXTERN int uvface_init(uv_loop_t* loop, uvface_t* face);
 
 /* Engine: creates the face `name` and waits for an app. name: [A-Za-z0-9._-]{1,200}, no leading dot;
- * copied. options: NULL = defaults; copied.
+ * copied. options: NULL = defaults; copied. An app can connect from the moment when this returns, not before.
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EADDRINUSE (a live engine or another
- * user has the name), UV_EALREADY (already created or connected), UV_EACCES, UV_EPERM, UV_ENOSPC,
- * UV_EFBIG, UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing),
- * UV_ECANCELED (somebody else closed the face's inner handles). A failed create leaves nothing behind, and may
- * be tried again on the same face. Loop thread. (Design 2, 3) */
+ * user has the name), UV_EALREADY (already created or connected), UV_EACCES, UV_EPERM (owner or group may not be
+ * given), UV_ENOSPC (/dev/shm, /tmp, or the user's epoll watches), UV_EFBIG, UV_EROFS (/dev/shm or /tmp is read-only),
+ * UV_ENOENT (there is no /dev/shm, /tmp or /proc), UV_ENOTSUP (/dev/shm has no unnamed files, O_TMPFILE), UV_EMFILE,
+ * UV_ENFILE, UV_ENOMEM (also RLIMIT_MEMLOCK, under mlockall()), UV_EIO, UV_EPROTO (a process of the same user wrote
+ * into the region while it was made), UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed the face's inner
+ * handles).
+ * A failed create leaves nothing behind, and may be tried again on the same face. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* App: attaches to the face `name`. Arguments as for uvface_create().
- * Errors: UV_EINVAL, UV_ENAMETOOLONG, UV_EALREADY, UV_ENOENT (no such face), UV_ECONNREFUSED (its
- * engine is dead), UV_EACCES, UV_EPERM (wrong owner), UV_EPROTO (header broken), UV_EMFILE, UV_ENOMEM,
- * UV_ENOTCONN, UV_ECANCELED as above. UV_EPROTO is also what an engine looks like that is just
- * being created. A failed connect may be tried again; but one that ran out of memory (UV_ENOMEM) may have looked
- * to the engine like an app that came and went. Loop thread. (Design 2, 3) */
+ * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EALREADY (already created or connected), UV_ENOENT (no
+ * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EACCES, UV_EPERM (wrong owner, or not a region and
+ * FIFOs), UV_EPROTO (header broken or indices impossible), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's
+ * epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed
+ * the face's inner handles).
+ * An app that polls for its engine sees UV_ENOENT and UV_ECONNREFUSED until it is in: try again from a timer. A failed
+ * connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
+ * (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
- * Errors: UV_EINVAL, UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
- * inner handles), the error of a failed face (UV_EOF, UV_EPROTO, UV_EIO). Loop thread. */
+ * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
+ * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
 
-/* Stops delivery; packets stay in the ring. 0 also if it was stopped before.
- * Errors: UV_EINVAL, UV_ENOTCONN. Loop thread. */
+/* Stops delivery; packets stay in the ring. 0 also if it was stopped before, and on a face that has failed.
+ * Errors: UV_EINVAL (NULL), UV_ENOTCONN. Loop thread. */
 UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
 
 /* Sends one packet, gathered from nbufs pieces; waits in the face's queue while the ring is full.
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
  * until cb. cb: may be NULL; then req and bytes must stay until the face is closed. status 0 means "in the ring".
- * Errors (cb is then never called): UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE, UV_ENOTCONN, UV_EPIPE
+ * After an error cb is never called.
+ * Errors: UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE (larger than the MTU), UV_ENOTCONN, UV_EPIPE
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
- * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), the error of a failed
- * face. Loop thread. (Design 5, rules 1 to 3) */
+ * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF (the
+ * face has failed). Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs,
                               uvface_send_cb cb);
 
 /* Sends npkts packets, one per element, with one callback when the last is in the ring; what finds
- * room together is published together. Otherwise as uvface_send(). */
+ * room together is published together. UV_EINVAL and UV_EMSGSIZE for one of the packets refuse them all.
+ * Errors: as uvface_send(). Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[], unsigned int npkts,
                                     uvface_send_cb cb);
 
 /* Sends one packet now or not at all; never overtakes a queued send. Returns its bytes.
- * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), otherwise as uvface_send(). */
+ * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE
+ * (larger than the MTU), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles),
+ * UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. (Design 5, rule 4) */
 UVFACE_EXTERN int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs);
 
 /* Sends as many of npkts packets as find room now. Returns the packets taken (at least 1).
- * Errors: as uvface_try_send(); UV_EINVAL or UV_EMSGSIZE for any packet means none was taken. */
+ * UV_EINVAL and UV_EMSGSIZE for one of the packets refuse them all.
+ * Errors: as uvface_try_send(). Loop thread. (Design 5, rule 4) */
 UVFACE_EXTERN int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], unsigned int npkts);
 
 /* Lends the next free slot, to encode a packet of at most len bytes in place. slot: receives base and
  * length. One reservation at a time; while it is open other sends wait. Dropped at close.
- * Errors: UV_EAGAIN, UV_EMSGSIZE, UV_EINVAL, UV_EALREADY (one is open), UV_ENOTCONN, UV_EPIPE, the error
- * of a failed face. Loop thread. */
+ * Errors: UV_EAGAIN (ring full, sends queued), UV_EMSGSIZE (larger than the MTU), UV_EINVAL (NULL, len 0), UV_EALREADY
+ * (one is open), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO,
+ * UV_EIO, UV_EBADF (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
 
 /* Publishes the first len bytes of the reserved slot as a packet; 0 gives it back unsent.
- * Errors: UV_EINVAL (nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN,
- * UV_EPIPE, the error of a failed face. Loop thread. */
+ * Errors: UV_EINVAL (NULL, nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN, UV_EPIPE (peer
+ * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop
+ * thread. */
 UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 
 /* Closes the face: its names vanish and the peer sees end of file at once; pending sends get
@@ -215,7 +236,7 @@ UVFACE_EXTERN int uvface_has_ref(const uvface_t* face);
 /* The largest packet in bytes; 0 before create or connect. Loop thread. */
 UVFACE_EXTERN size_t uvface_get_mtu(const uvface_t* face);
 
-/* Copies the counters. Errors: UV_EINVAL, UV_ENOTCONN. Loop thread. */
+/* Copies the counters, also those of a face that has failed. Errors: UV_EINVAL (NULL), UV_ENOTCONN. Loop thread. */
 UVFACE_EXTERN int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats);
 
 /* What failed last, as "function: call object: reason"; "" if nothing did. Valid until the next call

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Checks that the documentation and the code say the same, and prints TAP: every public prototype, type,
 member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is,
-the C blocks of README.md are the marked regions of the smallest examples, each test that a page names exists
+a function's header and page name the same error codes, the C blocks of README.md are the marked regions of the smallest examples, each test that a page names exists
 and is run, and docs/security.rst has a row for each requirement and sizes that are right. Does not judge the
 prose.
 
@@ -38,6 +38,19 @@ ADD_TEST = re.compile(r"\btcase_add_(?:loop_)?test\(\w+, (\w+)")
 REQUIREMENTS = 26
 ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)
 SIZES = re.compile(r"^(\d+) +(\d+) +(\d+) +(\d+)(?: .*)?$", re.MULTILINE)
+# A comment of a header, and what it stands above.
+COMMENTED = re.compile(r"/\*((?:(?!\*/).)*)\*/\n((?:(?:NDNSHM_EXTERN|UVFACE_EXTERN|typedef)\s[^;]*;\n)+)", re.DOTALL)
+# Error codes stand in a header behind "Errors:", up to the end of the sentence; a remark in parentheses holds none.
+ERRORS = re.compile(r"\bErrors:(.*?\.)(?:\s|$)", re.DOTALL)
+REMARK = re.compile(r"\([^()]+\)")
+AS = re.compile(r"\bas ((?:ndnshm|uvface)_\w+)\(\)")
+CODE = re.compile(r"(?:\bUV_|-)E[A-Z0-9]+\b|\bNDNSHM_EOF\b")
+# In a page they are the names of :retval: fields; "others" takes over another function's. Those of a callback are
+# the terms of a definition list.
+ENTRY = re.compile(r"^\.\. c:(function|type):: *(.*)\n((?:(?:    .*)?\n)*)", re.MULTILINE)
+RETVAL = re.compile(r":retval ([^:]+):(.*(?:\n {8}.*)*)")
+AS_IN_PAGE = re.compile(r"As :c:func:`(\w+)`")
+TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
 OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|NDNSHM|UVFACE)_\w+")
 
 
@@ -108,6 +121,70 @@ def check_reference(tap, root):
         tap.check(not unknown, f"every {kind} documented is declared in include/", "\n".join(unknown))
 
 
+def callable_name(declaration):
+    """The name that a prototype or the type of a callback declares; None for another type."""
+    match = re.search(r"\(\*(\w+)\)\(|(\w+)\(", normal(declaration))
+    return match and (match.group(1) or match.group(2))
+
+
+def errors_in_headers(root):
+    """Function or callback -> its codes, and the functions whose codes it has as well."""
+    found = {}
+    for header in HEADERS:
+        for comment, declarations in COMMENTED.findall((root / "include" / header).read_text()):
+            comment = re.sub(r"\n \*", " ", comment)
+            named = "".join(ERRORS.findall(comment))
+            while REMARK.search(named):
+                named = REMARK.sub("", named)
+            for declaration in declarations.split(";\n"):
+                name = callable_name(declaration)
+                text = comment if declaration.startswith("typedef") else named
+                if name is not None:
+                    found[name] = set(CODE.findall(text)), set(AS.findall(named))
+    return found
+
+
+def errors_in_pages(root):
+    """The same from docs/."""
+    found = {}
+    for page in sorted((root / "docs").glob("*.rst")):
+        for kind, declaration, body in ENTRY.findall(page.read_text()):
+            name = callable_name(declaration)
+            fields = RETVAL.findall(body)
+            codes = TERM.findall(body) if kind == "type" else [code for code, _ in fields if code != "others"]
+            others = [AS_IN_PAGE.findall(text) or ["nothing"] for code, text in fields if code == "others"]
+            if name is not None:
+                found[name] = set(codes), {name for names in others for name in names}
+    return found
+
+
+def resolved(errors):
+    """Function -> all its codes."""
+
+    def all_of(name):
+        codes, others = errors[name]
+        return codes.union(*(all_of(other) for other in others if other in errors))
+
+    return {name: all_of(name) for name in errors}
+
+
+def check_errors(tap, root):
+    headers, pages = errors_in_headers(root), errors_in_pages(root)
+    dangling = sorted(
+        f"{name}: as {other}" for errors in (headers, pages) for name in errors for other in errors[name][1] - set(errors)
+    )
+    tap.check(not dangling, "each \"errors as of\" names a function", "\n".join(dangling))
+    headers, pages = resolved(headers), resolved(pages)
+    few = [prefix for prefix in ("ndnshm_", "uvface_") if sum(bool(headers[n]) for n in headers if prefix in n) < 10]
+    tap.check(not few, "the headers name error codes", few)
+    differ = []
+    for name in sorted(set(headers) | set(pages)):
+        header, page = headers.get(name, set()), pages.get(name, set())
+        differ += [f"{name}: {code} only in the header" for code in sorted(header - page)]
+        differ += [f"{name}: {code} only in the page" for code in sorted(page - header)]
+    tap.check(not differ, "headers and pages name the same errors of each function", "\n".join(differ))
+
+
 def region_of(path, marker):
     """The lines between the markers, or None."""
     start, end = re.escape(f"/* [{marker}] */"), re.escape(f"/* [{marker} end] */")
@@ -165,6 +242,7 @@ def main():
     root = pathlib.Path(sys.argv[1])
     tap = Tap()
     check_reference(tap, root)
+    check_errors(tap, root)
     check_readme(tap, root)
     check_tests(tap, root)
     check_security(tap, root)
