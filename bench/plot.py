@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""From the file that compare.py wrote with --json to what docs/performance.rst shows: one table per workload, as
-reStructuredText, and plots, as SVG. The tables need nothing; the plots need matplotlib and are left out, with a
-message, where it is missing. A plot shows the placement of the CPUs that its workload saw most, and says which; tables
-show all. The same file gives the same output.
+"""From the file that compare.py wrote with --json to what docs/performance.rst shows: per workload its plots, as SVG,
+and its tables, as reStructuredText that shows the plots first. The tables need nothing; the plots need matplotlib and
+are left out where it is missing, and about.inc says so. A plot shows the placement of the CPUs that its workload saw
+most, and says which; tables show all. The same file gives the same output.
 
-    plot.py docs/performance/suite.json docs/performance"""
+    plot.py docs/performance/suite.json DIRECTORY"""
 
 import json
 import os
@@ -47,18 +47,24 @@ def list_table(title, some_rows):
     return lines + ['']
 
 
-def write_tables(about, runs, directory):
+def image(name):
+    """As a page in the directory above shows it."""
+    return ['.. image:: performance/' + name + '.svg', '']
+
+
+def write_tables(runs, plots, directory):
+    """plots: {workload: names}."""
     classes = [where for where, _ in tables.classes(runs) if where is not None]
     for work in WORKS:
         lines = ['.. made by bench/plot.py; do not edit', '']
+        for name in plots.get(work, ()):
+            lines += image(name)
         for where in classes:
             mine = [row for row in tables.rows(runs, where) if row.case.work == work]
             for group in tables.grouped(mine):
                 lines += list_table(f'{work}{", costs" if tables.is_cost(group[0]) else ""}: CPUs {where}', group)
         with open(os.path.join(directory, f'{work.lower()}.inc'), 'w', encoding='utf-8') as file:
             file.write('\n'.join(lines))
-    write_about(about, runs, directory)
-    write_instructions(directory)
 
 
 # What docs/tuning.rst advises: what, how, the metric, as (work, case, rival) where it was and where it is then, and
@@ -133,14 +139,16 @@ def write_instructions(directory):
         file.write('\n'.join(lines + ['']))
 
 
-def write_about(about, runs, directory):
+def write_about(about, runs, plots, directory):
     counts = ', '.join(f'{count} {where or "dropped, because it changed meanwhile"}'
                        for where, count in tables.classes(runs))
     lines = ['.. made by bench/plot.py; do not edit', '']
     lines += [f':{key}: {value}' for key, value in about.items() if key != 'command']
-    lines += [f':runs by placement: {counts}', f':command: ``{about["command"]}``', '']
+    lines += [f':runs by placement: {counts}', f':command: ``{about["command"]}``']
+    if not plots:
+        lines.append(':plots: none: they need python3-matplotlib')
     with open(os.path.join(directory, 'about.inc'), 'w', encoding='utf-8') as file:
-        file.write('\n'.join(lines))
+        file.write('\n'.join(lines + ['']))
 
 
 # --- Plots ------------------------------------------------------------------------------------------------------
@@ -172,6 +180,7 @@ def finish(figure, directory, name):
     figure.tight_layout()
     figure.savefig(os.path.join(directory, name + '.svg'), metadata={'Date': None})
     pyplot.close(figure)
+    return name
 
 
 def bars(axis, title, found, log=True):
@@ -189,7 +198,9 @@ def bars(axis, title, found, log=True):
     axis.margins(x=0.25)
 
 
+# Each returns the names of what it has drawn.
 def plot_one_way(data, directory):
+    names = []
     for batch in (1, 32):
         figure, axes = new_axes(data, 3, f'One way, {"one packet at a time" if batch == 1 else "batches of 32"}: '
                                    'million packets a second')
@@ -197,7 +208,8 @@ def plot_one_way(data, directory):
             label = f'{size} B x{batch} a2e'
             bars(axis, f'{size} B', [(name, data.values('W1', label, 'mpps', name))
                                      for name in data.rivals('W1', label, 'mpps')])
-        finish(figure, directory, f'one-way-x{batch}')
+        names.append(finish(figure, directory, f'one-way-x{batch}'))
+    return names
 
 
 def plot_round_trips(data, directory):
@@ -215,7 +227,7 @@ def plot_round_trips(data, directory):
         axis.set_xscale('log')
         axis.minorticks_off()
         axis.margins(y=0.12)
-    finish(figure, directory, 'round-trip')
+    return [finish(figure, directory, 'round-trip')]
 
 
 def plot_paced(data, directory):
@@ -234,14 +246,14 @@ def plot_paced(data, directory):
     axes[0].set_ylabel('round trip p50, us')
     axes[0].set_yscale('log')
     axes[0].margins(x=0.2, y=0.2)
-    finish(figure, directory, 'paced')
+    return [finish(figure, directory, 'paced')]
 
 
 def plot_fetch(data, directory):
     figure, axes = new_axes(data, 1, 'Fetch, 8000 B replies, 64 outstanding: million replies a second', 6)
     bars(axes[0], '', [(name, data.values('W4', 'fetch', 'mpps', name))
                        for name in data.rivals('W4', 'fetch', 'mpps')])
-    finish(figure, directory, 'fetch')
+    return [finish(figure, directory, 'fetch')]
 
 
 def plot_many(data, directory):
@@ -265,7 +277,7 @@ def plot_many(data, directory):
         axis.set_ylim(bottom=0)
         if axis.lines:
             axis.legend(frameon=False, fontsize=8)
-    finish(figure, directory, 'many-faces')
+    return [finish(figure, directory, 'many-faces')]
 
 
 def plot_full(data, directory):
@@ -275,7 +287,7 @@ def plot_full(data, directory):
     bars(axes[1], 'from room to the next packet, p50, us',
          [(name, [value / 1000 for value in data.values('W6', '64 B', 'p50', name)])
           for name in data.rivals('W6', '64 B', 'p50')])
-    finish(figure, directory, 'full-ring')
+    return [finish(figure, directory, 'full-ring')]
 
 
 PLOTS = (('W1', plot_one_way), ('W2', plot_round_trips), ('W3', plot_paced), ('W4', plot_fetch), ('W5', plot_many),
@@ -288,18 +300,22 @@ def usual_placement(runs, work):
     return next((where for where, _ in seen if where is not None), None)
 
 
+def draw(runs, directory):
+    """{workload: names of its plots}."""
+    if pyplot is None:
+        return {}
+    placed = [(work, plot, usual_placement(runs, work)) for work, plot in PLOTS]
+    return {work: plot(Data(runs, where), directory) for work, plot, where in placed if where is not None}
+
+
 def write(about, runs, directory):
     """Tables and plots of these runs; what was not measured is left as it is."""
     os.makedirs(directory, exist_ok=True)
-    write_tables(about, runs, directory)
+    plots = draw(runs, directory)
+    write_about(about, runs, plots, directory)
+    write_tables(runs, plots, directory)
     write_tuning(runs, usual_placement(runs, 'W7'), directory)
-    if pyplot is None:
-        print('plot.py: no plots: matplotlib is missing', file=sys.stderr)
-        return
-    for work, plot in PLOTS:
-        where = usual_placement(runs, work)
-        if where is not None:
-            plot(Data(runs, where), directory)
+    write_instructions(directory)
 
 
 def main():

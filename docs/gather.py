@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Puts together what Sphinx reads: the pages, the examples that they quote, and the tables and plots of the measured
+figures, which bench/plot.py makes here. Starts from an empty directory, so that nothing of an earlier build stays.
+
+    gather.py SOURCE_ROOT DIRECTORY"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+
+def main():
+    root, directory = map(pathlib.Path, sys.argv[1:])
+    docs = root / 'docs'
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for path in [docs / 'conf.py', *docs.glob('*.rst')]:
+        shutil.copy2(path, directory)
+    shutil.copytree(docs / 'examples', directory / 'examples', ignore=shutil.ignore_patterns('meson.build', '__*'))
+    subprocess.run([sys.executable, '-B', root / 'bench/plot.py', docs / 'performance/suite.json',
+                    directory / 'performance'], check=True)
+
+
+if __name__ == '__main__':
+    main()
