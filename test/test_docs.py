@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks that the documentation and the code say the same, and prints TAP: every public prototype, type,
-member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is,
-a function's header and page name the same error codes, the C blocks of README.md are the marked regions of the smallest examples, each test that a page names exists
-and is run, and docs/security.rst has a row for each requirement and sizes that are right. Does not judge the
-prose.
+member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is, and a
+function's header and page name the same error codes; the C blocks of README.md are the marked regions of the smallest
+examples; each test that a page names exists and is run; docs/security.rst has a row for each requirement and sizes that
+are right; files, programs, sections, rules, functions and options that pages or comments name exist; and
+docs/contributing.rst lists the files of the libraries. Does not judge the prose.
 
 Usage: test_docs.py SOURCE_ROOT
 """
@@ -30,7 +31,9 @@ DIRECTIVE = re.compile(
     r"^\.\. c:(function|type|struct|member|enumerator|macro):: *(.*(?:\n +\S.*)*)", re.MULTILINE
 )
 # "``test_ring``: ``this_one``, ``and_this``": a binary and its tests; "``test/test_docs.py``": a file.
+# "build/test/test_ring this_one" runs it.
 TESTS = re.compile(r"``(test_\w+)``:\s+(``\w+``(?:,\s+``\w+``)*)")
+RUN_ONE = re.compile(r"build/test/(test_\w+) (\w+)")
 TEST_FILE = re.compile(r"``(test/[\w./]+)``")
 START_TEST = re.compile(r"^START_TEST\((\w+)\)", re.MULTILINE)
 ADD_TEST = re.compile(r"\btcase_add_(?:loop_)?test\(\w+, (\w+)")
@@ -39,7 +42,9 @@ REQUIREMENTS = 26
 ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)
 SIZES = re.compile(r"^(\d+) +(\d+) +(\d+) +(\d+)(?: .*)?$", re.MULTILINE)
 # A comment of a header, and what it stands above.
-COMMENTED = re.compile(r"/\*((?:(?!\*/).)*)\*/\n((?:(?:NDNSHM_EXTERN|UVFACE_EXTERN|typedef)\s[^;]*;\n)+)", re.DOTALL)
+COMMENTED = re.compile(
+    r"/\*((?:(?!\*/).)*)\*/\n((?:(?:NDNSHM_EXTERN|UVFACE_EXTERN|typedef)\s[^;]*;\n)+)", re.DOTALL
+)
 # Error codes stand in a header behind "Errors:", up to the end of the sentence; a remark in parentheses holds none.
 ERRORS = re.compile(r"\bErrors:(.*?\.)(?:\s|$)", re.DOTALL)
 REMARK = re.compile(r"\([^()]+\)")
@@ -51,6 +56,32 @@ ENTRY = re.compile(r"^\.\. c:(function|type):: *(.*)\n((?:(?:    .*)?\n)*)", re.
 RETVAL = re.compile(r":retval ([^:]+):(.*(?:\n {8}.*)*)")
 AS_IN_PAGE = re.compile(r"As :c:func:`(\w+)`")
 TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
+# What pages and comments name, and what must therefore exist.
+SOURCES = ("lib", "uvface", "uvface/tools")
+FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
+FOLDERS += ("test", "test/fuzz", "test/models", "test/stress")
+PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
+BUILT = re.compile(r"(?<![\w./-])build(?:-\w+)?/((?:[\w-]+/)+)([\w-]+)(?![\w./-])")
+FILE = re.compile(r"(?<![\w./*<-])([\w-]+\.(?:c|h|py|rst|pml|cpp))\b(?!\()")
+FOREIGN = {"uv.h", "version.h", "pan.c"}  # libuv's, and what a build makes
+PROGRAM = re.compile(r"``(test_\w+)``")
+SECTION = re.compile(r"(?:\bDesign|\bsections?)\s(\d+)(?:(?:,| and| to)\s(\d+))?")
+NUMBERED = re.compile(r"^(\d+)\. .+\n-{3,}$", re.MULTILINE)
+RULE = re.compile(r"\brules?\s(\d+)(?:(?:,| and| to)\s(\d+))?")
+ROWS = re.compile(r"security\.rst,(?:[\w\s]+,)?\srows?\s(\d+)(?:,\s(\d+))?(?:\sand\s(\d+))?")
+# A command of ours, and where its options are told.
+COMMAND = re.compile(r"(?:``|^ {4})((?:uvface|ring|many|pipe)-[a-z]+) ([^`\n]*)", re.MULTILINE)
+TOLD_IN = {
+    "uvface-perf": ("uvface/tools/perf*.c",),
+    "ring-perf": ("uvface/tools/perf*.c", "bench/ring-perf.c"),
+    "pipe-perf": ("uvface/tools/perf*.c", "bench/pipe-perf.c"),
+    "many-perf": ("bench/many-perf.c",),
+    "uvface-inspect": ("uvface/tools/uvface-inspect.c",),
+    "uvface-soak": ("test/stress/*.c",),
+    "uvface-attack": ("test/stress/*.c",),
+}
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+MESON_OPTION = re.compile(r"(?<![\w-])-D([a-z]\w*)=")
 OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|NDNSHM|UVFACE)_\w+")
 
 
@@ -171,7 +202,10 @@ def resolved(errors):
 def check_errors(tap, root):
     headers, pages = errors_in_headers(root), errors_in_pages(root)
     dangling = sorted(
-        f"{name}: as {other}" for errors in (headers, pages) for name in errors for other in errors[name][1] - set(errors)
+        f"{name}: as {other}"
+        for errors in (headers, pages)
+        for name in errors
+        for other in errors[name][1] - set(errors)
     )
     tap.check(not dangling, "each \"errors as of\" names a function", "\n".join(dangling))
     headers, pages = resolved(headers), resolved(pages)
@@ -210,9 +244,9 @@ def check_readme(tap, root):
 def check_tests(tap, root):
     """A promise names the test that keeps it: one that exists, and that its suite runs."""
     missing, named = [], 0
-    for page in sorted((root / "docs").glob("*.rst")):
+    for page in [*sorted((root / "docs").glob("*.rst")), root / "README.md"]:
         text = page.read_text()
-        for binary, names in TESTS.findall(text):
+        for binary, names in TESTS.findall(text) + RUN_ONE.findall(text):
             source = root / "test" / f"{binary}.c"
             code = source.read_text() if source.exists() else ""
             run = set(START_TEST.findall(code)) & set(ADD_TEST.findall(code))
@@ -238,6 +272,109 @@ def check_security(tap, root):
     tap.check(sizes and not wrong, "its sizes are those of the geometry", wrong)
 
 
+def prose(root):
+    """Path -> text of every page."""
+    pages = [*sorted((root / "docs").glob("*.rst")), root / "README.md", root / "CHANGELOG.md"]
+    return {page.relative_to(root).as_posix(): page.read_text() for page in pages}
+
+
+def code(root):
+    """The same of every C and Python file."""
+    files = [file for folder in FOLDERS for file in sorted((root / folder).glob("*.*"))]
+    files = [file for file in files if file.suffix in (".c", ".h", ".py") and file.name != "test_docs.py"]
+    return {file.relative_to(root).as_posix(): file.read_text() for file in files}
+
+
+def numbers(match):
+    return [int(number) for number in match.groups() if number]
+
+
+def missing_files(root, texts):
+    """Paths, programs and files that are named and are not there."""
+    known = {file.name for folder in FOLDERS for file in (root / folder).glob("*.*")} | FOREIGN
+    for page, text in texts.items():
+        for path in PATH.findall(text):
+            if not list(root.glob(path.rstrip("/"))):
+                yield f"{page}: {path}"
+        for folder, name in BUILT.findall(text):
+            built = root / folder / "meson.build"
+            if not (root / folder / f"{name}.c").exists() and not (built.exists() and f"'{name}'" in built.read_text()):
+                yield f"{page}: build/{folder}{name}"
+        yield from (f"{page}: {name}" for name in FILE.findall(text) if name not in known)
+        yield from (f"{page}: {name}" for name in PROGRAM.findall(text) if not list((root / "test").glob(f"{name}.*")))
+
+
+def missing_parts(root, texts):
+    """Sections, rules and rows that are referred to and are not there."""
+    design, protocol = (root / "docs/design.rst").read_text(), (root / "docs/protocol.rst").read_text()
+    sections = {int(number) for number in NUMBERED.findall(design + protocol)}
+    rules = {int(number) for number in re.findall(r"^(\d+)\. ", design[design.index("\nThe rules\n"):], re.MULTILINE)}
+    for page, text in texts.items():
+        text = re.sub(r"\n[ *#]*", " ", text)
+        for pattern, there in ((SECTION, sections), (RULE, rules), (ROWS, range(1, REQUIREMENTS + 1))):
+            for match in pattern.finditer(text):
+                yield from (f"{page}: {match.group()}" for number in numbers(match) if number not in there)
+
+
+def missing_names(root, texts):
+    """Functions, types, macros and variables of the environment that are named and are not there."""
+    known = {name for kind in declared(root).values() for declaration in kind for name in OUR_NAME.findall(declaration)}
+    known |= {callable_name(name) for name in declared(root)["type"]}
+    known |= {file.stem.removeprefix("test_") for file in (root / "test").glob("test_*.c")}
+    environment = "".join(code(root).values()) + (root / "test/meson.build").read_text()
+    environment = "".join(re.findall(r"(?:getenv\(|environ\W+|set\()[^)]*", environment))
+    known |= set(re.findall(r"\bUVFACE_[A-Z_]+\b", environment))
+    known |= set(re.findall(r"^\w+", (root / "uvface/meson.build").read_text(), re.MULTILINE))
+    for page, text in texts.items():
+        for name in OUR_NAME.findall(text):
+            if name not in known and "__" not in name and not name.endswith("_"):
+                yield f"{page}: {name}"
+
+
+def options_of(root, program):
+    told = "".join(file.read_text() for where in TOLD_IN[program] for file in sorted(root.glob(where)))
+    told = re.findall(r'"((?:[^"\\\n]|\\.)*)"', told)
+    return {option for text in told for option in OPTION.findall(text)} | {f"--{word}" for word in told}
+
+
+def missing_options(root, texts):
+    meson = set(re.findall(r"^option\('(\w+)'", (root / "meson_options.txt").read_text(), re.MULTILINE))
+    meson |= {"version", "c_args", "warning_level"}
+    for page, text in texts.items():
+        for program, arguments in COMMAND.findall(text):
+            if program not in TOLD_IN:
+                yield f"{page}: {program}"
+                continue
+            there = options_of(root, program)
+            yield from (f"{page}: {program} {name}" for name in OPTION.findall(arguments) if name not in there)
+        asked = {name for name in MESON_OPTION.findall(text) if not name.startswith("b_")}
+        yield from (f"{page}: -D{name}" for name in sorted(asked - meson))
+
+
+def check_named(tap, root):
+    """What a reader is sent to is there."""
+    pages = prose(root)
+    both = {**pages, **code(root)}
+    for what, missing in (
+        ("file or program", missing_files(root, both)),
+        ("section, rule or row", missing_parts(root, both)),
+        ("function, type or variable", missing_names(root, pages)),
+        ("option", missing_options(root, pages)),
+    ):
+        missing = sorted(set(missing))
+        tap.check(not missing, f"each {what} that is named exists", "\n".join(missing))
+
+
+def check_layout(tap, root):
+    """docs/contributing.rst has each file of the libraries and tools, and no other."""
+    listed = re.findall(r"``(\S+/\S+\.[ch])``", (root / "docs/contributing.rst").read_text())
+    listed = {name for name in listed if str(pathlib.PurePath(name).parent) in SOURCES}
+    there = {f"{folder}/{file.name}" for folder in SOURCES for file in (root / folder).glob("*.[ch]")}
+    missing = there - listed
+    tap.check(len(there) > 20 and not missing, "contributing.rst lists each file of lib/ and uvface/", missing)
+    tap.check(not listed - there, "and no other", listed - there)
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     tap = Tap()
@@ -246,6 +383,8 @@ def main():
     check_readme(tap, root)
     check_tests(tap, root)
     check_security(tap, root)
+    check_named(tap, root)
+    check_layout(tap, root)
     return tap.done()
 
 
