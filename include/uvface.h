@@ -161,8 +161,9 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
  * FIFOs), UV_EPROTO (header broken or indices impossible), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's
  * epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed
  * the face's inner handles).
- * An app that polls for its engine sees UV_ENOENT and UV_ECONNREFUSED until it is in: try again from a timer. A failed
- * connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
+ * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in: try again
+ * from a timer. (An engine of ndn-rs is visible while it creates: for a moment UV_EPROTO or UV_EACCES as well.) A
+ * failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
  * (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
