@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ring-perf.c: the measuring program's link over the bare rings of ndnshm.h, polled without a pause and
- * without an event loop: the ceiling for everything built on them. Guarantees nothing about CPU: both
+ * without an event loop: what a loop and callbacks cost is the difference to it. Guarantees nothing about CPU: both
  * processes run flat out, so each needs a CPU of its own. `ring-perf probe --cpu A,B` measures instead how
  * long a cache line takes between two CPUs and back, which tells apart where a host has placed them, and
  * how long it takes to copy packets that the other CPU has just written. */

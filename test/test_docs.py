@@ -61,7 +61,7 @@ SOURCES = ("lib", "uvface", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
 FOLDERS += ("test", "test/fuzz", "test/models", "test/stress")
 PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
-BUILT = re.compile(r"(?<![\w./-])build(?:-\w+)?/((?:[\w-]+/)+)([\w-]+)(?![\w./-])")
+BUILT = re.compile(r"(?<![\w./-])build(?:-\w+)?/((?:[\w-]+/)+)([a-z][a-z0-9_-]*)(?![\w./-])")
 FILE = re.compile(r"(?<![\w./*<-])([\w-]+\.(?:c|h|py|rst|pml|cpp))\b(?!\()")
 FOREIGN = {"uv.h", "version.h", "pan.c"}  # libuv's, and what a build makes
 PROGRAM = re.compile(r"``(test_\w+)``")
@@ -274,7 +274,8 @@ def check_security(tap, root):
 
 def prose(root):
     """Path -> text of every page."""
-    pages = [*sorted((root / "docs").glob("*.rst")), root / "README.md", root / "CHANGELOG.md"]
+    pages = [*sorted((root / "docs").glob("*.rst")), *(root / name for name in ("README.md", "CHANGELOG.md"))]
+    pages += [root / "test/fuzz/README.md"]
     return {page.relative_to(root).as_posix(): page.read_text() for page in pages}
 
 
