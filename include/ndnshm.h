@@ -136,7 +136,7 @@ NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 /* Shuts down if need be, unmaps, frees. ep: NULL is allowed. */
 NDNSHM_EXTERN void ndnshm_free(ndnshm_t* ep);
 
-/* The last failure of create, connect or of the ring, as "call object: reason"; "" if there was none.
+/* The last failure of create, connect, sending or of the ring, as "call object: reason"; "" if there was none.
  * Valid until the next call on ep. */
 NDNSHM_EXTERN const char* ndnshm_errmsg(const ndnshm_t* ep);
 

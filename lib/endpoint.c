@@ -22,7 +22,8 @@
 /* Reads that empty any FIFO that nobody writes: 64 KiB, 4096 bytes each, and one to see the end. */
 #define STALE_DRAINS 17
 
-static const ndnshm_options_t default_options = NDNSHM_OPTIONS_INIT;
+/* More than any version of ndnshm_options_t will have: what is larger was never initialized. */
+#define MAX_OPTIONS_BYTES 4096
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
@@ -37,12 +38,23 @@ int ndnshm_new(ndnshm_t** ret_ep) {
   return 0;
 }
 
-static int check_options(ndnshm_t* ep, const ndnshm_options_t* options) {
-  if (options->size != sizeof(*options))
-    return ndnshm__fail(&ep->error, -EINVAL, "options: size is %zu, not %zu (use NDNSHM_OPTIONS_INIT)", options->size,
-                        sizeof(*options));
-  if ((options->flags & ~(unsigned int) NDNSHM_SIGBUS_GUARD) != 0)
-    return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", options->flags);
+/* Puts what the caller knows of the options over the defaults. One that was compiled with an older header knows fewer
+ * members; what one with a newer header knows must be zero. */
+static int take_options(ndnshm_t* ep, const ndnshm_options_t* options, ndnshm_options_t* taken) {
+  const unsigned char* bytes = (const unsigned char*) options;
+
+  if (options != NULL) {
+    if (options->size < sizeof(options->size) || options->size > MAX_OPTIONS_BYTES ||
+        options->size % _Alignof(ndnshm_options_t) != 0)
+      return ndnshm__fail(&ep->error, -EINVAL, "options: impossible size %zu (use NDNSHM_OPTIONS_INIT)", options->size);
+    for (size_t i = sizeof(*taken); i < options->size; i++)
+      if (bytes[i] != 0)
+        return ndnshm__fail(&ep->error, -EINVAL, "options: size %zu: has members that this library does not know",
+                            options->size);
+    memcpy(taken, options, options->size < sizeof(*taken) ? options->size : sizeof(*taken));
+  }
+  if ((taken->flags & ~(unsigned int) NDNSHM_SIGBUS_GUARD) != 0)
+    return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", taken->flags);
   return 0;
 }
 
@@ -140,20 +152,20 @@ static int take_names(ndnshm_t* ep, const plan_t* plan) {
 }
 
 int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
+  ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
   plan_t plan;
   int err;
 
   if (ep == NULL) return -EINVAL;
   if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
-  if (options == NULL) options = &default_options;
-  if ((err = check_options(ep, options)) < 0) return err;
-  if ((err = plan_make(ep, options, &plan)) < 0) return err;
+  if ((err = take_options(ep, options, &taken)) < 0) return err;
+  if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   if ((err = clear_names(ep, &plan)) < 0) return err;
   ep->is_engine = true;
   ep->is_attached = false;
   ep->wake.tx_may_signal = false;
-  err = prepare_region(ep, &plan, options);
+  err = prepare_region(ep, &plan, &taken);
   if (err == 0) err = take_names(ep, &plan);
   if (err < 0) {
     ndnshm_shutdown(ep);
@@ -198,20 +210,20 @@ static int join_engine(ndnshm_t* ep, uid_t trusted) {
 }
 
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
+  ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
   bool heal;
   int err;
 
   if (ep == NULL) return -EINVAL;
   if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
-  if (options == NULL) options = &default_options;
-  if ((err = check_options(ep, options)) < 0) return err;
+  if ((err = take_options(ep, options, &taken)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  err = ndnshm__region_attach(&ep->region, ep->names.shm, options->uid, &ep->error);
+  err = ndnshm__region_attach(&ep->region, ep->names.shm, taken.uid, &ep->error);
   if (err < 0) return err;
   ep->is_engine = false;
-  err = guard_if_asked(ep, options);
+  err = guard_if_asked(ep, &taken);
   if (err == 0) err = bind_rings(ep);
-  if (err == 0) err = join_engine(ep, options->uid);
+  if (err == 0) err = join_engine(ep, taken.uid);
   if (err < 0) {
     ndnshm_shutdown(ep);
     ndnshm__region_unmap(&ep->region);

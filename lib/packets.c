@@ -107,7 +107,7 @@ void ndnshm_release(ndnshm_t* ep) {
 /* --- Sending ---------------------------------------------------------------------------------- */
 
 /* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). Errors: -EIO. */
-static int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
+static inline __attribute__((always_inline)) int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
@@ -116,38 +116,67 @@ static int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   return ndnshm__region_is_lost(&ep->region) ? ndnshm__fail_lost(ep) : 0;
 }
 
-static int sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit, size_t* ret_bytes) {
+static int fail_large(ndnshm_t* ep, size_t bytes) {
+  return ndnshm__fail(&ep->error, -EMSGSIZE, "packet of %zu bytes: larger than the MTU of %lu", bytes,
+                      (unsigned long) ep->tx.slot_size);
+}
+
+static int fail_empty(ndnshm_t* ep) {
+  return ndnshm__fail(&ep->error, -EINVAL, "packet of 0 bytes: cannot be sent");
+}
+
+/* 0 for pieces that are together larger than the limit, or nothing. */
+static inline size_t sum_pieces(const struct iovec bufs[], unsigned int nbufs, size_t limit) {
   size_t bytes = 0;
 
   for (unsigned int b = 0; b < nbufs; b++) {
-    if (bufs[b].iov_len > limit - bytes) return -EMSGSIZE;
+    if (bufs[b].iov_len > limit - bytes) return 0;
     bytes += bufs[b].iov_len;
   }
-  if (bytes == 0) return -EINVAL;
-  *ret_bytes = bytes;
-  return 0;
+  return bytes;
 }
 
-/* Free slots for at most `wanted` packets, or why there is none. */
-static int room_for(ndnshm_t* ep, unsigned int wanted) {
-  int room;
+/* Why sum_pieces() said 0. Out of line: hardly any packet comes here. */
+static int fail_pieces(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) __attribute__((noinline, cold));
 
-  if (ep->reserved_bytes != 0) return -EAGAIN;
-  room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
-  if (room > 0) return room;
+static int fail_pieces(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) {
+  size_t bytes = 0;
+
+  for (unsigned int b = 0; b < nbufs && bytes <= ep->tx.slot_size; b++) {
+    if (bufs[b].iov_len > ep->tx.slot_size) return fail_large(ep, bufs[b].iov_len);
+    bytes += bufs[b].iov_len;
+  }
+  return bytes == 0 ? fail_empty(ep) : fail_large(ep, bytes);
+}
+
+static int fail_no_buffers(ndnshm_t* ep) {
+  return ep == NULL ? -EINVAL : ndnshm__fail(&ep->error, -EINVAL, "no buffers: cannot be sent");
+}
+
+static int fail_room(ndnshm_t* ep, int room) {
   if (room < 0) return fail_protocol(ep, "head index");
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep);
   ep->stats.tx_full++;
   return -EAGAIN;
 }
 
+/* Free slots for at most `wanted` packets, or why there is none. */
+static inline int room_for(ndnshm_t* ep, unsigned int wanted) {
+  int room;
+
+  if (ep->reserved_bytes != 0) return -EAGAIN;
+  room = ndnshm__tx_room(&ep->tx, wanted <= ep->tx.capacity ? wanted : ep->tx.capacity);
+  return room > 0 ? room : fail_room(ep, room);
+}
+
 int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs) {
   size_t bytes;
   int err;
 
-  if (ep == NULL || bufs == NULL) return -EINVAL;
+  if (ep == NULL || bufs == NULL) return fail_no_buffers(ep);
   if (!ep->open) return -ENOTCONN;
-  if ((err = sum_pieces(bufs, nbufs, ep->tx.slot_size, &bytes)) < 0) return err;
+  bytes = sum_pieces(bufs, nbufs, ep->tx.slot_size);
+  if (bytes == 0) return fail_pieces(ep, bufs, nbufs);
   if ((err = room_for(ep, 1)) < 0) return err;
   ndnshm__tx_write(&ep->tx, 0, bufs, nbufs, bytes);
   err = publish_slots(ep, 1, bytes);
@@ -158,11 +187,11 @@ int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkt
   size_t bytes = 0;
   int room, err;
 
-  if (ep == NULL || pkts == NULL || npkts == 0) return -EINVAL;
+  if (ep == NULL || pkts == NULL || npkts == 0) return fail_no_buffers(ep);
   if (!ep->open) return -ENOTCONN;
   for (unsigned int p = 0; p < npkts; p++) {
-    if (pkts[p].iov_len == 0) return -EINVAL;
-    if (pkts[p].iov_len > ep->tx.slot_size) return -EMSGSIZE;
+    if (pkts[p].iov_len == 0) return fail_empty(ep);
+    if (pkts[p].iov_len > ep->tx.slot_size) return fail_large(ep, pkts[p].iov_len);
   }
   if ((room = room_for(ep, npkts)) < 0) return room;
   for (unsigned int p = 0; p < (unsigned int) room; p++) {
@@ -176,10 +205,12 @@ int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], unsigned int npkt
 int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot) {
   int err;
 
-  if (ep == NULL || ret_slot == NULL || len == 0) return -EINVAL;
+  if (ep == NULL || ret_slot == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
-  if (ep->reserved_bytes != 0) return -EALREADY;
-  if (len > ep->tx.slot_size) return -EMSGSIZE;
+  if (len == 0) return fail_empty(ep);
+  if (ep->reserved_bytes != 0)
+    return ndnshm__fail(&ep->error, -EALREADY, "reservation: one of %zu bytes is open already", ep->reserved_bytes);
+  if (len > ep->tx.slot_size) return fail_large(ep, len);
   if ((err = room_for(ep, 1)) < 0) return err;
   ep->reserved_bytes = len;
   ret_slot->iov_base = ndnshm__tx_slot(&ep->tx, 0);
@@ -190,8 +221,10 @@ int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot) {
 int ndnshm_commit(ndnshm_t* ep, size_t len) {
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
-  if (ep->reserved_bytes == 0) return -EINVAL;
-  if (len > ep->reserved_bytes) return -EMSGSIZE;
+  if (ep->reserved_bytes == 0) return ndnshm__fail(&ep->error, -EINVAL, "reservation: none is open");
+  if (len > ep->reserved_bytes)
+    return ndnshm__fail(&ep->error, -EMSGSIZE, "reservation: %zu bytes are more than the %zu reserved", len,
+                        ep->reserved_bytes);
   ep->reserved_bytes = 0;
   if (len == 0) return 0;
   ndnshm__tx_set_length(&ep->tx, 0, len);

@@ -5,24 +5,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "words.h"
-
 #define DRAIN_BYTES 4096
-
-void ndnshm__wake_fence(void) {
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan" /* TSan cannot see a fence; the models check it instead */
-#endif
-  atomic_thread_fence(memory_order_seq_cst); /* (E), (F) seq_cst: each pairs with the peer's other */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-}
 
 void ndnshm__wake_announce_parked(ndnshm__wake_t* wake) {
   ndnshm__store_relaxed(wake->own_parked, 1); /* (G) relaxed: ordered by (F), seen by (H) */
@@ -72,10 +58,7 @@ static int write_byte_without_sigpipe(int fd) {
   return written;
 }
 
-/* For a flag that was seen set. Not in line: most packets find the peer awake, and pay for a load. */
-static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) __attribute__((noinline));
-
-static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
+bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
   int written;
 
   /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
@@ -85,16 +68,6 @@ static bool claim_and_write(ndnshm__wake_t* wake, uint32_t* flag) {
    * nothing. EPIPE: nobody is left to wake. */
   if (written < 0 && written != -EPIPE) ndnshm__store_relaxed(flag, 1);
   return written == 1;
-}
-
-bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake) {
-  /* (H) relaxed: ordered by (E) */
-  return ndnshm__load_relaxed(wake->peer_parked) != 0 && claim_and_write(wake, wake->peer_parked);
-}
-
-bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
-  /* (H) relaxed: ordered by (E) */
-  return ndnshm__load_relaxed(wake->peer_waiting) != 0 && claim_and_write(wake, wake->peer_waiting);
 }
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {

@@ -27,6 +27,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "words.h"
+
 /* The four flags of an end, all in shared memory, and the two descriptors. */
 typedef struct ndnshm__wake_s {
   uint32_t* own_parked; /* set by us, cleared by either */
@@ -39,7 +41,16 @@ typedef struct ndnshm__wake_s {
 } ndnshm__wake_t;
 
 /* (E), (F): what is written before is seen by whoever fenced after us, what is read after is fresh. */
-void ndnshm__wake_fence(void);
+static inline void ndnshm__wake_fence(void) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan" /* TSan cannot see a fence; the models check it instead */
+#endif
+  atomic_thread_fence(memory_order_seq_cst); /* (E), (F) seq_cst: each pairs with the peer's other */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+}
 
 /* (G) announce sleep on an empty, or on a full ring. ndnshm__wake_fence() and a fresh look must follow. */
 void ndnshm__wake_announce_parked(ndnshm__wake_t* wake);
@@ -48,10 +59,21 @@ void ndnshm__wake_announce_waiting(ndnshm__wake_t* wake);
 /* Takes both announcements back. */
 void ndnshm__wake_withdraw(ndnshm__wake_t* wake);
 
+/* (H) For a flag of the peer's that was seen set: claims it, and writes one byte if it was the first to do so. Not in
+ * line: most packets find the peer awake, and pay for a load. True if a byte was written. */
+bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag);
+
 /* (H) To be called after ndnshm__wake_fence() by who just published, or released: wakes a peer that sleeps on
  * an empty, or on a full ring. True if a byte was written. */
-bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake);
-bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake);
+static inline bool ndnshm__wake_parked_peer(ndnshm__wake_t* wake) {
+  /* (H) relaxed: ordered by (E) */
+  return ndnshm__load_relaxed(wake->peer_parked) != 0 && ndnshm__wake_claim(wake, wake->peer_parked);
+}
+
+static inline bool ndnshm__wake_waiting_peer(ndnshm__wake_t* wake) {
+  /* (H) relaxed: ordered by (E) */
+  return ndnshm__load_relaxed(wake->peer_waiting) != 0 && ndnshm__wake_claim(wake, wake->peer_waiting);
+}
 
 /* App, when it attaches where another was before: that one may have died between claiming the engine's announcement
  * and writing the byte, and the engine would sleep on, announcing nothing. Writes the byte unless the engine
