@@ -43,6 +43,7 @@ typedef enum call_id {
   READ,
   WRITE,
   UV_POLL_INIT,
+  UV_POLL_START,
   N_CALLS
 } call_id_t;
 
@@ -75,6 +76,7 @@ static const struct {
     [READ] = {"read", {EIO, EINTR}},
     [WRITE] = {"write", {EAGAIN, EIO, EINTR}},
     [UV_POLL_INIT] = {"uv_poll_init", {ENOMEM, EPERM}},
+    [UV_POLL_START] = {"uv_poll_start", {EEXIST}},
 };
 
 static unsigned int counts[N_CALLS];
@@ -190,6 +192,7 @@ WRAP(LINKAT, int, linkat, (int from_fd, const char* from, int to_fd, const char*
 WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
 WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
 WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
+WRAP(UV_POLL_START, int, uv_poll_start, (uv_poll_t * handle, int events, uv_poll_cb cb), (handle, events, cb), -errno)
 
 int __real_close(int fd);
 int __wrap_close(int fd);

@@ -249,7 +249,7 @@ static int act_connect(scene_t* s) {
 }
 
 static void finish_connect(scene_t* s) {
-  assert_works(s);
+  if (shim_failed_call() == NULL || strcmp(shim_failed_call(), "uv_poll_start") != 0) assert_works(s);
   close_pair(s);
 }
 
@@ -410,7 +410,6 @@ static void assert_errmsg(const operation_t* op, const scene_t* s, const char* c
     ck_assert_msg(strstr(text, "out of memory") != NULL, "%s: '%s'", where, text);
     return;
   }
-  if (strcmp(call, "uv_poll_init") == 0) call = "polling";
   ck_assert_msg(strstr(text, call) != NULL, "%s: '%s' names another call", where, text);
   ck_assert_msg(strstr(text, s->name) != NULL, "%s: '%s' does not name the object", where, text);
 }
@@ -429,6 +428,12 @@ static void assert_failed_cleanly(const operation_t* op, scene_t* s, int err, in
   if (!is_sight || err != op->or_else) ck_assert_msg(err == expected, "%s: %d, not %d", where, err, expected);
   if (err == 0) return;
   assert_errmsg(op, s, call, where);
+  if (strcmp(call, "uv_poll_start") == 0) { /* its handle is closing still */
+    ck_assert_int_eq(op->act(s), UV_EALREADY);
+    if (strcmp(op->name, "connect") == 0) return; /* in a turn the engine would take it for an app that went */
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    after = look(s);
+  }
   ck_assert_msg(after.fds == before.fds, "%s: %d descriptors, %d before", where, after.fds, before.fds);
   ck_assert_msg(after.maps == before.maps, "%s: %d mappings, %d before", where, after.maps, before.maps);
   if (strcmp(call, "flock") != 0) /* the name is whose lock it is */
@@ -565,14 +570,44 @@ START_TEST(an_app_that_looks_at_any_moment_sees_no_half_face) {
 }
 END_TEST
 
+/* --- A failure that the core knows nothing of --------------------------------------------------- */
+
+static void fail_poll(uv_handle_t* handle, void* arg) {
+  uv_poll_t* poll = (uv_poll_t*) handle;
+
+  (void) arg;
+  if (handle->type == UV_POLL) poll->poll_cb(poll, UV_EBADF, 0); /* as libuv does on POLLERR */
+}
+
+START_TEST(a_poll_that_fails_ends_the_face_and_says_so) {
+  static const char reason[] = ": bad file descriptor";
+  scene_t s = {.sends_done = 0};
+  char expected[200];
+
+  snprintf(s.name, sizeof(s.name), "%s", harness_name("poll"));
+  ASSERT_OK(uv_loop_init(&s.loop));
+  open_pair(&s, 100);
+  ck_assert_int_eq(uvface_recv_start(&s.app, on_packets), 0);
+  uv_walk(&s.loop, fail_poll, NULL);
+  snprintf(expected, sizeof(expected), "uvface_recv_cb: poll %s%s", s.name, reason);
+  ck_assert_str_eq(uvface_errmsg(&s.app), expected);
+  ck_assert_int_eq(uvface_recv_start(&s.engine, on_packets), UV_EBADF);
+  snprintf(expected, sizeof(expected), "uvface_recv_start: poll %s%s", s.name, reason);
+  ck_assert_str_eq(uvface_errmsg(&s.engine), expected);
+  close_pair(&s);
+  ck_assert_int_eq(uv_loop_close(&s.loop), 0);
+}
+END_TEST
+
 /* --- The shim itself -------------------------------------------------------------------------- */
 
 /* Whoever builds this differently must not end up with calls that pass the shim by. */
 START_TEST(every_call_passes_the_shim) {
-  static const char* const calls[] = {
-      "malloc", "calloc", "aligned_alloc", "shm_open", "shm_unlink", "flock",  "ftruncate", "posix_fallocate",
-      "mmap",   "munmap", "mkfifo",        "chmod",    "fchmod",     "fchown", "open",      "fstat",
-      "lstat",  "pread",  "unlink",        "linkat",   "close",      "read",   "write",     "uv_poll_init"};
+  static const char* const calls[] = {"malloc", "calloc",    "aligned_alloc",   "shm_open",     "shm_unlink",
+                                      "flock",  "ftruncate", "posix_fallocate", "mmap",         "munmap",
+                                      "mkfifo", "chmod",     "fchmod",          "fchown",       "open",
+                                      "fstat",  "lstat",     "pread",           "unlink",       "linkat",
+                                      "close",  "read",      "write",           "uv_poll_init", "uv_poll_start"};
   unsigned int before[sizeof(calls) / sizeof(calls[0])];
 
   for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) before[c] = shim_count(calls[c]);
@@ -588,6 +623,7 @@ int main(void) {
 
   tcase_add_test(t, every_call_passes_the_shim);
   tcase_add_loop_test(t, an_app_that_looks_at_any_moment_sees_no_half_face, 0, 2);
+  tcase_add_test(t, a_poll_that_fails_ends_the_face_and_says_so);
   tcase_add_loop_test(t, a_call_that_fails_is_told_undone_and_can_be_repeated, 0, N_OPERATIONS);
   tcase_add_loop_test(t, a_wake_up_that_cannot_be_read_ends_the_face, 0, 2);
   return harness_main(suite);

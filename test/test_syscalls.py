@@ -31,7 +31,7 @@ NO_MEMORY = set(
 )
 # Compiler's own: atomics are accesses by this process, not by the kernel.
 COMPILER = re.compile(
-    r"__builtin_\w+|atomic_\w+|_Atomic|_Alignas|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format"
+    r"__builtin_\w+|atomic_\w+|_Atomic|_Alignas|_Alignof|assert|_Static_assert|__attribute__|__asm__|volatile|offsetof|sizeof|format"
 )
 # Every call of a function that gives the kernel memory to read or to write, as it is written: file, call.
 PRIVATE_MEMORY = {
@@ -79,7 +79,7 @@ PRIVATE_MEMORY = {
     ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),
     ("lib/guard.c", "sigaction(SIGBUS, NULL, &before_us)"),
     ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
-    ("uvface/loop.c", "getrusage(RUSAGE_THREAD, &usage)"),
+    ("uvface/window.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.
 DECLARATIONS = (

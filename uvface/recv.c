@@ -4,8 +4,6 @@
  * Guarantees that a face takes at most 64 packets and 256 KiB a turn, that the error which ends receiving
  * comes once, end of file after everything that arrived before, and that nothing of the face is used after a
  * callback without looking whether it still receives. Loop thread. */
-#include <stdlib.h>
-
 #include "internal.h"
 
 int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
@@ -13,11 +11,11 @@ int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
   int err = uvface__check_open(f);
 
   if (f == NULL) return err;
-  if (err < 0) return uvface__complain(f, err, "uvface_recv_start: %s", uvface__reason(f, err));
+  if (err < 0) return uvface__refuse(f, "uvface_recv_start", err);
   if (f->receiving) return uvface__complain(f, UV_EALREADY, "uvface_recv_start: the face is receiving already");
   f->receiving = true;
   f->recv_cb = cb;
-  uvface__window_open(f, &f->packets);
+  uvface__stay_hot(f, uvface__window_open(&f->rx_window, uv_hrtime()));
   uvface__make_hot(f);
   uvface__update_active(f);
   return 0;
@@ -27,7 +25,8 @@ int uvface_recv_stop(uvface_t* face) {
   uvface__priv_t* f = face != NULL ? face->priv_ : NULL;
 
   if (f == NULL) return UV_EINVAL;
-  if (f->closing || f->ep == NULL) return uvface__complain(f, UV_ENOTCONN, "uvface_recv_stop: not connected");
+  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING)
+    return uvface__refuse(f, "uvface_recv_stop", UV_ENOTCONN);
   if (!f->receiving) return 0;
   f->receiving = false;
   if (f->queued.first == NULL) ndnshm_unpark(f->ep); /* a waiting send keeps its announcement */
@@ -35,24 +34,22 @@ int uvface_recv_stop(uvface_t* face) {
   return 0;
 }
 
-bool uvface__recv_exhausted(const uvface__priv_t* f) {
-  return f->turn == f->ctx->turn &&
-         (f->turn_packets >= UVFACE__PACKETS_PER_TURN || f->turn_bytes >= UVFACE__BYTES_PER_TURN);
+/* The core wants room for one packet at least; a turn that has just begun has that anyway. */
+static size_t arena_bytes(const uvface__priv_t* f, size_t left) {
+  size_t mtu;
+
+  if (left == UVFACE__BYTES_PER_TURN) return left;
+  mtu = ndnshm_get_mtu(f->ep);
+  return left > mtu ? left : mtu;
 }
 
 /* Up to `max` packets into the context's vector. Copies or, if borrowed, slots owed a release. */
 static int take_packets(uvface__priv_t* f, unsigned int max) {
-  size_t mtu = ndnshm_get_mtu(f->ep);
-  size_t bytes = UVFACE__BYTES_PER_TURN - f->turn_bytes;
+  size_t left = UVFACE__BYTES_PER_TURN - f->rx_budget.bytes;
 
-  if ((f->flags & UVFACE_RECV_BORROW) != 0) return ndnshm_peek(f->ep, bytes, f->ctx->pkts, max);
-  if (f->own_arena != NULL) return ndnshm_recv(f->ep, f->own_arena, mtu, f->ctx->pkts, max);
-  return ndnshm_recv(f->ep, f->ctx->arena, bytes > mtu ? bytes : mtu, f->ctx->pkts, max);
-}
-
-static void charge(uvface__priv_t* f, int npkts) {
-  f->turn_packets += (unsigned int) npkts;
-  for (int p = 0; p < npkts; p++) f->turn_bytes += f->ctx->pkts[p].iov_len;
+  if ((f->flags & UVFACE_RECV_BORROW) != 0) return ndnshm_peek(f->ep, left, f->ctx->pkts, max);
+  if (f->own_arena != NULL) return ndnshm_recv(f->ep, f->own_arena, ndnshm_get_mtu(f->ep), f->ctx->pkts, max);
+  return ndnshm_recv(f->ep, f->ctx->arena, arena_bytes(f, left), f->ctx->pkts, max);
 }
 
 static void report_end(uvface__priv_t* f) {
@@ -61,26 +58,33 @@ static void report_end(uvface__priv_t* f) {
   if (f->recv_cb != NULL) f->recv_cb(f->face, f->error, NULL);
 }
 
-void uvface__recv_deliver(uvface__priv_t* f) {
-  int npkts;
+static void deliver(uvface__priv_t* f, int npkts, uint64_t now_ns) {
+  uint64_t until_ns;
+
+  f->empty_wakes = 0;
+  f->rx_budget.packets += (unsigned int) npkts;
+  for (int p = 0; p < npkts; p++) f->rx_budget.bytes += f->ctx->pkts[p].iov_len;
+  until_ns =
+      uvface__window_hit(&f->rx_window, now_ns, uvface__rx_spent(f) || uvface__tx_spent(f), &f->ctx->preemptions);
+  uvface__stay_hot(f, until_ns);
+  if (f->recv_cb != NULL) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);
+  ndnshm_release(f->ep);
+}
+
+void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns) {
+  int npkts = 0;
 
   if (!f->receiving) return;
-  if (f->turn != f->ctx->turn) {
-    f->turn = f->ctx->turn;
-    f->turn_packets = 0;
-    f->turn_bytes = 0;
+  uvface__budget_begin(&f->rx_budget, f->ctx->turn);
+  if (uvface__rx_spent(f)) return;
+  if (f->state != UVFACE__FAILED) npkts = take_packets(f, UVFACE__RX_PACKETS_PER_TURN - f->rx_budget.packets);
+  if (npkts < 0) uvface__fail(f, npkts, "uvface_recv_cb", ndnshm_errmsg(f->ep));
+  if (npkts == 0 && f->state == UVFACE__PEER_GONE && ndnshm_ready(f->ep, NDNSHM_PACKETS) == 0) {
+    f->state = UVFACE__FAILED;
+    f->error = UV_EOF;
   }
-  if (uvface__recv_exhausted(f)) return;
-  npkts = f->error != 0 ? f->error : take_packets(f, UVFACE__PACKETS_PER_TURN - f->turn_packets);
-  if (npkts < 0 && f->error == 0) uvface__fail(f, npkts);
-  if (npkts == 0 && f->peer_gone && ndnshm_ready(f->ep, NDNSHM_PACKETS) == 0) f->error = npkts = UV_EOF;
-  if (npkts < 0) {
+  if (f->state == UVFACE__FAILED)
     report_end(f);
-  } else if (npkts > 0) {
-    f->empty_wakes = 0;
-    charge(f, npkts);
-    uvface__window_hit(f, &f->packets, f->ctx->now_ns);
-    if (f->recv_cb != NULL) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);
-    ndnshm_release(f->ep);
-  }
+  else if (npkts > 0)
+    deliver(f, npkts, now_ns);
 }

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* state.c: in what state a face is (internal.h has the picture), what it waits for, and its words.
+ *
+ * Guarantees that a change of state calls nobody: it marks the face and makes it hot. Loop thread. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "internal.h"
+
+int uvface__complain(uvface__priv_t* f, int code, const char* format, ...) {
+  va_list args;
+
+  va_start(args, format);
+  vsnprintf(f->errmsg, sizeof(f->errmsg), format, args);
+  va_end(args);
+  return code;
+}
+
+/* --- Asking ----------------------------------------------------------------------------------- */
+
+int uvface__check_open(const uvface__priv_t* f) {
+  if (f == NULL) return UV_EINVAL;
+  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING) return UV_ENOTCONN;
+  if (f->state == UVFACE__FAILED) return f->error;
+  if (uvface__loop_is_dead(f->ctx) || uv_is_closing((const uv_handle_t*) &f->poll)) return UV_ECANCELED;
+  return 0;
+}
+
+int uvface__refuse(uvface__priv_t* f, const char* function, int err) {
+  if (f->state == UVFACE__CLOSED) return uvface__complain(f, err, "%s: the face is not open", function);
+  if (f->state == UVFACE__CLOSING) return uvface__complain(f, err, "%s: the face is closing", function);
+  if (f->state == UVFACE__OPEN)
+    return uvface__complain(f, err, "%s: face %s: somebody else closed its inner handles", function, f->name);
+  return uvface__complain(f, err, "%s: %s", function, f->why);
+}
+
+unsigned int uvface__wants(const uvface__priv_t* f) {
+  unsigned int what = 0;
+
+  if (f->receiving) what |= NDNSHM_PACKETS;
+  if (f->queued.first != NULL && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
+  return what;
+}
+
+bool uvface__has_work(const uvface__priv_t* f) {
+  return f->state != UVFACE__CLOSING && (f->receiving || f->pending > 0);
+}
+
+void uvface__update_active(uvface__priv_t* f) {
+  uvface__loop_t* ctx = f->ctx;
+  bool counts = f->has_ref && uvface__has_work(f);
+
+  if (counts == f->counted) return;
+  f->counted = counts;
+  if (counts && ctx->alive++ == 0) uv_ref((uv_handle_t*) &ctx->prepare);
+  if (!counts && --ctx->alive == 0) uv_unref((uv_handle_t*) &ctx->prepare);
+}
+
+/* --- Changing --------------------------------------------------------------------------------- */
+
+int uvface__stop_polling(uvface__priv_t* f) {
+  return uv_is_closing((uv_handle_t*) &f->poll) ? UV_ECANCELED : uv_poll_stop(&f->poll);
+}
+
+/* The words of what ended the face, now and for the calls to come. */
+static void explain(uvface__priv_t* f, const char* function, const char* why) {
+  snprintf(f->why, sizeof(f->why), "%s", why);
+  snprintf(f->errmsg, sizeof(f->errmsg), "%s: %s", function, f->why);
+}
+
+void uvface__fail(uvface__priv_t* f, int error, const char* function, const char* why) {
+  f->state = UVFACE__FAILED;
+  f->error = error;
+  explain(f, function, why);
+  ndnshm_unpark(f->ep);
+  uvface__stop_polling(f);
+  uvface__make_hot(f);
+}
+
+/* Sending is over; what lies in the ring is still delivered. */
+static void lose_peer(uvface__priv_t* f) {
+  f->state = UVFACE__PEER_GONE;
+  explain(f, "uvface_recv_cb", ndnshm_errmsg(f->ep));
+  uvface__stop_polling(f); /* a hung-up FIFO stays readable for ever */
+  uvface__make_hot(f);
+}
+
+int uvface__drain(uvface__priv_t* f) {
+  int n = ndnshm_wake(f->ep);
+
+  if (n == UV_EOF)
+    lose_peer(f);
+  else if (n < 0)
+    uvface__fail(f, n, "uvface_recv_cb", ndnshm_errmsg(f->ep));
+  return n;
+}

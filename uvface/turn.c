@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* turn.c: one turn of the loop: hot faces are served, looked at for a while, and put to sleep.
+ *
+ * Guarantees that the poll blocks only while every face that waits for something is parked (its peer will write to a
+ * FIFO that is polled) or has a timer; that spinning stays within its budget; that an idle face costs a turn nothing.
+ * Serving is the only way to the user's receive and send callbacks (closing has its own). Loop thread. */
+#include <stdio.h>
+
+#include "internal.h"
+
+/* Serving and spinning of all faces together, per turn, as far as it is not the first service of each: what other
+ * handles of the loop may have to wait, whatever peers send. */
+#define SPIN_PER_TURN_NS 10000
+/* How long a face is looked at after its window, as long as others keep the loop turning: a look costs a load,
+ * to park and be woken costs its peer a system call and us two. */
+#define LINGER_NS 2000000
+/* Looks between two readings of the clock, which costs as much as they do. */
+#define LOOKS_PER_CLOCK 16
+/* Wake-ups in a row with nothing behind them that make a flood. */
+#define EMPTY_WAKES_MAX 64
+
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* --- Serving ---------------------------------------------------------------------------------- */
+
+/* Everything that is to be done for a face now; may call the user. */
+static void serve(uvface__priv_t* f, uint64_t now_ns) {
+  uvface__send_flush(f, now_ns);
+  uvface__recv_deliver(f, now_ns);
+  uvface__send_complete(f); /* last, so that what recv_cb sent is finished in the same turn */
+}
+
+/* The next face of a list that was taken off hot_list; it goes back there. */
+static uvface__priv_t* next_of(uvface__loop_t* ctx, uvface__link_t* batch) {
+  uvface__link_t* link = batch->next;
+
+  uvface__list_remove(link);
+  uvface__list_append(&ctx->hot_list, link);
+  return UVFACE__CONTAINER(link, uvface__priv_t, hot_link);
+}
+
+/* Returns when the last face was served. */
+static uint64_t serve_hot(uvface__loop_t* ctx, uint64_t now_ns) {
+  uvface__link_t batch;
+
+  uvface__list_take(&ctx->hot_list, &batch);
+  while (!uvface__list_empty(&batch)) {
+    serve(next_of(ctx, &batch), now_ns);
+    if (!uvface__list_empty(&batch)) now_ns = uv_hrtime(); /* the callbacks of one are the wait of the next */
+  }
+  uvface__list_take(&ctx->hot_list, &batch); /* requests that one face's callback made on another */
+  while (!uvface__list_empty(&batch)) uvface__send_complete(next_of(ctx, &batch));
+  return now_ns;
+}
+
+/* --- A byte in the FIFO ------------------------------------------------------------------------ */
+
+/* A byte with nothing behind it may happen: an announcement was taken back too late. Many in a row are a flood,
+ * and each would cost a turn of the loop; so the FIFO is looked at by the clock until it is quiet again (due.c). */
+static void note_empty_wake(uvface__priv_t* f, uint64_t now_ns) {
+  if (++f->empty_wakes < EMPTY_WAKES_MAX || uvface__stop_polling(f) < 0) return;
+  f->quiet_looks = 0;
+  f->look_due_ms = now_ns / 1000000 + UVFACE__LOOK_MS;
+  uvface__at(f, f->look_due_ms);
+}
+
+static void fail_polling(uvface__priv_t* f, int error) {
+  char why[sizeof(f->why)];
+
+  snprintf(why, sizeof(why), "poll %s: %s", f->name, uv_strerror(error));
+  uvface__fail(f, error, "uvface_recv_cb", why);
+}
+
+static void on_readable(uv_poll_t* handle, int status, int events) {
+  uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
+  uint64_t now_ns = uv_hrtime();
+
+  (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
+  if (status < 0)
+    fail_polling(f, status);
+  else if (uvface__drain(f) > 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
+    note_empty_wake(f, now_ns);
+  else
+    f->empty_wakes = 0;
+  uvface__make_hot(f);
+  serve(f, now_ns);
+}
+
+int uvface__start_polling(uvface__priv_t* f) {
+  if (uv_is_closing((uv_handle_t*) &f->poll)) return UV_ECANCELED;
+  return uv_poll_start(&f->poll, UV_READABLE, on_readable);
+}
+
+/* --- Looking before sleeping -------------------------------------------------------------------- */
+
+/* True if the face has something to tell the user that no look at a ring will bring about. */
+static bool owes_callback(const uvface__priv_t* f) {
+  bool is_over = f->state == UVFACE__FAILED || f->state == UVFACE__PEER_GONE;
+
+  return f->done.first != NULL || (is_over && (f->receiving || f->queued.first != NULL));
+}
+
+/* How long it pays to spin for the hot faces, in ns: 0 if any of them needs a turn of the loop first. */
+static uint64_t spin_budget(const uvface__loop_t* ctx, uint64_t now_ns) {
+  uint64_t budget_ns = 0;
+
+  for (uvface__link_t* link = ctx->hot_list.next; link != &ctx->hot_list; link = link->next) {
+    const uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot_link);
+
+    if (owes_callback(f) || uvface__rx_spent(f)) return 0;
+    if (f->queued.first != NULL && uvface__tx_spent(f)) return 0;
+    if (now_ns < f->hot_until_ns && f->spin_ns > budget_ns) budget_ns = f->spin_ns;
+  }
+  return budget_ns;
+}
+
+/* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false.
+ * ret_now_ns: when the spin ended. */
+static bool spin(uvface__loop_t* ctx, uint64_t until_ns, uint64_t* ret_now_ns) {
+  unsigned int looks = 0;
+
+  for (;;) {
+    for (uvface__link_t* link = ctx->hot_list.next; link != &ctx->hot_list; link = link->next) {
+      uvface__priv_t* f = UVFACE__CONTAINER(link, uvface__priv_t, hot_link);
+
+      if (ndnshm_ready(f->ep, uvface__wants(f)) != 0) {
+        f->spin_hits++;
+        *ret_now_ns = uv_hrtime();
+        return true;
+      }
+      if (++looks % LOOKS_PER_CLOCK == 0 && (*ret_now_ns = uv_hrtime()) >= until_ns) return false;
+    }
+    cpu_relax();
+  }
+}
+
+/* --- Going to sleep ------------------------------------------------------------------------------ */
+
+/* The face sleeps now; what its peer does not announce, or may fail to, is looked at by the clock. */
+static void fell_asleep(uvface__priv_t* f, unsigned int what) {
+  bool may_lose_wakeup =
+      (what & NDNSHM_PACKETS) != 0 && f->recheck_ms != 0 && (ndnshm_peer_caps(f->ep) & NDNSHM_CAP_FENCED) == 0;
+  bool is_not_woken = (what & ~f->announced & NDNSHM_SPACE) != 0;
+  uint64_t now_ms;
+
+  uvface__window_sleep(&f->rx_window);
+  uvface__window_sleep(&f->tx_window);
+  if (!may_lose_wakeup && !is_not_woken) return;
+  /* Not uv_now(), which may be a long turn old, and rounded up: a recheck that comes too soon is none. */
+  now_ms = uv_hrtime() / 1000000 + 1;
+  if (may_lose_wakeup) {
+    f->recheck_due_ms = now_ms + f->recheck_ms;
+    uvface__at(f, f->recheck_due_ms);
+  }
+  if (is_not_woken) {
+    f->retry_due_ms = now_ms + UVFACE__RETRY_MS;
+    uvface__at(f, f->retry_due_ms);
+  }
+}
+
+/* The face has a reason for another turn without blocking before. */
+static bool is_hot(const uvface__priv_t* f, uint64_t now_ns) {
+  return owes_callback(f) || (uvface__wants(f) != 0 && now_ns < f->hot_until_ns);
+}
+
+static bool any_is_hot(const uvface__loop_t* ctx, uint64_t now_ns) {
+  for (uvface__link_t* link = ctx->hot_list.next; link != &ctx->hot_list; link = link->next)
+    if (is_hot(UVFACE__CONTAINER(link, uvface__priv_t, hot_link), now_ns)) return true;
+  return false;
+}
+
+/* Announced, and after the fence: sleeps, or has found something and stays hot. */
+static void confirm_all(uvface__loop_t* ctx, uvface__link_t* parking) {
+  while (!uvface__list_empty(parking)) {
+    uvface__priv_t* f = UVFACE__CONTAINER(parking->next, uvface__priv_t, hot_link);
+    unsigned int what = uvface__wants(f);
+
+    uvface__list_remove(&f->hot_link);
+    if (ndnshm_confirm(f->ep, what) != 0)
+      uvface__list_append(&ctx->hot_list, &f->hot_link);
+    else
+      fell_asleep(f, what);
+  }
+}
+
+/* Puts the faces whose window is over to sleep: all announcements, one fence, a last look at each. */
+static void park_expired(uvface__loop_t* ctx, uint64_t now_ns) {
+  uint64_t linger_ns = any_is_hot(ctx, now_ns) ? LINGER_NS : 0;
+  uvface__link_t all, parking;
+
+  uvface__list_take(&ctx->hot_list, &all);
+  uvface__list_init(&parking);
+  while (!uvface__list_empty(&all)) {
+    uvface__priv_t* f = UVFACE__CONTAINER(all.next, uvface__priv_t, hot_link);
+    unsigned int what = uvface__wants(f);
+
+    uvface__list_remove(&f->hot_link);
+    if (is_hot(f, now_ns) || (what != 0 && now_ns < f->hot_until_ns + linger_ns)) {
+      uvface__list_append(&ctx->hot_list, &f->hot_link);
+    } else if (what != 0) {
+      f->announced = ndnshm_announce(f->ep, what);
+      uvface__list_append(&parking, &f->hot_link);
+    }
+  }
+  if (uvface__list_empty(&parking)) return;
+  ndnshm_fence();
+  confirm_all(ctx, &parking);
+}
+
+/* --- The turn ------------------------------------------------------------------------------------ */
+
+void uvface__on_prepare(uv_prepare_t* handle) {
+  uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, prepare);
+  uint64_t now_ns, end_ns;
+
+  ctx->turn++;
+  if (uvface__list_empty(&ctx->hot_list)) {
+    uvface__keep_turning(ctx); /* no longer: the last hot face was closed */
+    return;
+  }
+  now_ns = uv_hrtime();
+  end_ns = now_ns + SPIN_PER_TURN_NS;
+  for (;;) {
+    uint64_t budget_ns, until_ns;
+
+    now_ns = serve_hot(ctx, now_ns);
+    if (uvface__loop_is_dead(ctx)) return;
+    uv_idle_stop(&ctx->idle); /* so that the loop tells whether it is about to block */
+    if (uvface__list_empty(&ctx->hot_list) || uv_backend_timeout(ctx->loop) == 0) break;
+    if ((budget_ns = spin_budget(ctx, now_ns)) == 0) break;
+    now_ns = uv_hrtime(); /* callbacks have run since */
+    until_ns = now_ns + budget_ns < end_ns ? now_ns + budget_ns : end_ns;
+    if (until_ns <= now_ns || !spin(ctx, until_ns, &now_ns)) break; /* so end_ns ends it, if nothing else does */
+  }
+  park_expired(ctx, now_ns);
+  uvface__keep_turning(ctx);
+}
