@@ -107,7 +107,9 @@ void ndnshm_release(ndnshm_t* ep) {
 /* --- Sending ---------------------------------------------------------------------------------- */
 
 /* Publishes n filled slots, and wakes a consumer that sleeps (wake.h). Errors: -EIO. */
-static inline __attribute__((always_inline)) int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
+static inline int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) __attribute__((always_inline));
+
+static inline int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
