@@ -163,8 +163,8 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
  * arena, arena_bytes: private memory that the copies go to, at least ndnshm_get_mtu() bytes.
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
- * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region was pulled
- * away under the guard), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL (NULL), -EALREADY (packets are
+ * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region is
+ * lost, see NDNSHM_SIGBUS_GUARD), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL (NULL), -EALREADY (packets are
  * peeked at). */
 NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max);
 
@@ -184,7 +184,7 @@ NDNSHM_EXTERN void ndnshm_release(ndnshm_t* ep);
 /* Gathers nbufs pieces into one packet, publishes it, wakes the peer if it sleeps.
  * The bytes are copied before the call returns. Returns their number.
  * Errors: -EAGAIN (ring full, or a reservation is open), -EMSGSIZE (larger than the MTU), -EINVAL (no
- * byte at all, NULL), -EPROTO (the peer's index is impossible), -EIO (the region was pulled away), -ENOTCONN. */
+ * byte at all, NULL), -EPROTO (the peer's index is impossible), -EIO (the region is lost), -ENOTCONN. */
 NDNSHM_EXTERN int ndnshm_send(ndnshm_t* ep, const struct iovec bufs[], unsigned int nbufs);
 
 /* Sends npkts packets, one per element, as many as find room, published with one store and one fence.
@@ -195,12 +195,12 @@ NDNSHM_EXTERN int ndnshm_send_batch(ndnshm_t* ep, const struct iovec pkts[], uns
 /* Lends the next free slot, to encode a packet in place. One reservation at a time.
  * len: bytes wanted; ret_slot: receives where they go. Nothing is published before ndnshm_commit().
  * Errors: -EAGAIN (ring full), -EMSGSIZE (larger than the MTU), -EINVAL (NULL, len 0), -EPROTO (the peer's index is
- * impossible), -EIO (the region was pulled away), -ENOTCONN, -EALREADY (one is open). */
+ * impossible), -EIO (the region is lost), -ENOTCONN, -EALREADY (one is open). */
 NDNSHM_EXTERN int ndnshm_reserve(ndnshm_t* ep, size_t len, struct iovec* ret_slot);
 
 /* Publishes the reserved slot with its first len bytes; len 0 gives the reservation back unsent.
  * Errors: -EINVAL (no reservation), -EMSGSIZE (more than was reserved; the reservation stays open), -EIO (the
- * region was pulled away), -ENOTCONN. */
+ * region is lost), -ENOTCONN. */
 NDNSHM_EXTERN int ndnshm_commit(ndnshm_t* ep, size_t len);
 
 /* --- Sleeping --------------------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ typedef struct uvface_stats_s uvface_stats_t;
 /* npkts > 0: that many packets, at most 64, in order; pkts and the bytes are valid until the callback
  * returns. They are private copies unless UVFACE_RECV_BORROW was asked for.
  * npkts < 0: an error, given once, receiving is already stopped: UV_EOF (peer gone, everything it sent
- * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region pulled away), UV_EBADF (somebody else
+ * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region lost), UV_EBADF (somebody else
  * closed the face's descriptor).
  * Packets that were handed out count as delivered, borrowed ones too, even if the callback closes the face: the next
  * app does not get them again. */

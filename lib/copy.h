@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* copy.h: memcpy() for packets, which are short more often than not.
  *
- * Up to 128 bytes in line, by moves that overlap in the middle; more by memcpy(). Source and destination do not
- * overlap. Reads no byte outside the source, some of them twice: what a peer changes meanwhile arrives in some
- * mixture, as with any copy. */
+ * Copies up to 128 bytes in line, by two moves that overlap in the middle; more by memcpy(). Source and destination must
+ * not overlap. Some bytes are read twice, none outside the source. If a peer changes the source meanwhile, the copy is a
+ * mixture of old and new bytes, as with any copy. */
 #ifndef NDNSHM_COPY_H
 #define NDNSHM_COPY_H
 
@@ -22,7 +22,7 @@ static inline void ndnshm__copy(void* to, const void* from, size_t n) {
   const unsigned char* from_bytes = from;
 
   if (n > 128)
-    memcpy(to, from, n); /* NOLINT(bugprone-branch-clone): as at the end, in the order of how likely it is */
+    memcpy(to, from, n); /* NOLINT(bugprone-branch-clone): the same as the last branch; the likely one comes first */
   else if (n > 64)
     NDNSHM__COPY_ENDS(64);
   else if (n > 32)

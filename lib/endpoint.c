@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* endpoint.c: how one end of a face comes to life and goes, and what can be asked of it.
  *
- * Guarantees the order in which things come to life and go (an engine's magic last, an app's
- * announcement last) and that a failed create or connect leaves nothing. One thread per endpoint at a
+ * Guarantees that an engine gives its region a name after everything else is ready, that an app opens the FIFO by which
+ * the engine notices it last, and that a failed create or connect leaves nothing. One thread per endpoint at a
  * time. */
 #include "endpoint.h"
 
@@ -19,7 +19,7 @@
 /* What this implementation announces: it fences, and its consumer wakes for space. */
 #define OWN_CAPS (NDNSHM__CAPS_TAG | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE)
 
-/* Reads that empty any FIFO that nobody writes: 64 KiB, 4096 bytes each, and one to see the end. */
+/* So many reads empty a FIFO that nobody writes to: 64 KiB in pieces of 4096 bytes, and one that finds the end. */
 #define STALE_DRAINS 17
 
 /* More than any version of ndnshm_options_t will have: what is larger was never initialized. */
@@ -112,8 +112,8 @@ static int bind_rings(ndnshm_t* ep) {
   return 0;
 }
 
-/* Removes what a dead engine left. The region, which proves that it is dead, goes last: should we die meanwhile,
- * an ndn-rs app that still reads the dead engine's FIFO would else look like a live engine to the next. */
+/* Removes what a dead engine left. Its region goes last, because the region proves that the engine is dead. Without that
+ * proof an ndn-rs app, which goes on reading the FIFO of a dead engine, would look like a live engine. */
 static int clear_names(ndnshm_t* ep, const plan_t* plan) {
   ndnshm__stale_t stale;
   int err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
@@ -140,8 +140,8 @@ static int prepare_region(ndnshm_t* ep, const plan_t* plan, const ndnshm_options
   return 0;
 }
 
-/* Takes the three names, the one that apps look for last. Engine: reads a2e only, so that end of file tells of the last
- * app's death; keeps e2a open both ways, so that it can be opened and written before any app is there. */
+/* Takes the three names. The region's comes last, because apps look for it first. The engine opens a2e for reading
+ * only: then end of file tells it that the last app is gone. It opens e2a for both: then it needs no app to open it. */
 static int take_names(ndnshm_t* ep, const plan_t* plan) {
   int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
 
@@ -181,16 +181,16 @@ static int fail_replaced(ndnshm_t* ep) {
                       ep->names.shm);
 }
 
-/* App: reads e2a only. Whether the engine lives is known from e2a's writer and the region's name, before
- * a2e is opened, last: a writer of a2e that goes away again would be an app's death to the engine. An engine
- * that takes over a dead one's name removes the region's before it makes the FIFOs; so a region that still has its
- * name belongs to the FIFOs. */
+/* App: opens e2a for reading and a2e for writing. It opens a2e last, when it knows that the engine lives: to the engine
+ * a writer that opens a2e and goes away is an app that died. The engine lives if somebody writes e2a and the region
+ * still has its name: an engine that takes over a dead one's name removes the old region before it makes its FIFOs, so a
+ * region that has its name belongs to the FIFOs. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
   int rounds = STALE_DRAINS;
 
   if (err < 0) return err;
-  /* To the end: behind bytes that a dead engine left, poll() would never tell that nobody writes. */
+  /* All of it: while bytes of a dead engine lie in the FIFO, read() does not tell that nobody writes to it. */
   do {
     err = ndnshm__wake_drain(&ep->wake);
   } while (err > 0 && --rounds > 0);
@@ -202,7 +202,7 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   return ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
 }
 
-/* Whatever a FIFO looks like while the region has lost its name: it is one that another engine is just making. */
+/* If the region has lost its name, another engine is just making the FIFOs: whatever is wrong with them will pass. */
 static int join_engine(ndnshm_t* ep, uid_t trusted) {
   int err = open_fifos(ep, trusted);
 
@@ -231,7 +231,7 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   }
   ndnshm__region_close(&ep->region); /* an app needs the mapping only */
   ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
-  /* relaxed: what an app before us left, and did long ago; it orders nothing, and to be wrong costs a byte */
+  /* relaxed: an earlier app left this long ago. It orders nothing, and a wrong guess costs one byte. */
   heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0;
   /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
    * nothing; but a stale flag of the app before us must not outlive them */
@@ -253,7 +253,7 @@ void ndnshm_shutdown(ndnshm_t* ep) {
     if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
   }
   if (ep->is_engine) {
-    /* The a2e of a sealed face, and else the region, keeps others from the name until the rest is gone. */
+    /* The name that keeps other engines away goes last: the region's, or a2e's where a sealed region has none. */
     ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
     ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
     ndnshm__region_unlink(&ep->region, ep->names.shm);

@@ -19,7 +19,7 @@ static int open_retrying(const char* path, int flags) {
   return fd;
 }
 
-/* To open it for writing looks to an engine like an app that came and died: the last resort. */
+/* The last resort: to an engine, somebody who opens its FIFO for writing and closes it is an app that died. */
 static int check_no_reader(const char* path, ndnshm__error_t* error) {
   int fd = open_retrying(path, O_WRONLY);
 
@@ -53,8 +53,8 @@ void ndnshm__fifo_vouch(int fd) {
   if (fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
 }
 
-/* Removes a FIFO whose lock alone tells whether its engine lives. Under that lock, for its engine may be just about to
- * take it. 1 = removed; 0 = it has no mark. */
+/* Removes a FIFO that has the mark (fifo.h) and whose lock is free. Holds the lock meanwhile, because the FIFO's engine
+ * may be just about to take it. 1 = removed; 0 = the FIFO has no mark. */
 static int clear_vouched(const char* path, ndnshm__error_t* error) {
   int fd = open_retrying(path, O_RDONLY);
   int cleared = 0;
@@ -88,7 +88,7 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
   return 0;
 }
 
-/* mkfifo, not cut by umask: what umask takes from the owner would keep us from opening it. */
+/* chmod, because umask may take from the owner the right to open what mkfifo made. */
 static int make_private(const char* path, mode_t mode, ndnshm__error_t* error) {
   int err;
 
@@ -121,13 +121,14 @@ static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* 
   return 0;
 }
 
-/* The lock for life. A file system without locks leaves only the reader to tell that we live. */
+/* Takes the lock for as long as the engine lives. In a file system without locks, others see that it lives from the
+ * FIFO having a reader. */
 static bool is_refused(int fd) {
   return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
-/* What was opened is what was made, and still has the name; then the rights. Whoever removes a name holds its lock
- * meanwhile, so the look is good for as long as we hold that. */
+/* Checks that what was opened is a FIFO and still has the name, and lets others in. Who removes a name holds its lock
+ * meanwhile; so while we hold the lock the name stays ours. */
 static int finish(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
   int err = check_fifo(fd, path, (uid_t) -1, error);
 
@@ -150,7 +151,7 @@ int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndns
     unlink(path);
     return err;
   }
-  if (holds_name && is_refused(fd)) { /* by an engine that has taken ours for a dead one's: the name is up to it */
+  if (holds_name && is_refused(fd)) { /* another engine took it for a dead one's, and decides about the name */
     close(fd);
     return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", path);
   }

@@ -20,8 +20,8 @@
 int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndnshm__access_t* access, int* ret_fd,
                         ndnshm__error_t* error);
 
-/* Engine: removes the FIFO `path`, if there is one, unless a live engine holds it or it is not ours to remove.
- * is_dead: somebody has proved that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
+/* Engine: removes the FIFO `path`, if there is one, unless a live engine holds it or it belongs to somebody else.
+ * is_dead: it is known that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
 int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 /* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
@@ -29,9 +29,9 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
  * -EACCES, others. */
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
 
-/* Engine: marks a locked FIFO (S_ISVTX): the lock alone tells whether its engine lives, even where somebody reads it.
- * A new FIFO has the mark until it is locked; later it needs the mark where the region, whose lock tells else whether
- * we live, has no name any more. */
+/* Engine: marks a locked FIFO (S_ISVTX). The mark says: if nobody holds the lock, the engine is dead, even if somebody
+ * reads the FIFO. A new FIFO has the mark until its engine has locked it. Later the lock of the region tells whether the
+ * engine lives; a sealed region has no name to find it by, so its engine marks the FIFO again. */
 void ndnshm__fifo_vouch(int fd);
 
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */

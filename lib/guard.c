@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* guard.c: the SIGBUS handler of guard.h and the list that it reads.
  *
- * The handler may run in one thread while another adds or removes: entries are never freed, only used again, and
- * are published by their base. A fault is always in a mapping that belongs to the faulting thread, so the entry
- * that matters does not change under the handler; of the others it may see anything but must not be misled. */
+ * The handler may run in one thread while another thread adds or removes entries. So an entry is never freed, only used
+ * again, and it counts as soon as its base is set. A thread faults in mappings of its own faces only; so the entry that
+ * the handler looks for does not change meanwhile. Other entries may, and covers() is not misled by them. */
 #include "guard.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@ bool ndnshm__replace_by_zeros(void* base, size_t bytes) {
 static bool covers(ndnshm__guard_t* guard, uintptr_t address) {
   /* acquire: pairs with the release in ndnshm__guard_add(); the bytes are of this base ... */
   uintptr_t base = atomic_load_explicit(&guard->base, memory_order_acquire);
-  /* ... unless the entry changed hands since, which the second look at the base, behind this acquire, tells */
+  /* ... or of the entry's next owner: the second look at the base, after this acquire, tells */
   size_t bytes = atomic_load_explicit(&guard->bytes, memory_order_acquire);
 
   return base != 0 && address - base < bytes && atomic_load_explicit(&guard->base, memory_order_relaxed) == base;
@@ -46,7 +46,7 @@ static bool catch_fault(const void* where) {
 
   while (guard != NULL && !covers(guard, address)) guard = guard->next;
   if (guard == NULL) return false;
-  /* relaxed: who faults here is the thread of the entry's face, and does not let go of it meanwhile */
+  /* relaxed: this thread owns the entry, and nobody else changes it */
   if (!ndnshm__replace_by_zeros((void*) atomic_load_explicit(&guard->base, memory_order_relaxed),
                                 atomic_load_explicit(&guard->bytes, memory_order_relaxed)))
     return false;
@@ -54,7 +54,7 @@ static bool catch_fault(const void* where) {
   return true;
 }
 
-/* As if we had never been there, but for the signals that the handler wanted masked. */
+/* Does what the handler or the default before us would have done; only the signals that it wanted masked are not. */
 static void pass_on(int signal_number, siginfo_t* info, void* context) {
   static const struct sigaction by_default = {.sa_handler = SIG_DFL};
   struct sigaction action = before_us;
@@ -112,7 +112,7 @@ int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
   if (err == 0 && (guard = unused_entry()) == NULL) err = -ENOMEM;
   if (err == 0) {
     guard->lost = 0;
-    /* release: no look that sees these bytes can still see the base of who had the entry before */
+    /* release: a reader that sees these bytes no longer sees the base of the owner before */
     atomic_store_explicit(&guard->bytes, bytes, memory_order_release);
     atomic_store_explicit(&guard->base, (uintptr_t) base, memory_order_release); /* release: after bytes */
     *ret_guard = guard;
@@ -124,7 +124,8 @@ int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
 void ndnshm__guard_remove(ndnshm__guard_t* guard) {
   if (guard == NULL) return;
   pthread_mutex_lock(&lock);
-  atomic_store_explicit(&guard->base, 0, memory_order_relaxed); /* relaxed: the lock orders it for who adds */
+  atomic_store_explicit(&guard->base, 0,
+                        memory_order_relaxed); /* relaxed: the lock orders it for the next guard_add() */
   pthread_mutex_unlock(&lock);
 }
 

@@ -31,8 +31,8 @@ bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
 }
 
 int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
-  /* The group before the mode, which must not let in the group that we happen to have; the owner last, for who
-   * is no longer it may not set a mode. */
+  /* Group, mode, owner. The group comes before the mode, or the mode would let in the group of this process. The owner
+   * comes last, because only the owner of a file may set its mode. */
   if (access->gid != (gid_t) -1 && fchown(fd, (uid_t) -1, access->gid) != 0)
     return ndnshm__fail_errno(error, "fchown", path);
   if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);

@@ -8,10 +8,10 @@
 
 #include "endpoint.h"
 
-/* Copies in an arena start where a TLV decoder likes them. */
+/* Copies in an arena start at multiples of this, so that a decoder may read words. */
 #define PACKET_ALIGN_BYTES 8
 
-/* Slots looked at by one receive, so that empty ones cannot hold it up for a whole ring. */
+/* A receive looks at no more slots than this: a ring full of empty packets does not hold it up. */
 #define SLOTS_PER_RECEIVE 64
 
 /* --- Receiving -------------------------------------------------------------------------------- */
@@ -21,8 +21,8 @@ static int fail_protocol(ndnshm_t* ep, const char* what) {
   return ndnshm__fail(&ep->error, -EPROTO, "ring %s: the peer wrote an impossible %s", ep->names.shm, what);
 }
 
-/* Frees n slots, and wakes a producer that said it waits for them (wake.h). Whatever app_caps says: an app
- * may attach to a full ring just now. */
+/* Frees n slots, and wakes a producer that announced that it waits for them (wake.h). Looks at the announcement
+ * whatever the app's caps say: another app may have attached to the full ring just now. */
 static void release_slots(ndnshm_t* ep, unsigned int n) {
   ndnshm__rx_release(&ep->rx, n);
   ndnshm__wake_fence();

@@ -2,8 +2,8 @@
 /* region.c: creating, attaching and removing the shared-memory region.
  *
  * An engine holds flock(LOCK_EX) on its region for life. The kernel drops the lock when the engine
- * dies, however it dies, so the lock tells a live engine from the remains of a dead one without
- * touching its FIFOs: a writer that opens and closes one looks exactly like an app that came and died. */
+ * dies, however it dies. So the lock tells whether the engine lives, and nobody has to open its FIFOs to find out: to
+ * the engine that would look like an app that came and died. */
 #include "region.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Of memory, allocated in one go however many signals come. */
+/* Memory is allocated in pieces of at least this size, however many signals interrupt it. */
 #define MIN_PIECE_BYTES 65536
 
 /* Where glibc and musl keep what shm_open() opens. */
@@ -37,8 +37,8 @@ static int shm_open_retrying(const char* shm_name, int flags) {
   return fd;
 }
 
-/* What a signal interrupts is undone by a tmpfs and has to be done again. In pieces that get smaller each time
- * it ends, however often a timer of the program fires. */
+/* A tmpfs undoes an allocation that a signal interrupts. So it is done in pieces, which get smaller with each signal:
+ * it comes to an end however often a timer of the program fires. */
 static int back_with_memory(int fd, off_t bytes) {
   off_t piece = bytes, done = 0;
 
@@ -130,7 +130,7 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, co
   return 0;
 }
 
-/* By the descriptor itself where that is allowed: CAP_DAC_READ_SEARCH, or Linux 6.10. */
+/* Linking a descriptor needs CAP_DAC_READ_SEARCH or Linux 6.10; otherwise its name in /proc does. */
 static int link_unnamed(int fd, const char* path) {
   char self[sizeof("/proc/self/fd/") + 10];
 
@@ -273,7 +273,8 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
 
   if (stale.fd < 0 && errno != ENOENT) {
     err = ndnshm__fail_errno(error, "shm_open", shm_name);
-    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : -EADDRINUSE; /* want, or not ours */
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err
+                                                              : -EADDRINUSE; /* we lack something, or it is not ours */
   }
   if (stale.fd >= 0) {
     err = lock_stale(stale.fd, shm_name, access, &stale.is_dead, error);
@@ -322,14 +323,14 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
 }
 
 static bool set_append_only(int fd) {
-  int flags[2] = {0, 0}; /* the kernel's is an int, but by the request's number a long: valgrind believes that */
+  int flags[2] = {0, 0}; /* the kernel takes an int, but the request's number says long, which valgrind believes */
 
   if (ioctl(fd, FS_IOC_GETFLAGS, flags) != 0) return false;
   flags[0] |= FS_APPEND_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, flags) == 0;
 }
 
-/* Tried on a file without a name: if we died meanwhile, one with a name could not be removed any more. */
+/* Tries it on a file without a name: nobody could remove one with a name if this process died meanwhile. */
 bool ndnshm__region_can_be_sealed(void) {
   int fd = open_unnamed();
   bool can;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ring.c: what of ring.h is too rare to stand in line. Letters in comments are those of the diagram there. */
+/* ring.c: the rarely used functions of ring.h. Letters in comments are those of the diagram there. */
 #include "ring.h"
 
 static uint32_t mask_of(uint32_t capacity) {

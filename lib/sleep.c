@@ -14,7 +14,7 @@ static void note_attached(ndnshm_t* ep) {
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
   if (!ndnshm__region_can_be_sealed()) return;
-  ndnshm__fifo_vouch(ep->wake.rx_fd); /* before the region's name goes, and with it what tells that we live */
+  ndnshm__fifo_vouch(ep->wake.rx_fd); /* first: with its name the region stops telling others that we live */
   ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
 }
 
@@ -80,7 +80,7 @@ int ndnshm_wake(ndnshm_t* ep) {
 /* --- The slow look ---------------------------------------------------------------------------- */
 
 static int check_magic(ndnshm_t* ep) {
-  /* acquire: nothing to pair with, the word never changes while the peer is sane; once, then compared */
+  /* acquire: it pairs with nothing, for no sane peer changes this word; loaded once, then compared */
   uint64_t magic = ndnshm__load_acquire_u64(&ep->region.header->magic);
 
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep);

@@ -19,14 +19,14 @@ void ndnshm__wake_announce_waiting(ndnshm__wake_t* wake) {
 }
 
 void ndnshm__wake_withdraw(ndnshm__wake_t* wake) {
-  /* (G) relaxed: a late store costs the peer a byte for nothing, never a wake-up */
+  /* (G) relaxed: if the peer sees the store late, it writes a byte that nobody needs; no wake-up is lost */
   ndnshm__store_relaxed(wake->own_parked, 0);
   ndnshm__store_relaxed(wake->own_waiting, 0);
 }
 
 /* --- Waking ----------------------------------------------------------------------------------- */
 
-/* 1 = written; 0 = a full FIFO wakes as well; else -errno. */
+/* 1 = written; 0 = the FIFO is full, which wakes the peer as well; else -errno. */
 static int write_byte(int fd) {
   static const char byte = 1;
   ssize_t n;
@@ -61,17 +61,17 @@ static int write_byte_without_sigpipe(int fd) {
 bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
   int written;
 
-  /* (H) relaxed: the byte that follows is what the peer waits for, the flag orders nothing */
+  /* (H) relaxed: the flag orders nothing; the peer waits for the byte that follows */
   if (ndnshm__exchange_relaxed(flag, 0) == 0) return false;
   written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
-  /* (H) relaxed: no memory for the byte, so the next publish tries again; if the peer has woken meanwhile, for
-   * nothing. EPIPE: nobody is left to wake. */
+  /* (H) relaxed: the kernel had no memory for the byte. The flag is set again, so that the next publish tries again; if
+   * the peer has woken meanwhile, that costs a byte. EPIPE: nobody is left to wake. */
   if (written < 0 && written != -EPIPE) ndnshm__store_relaxed(flag, 1);
   return written == 1;
 }
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
-  /* (H) relaxed: a byte too many does no harm, and who parks after this look finds what we send by itself */
+  /* (H) relaxed: a byte too many does no harm; an engine that parks after this look sees what we send */
   return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_byte_without_sigpipe(wake->tx_fd) == 1;
 }
 

@@ -193,6 +193,20 @@ static inline bool uvface__tx_spent(const uvface__priv_t* f) {
   return uvface__budget_spent(&f->tx_budget, f->ctx->turn, UVFACE__TX_PACKETS_PER_TURN);
 }
 
+/* What the face waits for: NDNSHM_PACKETS, NDNSHM_SPACE. */
+static inline unsigned int uvface__wants(const uvface__priv_t* f) {
+  unsigned int what = 0;
+
+  if (f->receiving) what |= NDNSHM_PACKETS;
+  if (f->queued.first != NULL && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
+  return what;
+}
+
+/* The face stays hot until then, or longer. */
+static inline void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns) {
+  if (f->hot_until_ns < until_ns) f->hot_until_ns = until_ns;
+}
+
 #define UVFACE__CONTAINER(pointer, type, member) ((type*) ((char*) (pointer) -offsetof(type, member)))
 
 /* --- loop.c ----------------------------------------------------------------------------------- */
@@ -210,8 +224,6 @@ bool uvface__loop_is_dead(const uvface__loop_t* ctx);
 void uvface__make_hot(uvface__priv_t* f);
 /* Keeps the idle handle started while there are hot faces, so that the poll does not block. */
 void uvface__keep_turning(uvface__loop_t* ctx);
-/* The face stays hot until then, or longer. */
-void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns);
 /* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
 void uvface__at(uvface__priv_t* f, uint64_t due_ms);
 
@@ -223,8 +235,6 @@ int uvface__complain(uvface__priv_t* f, int code, const char* format, ...) __att
 int uvface__check_open(const uvface__priv_t* f);
 /* The words of a call that check_open() refused: writes errmsg and returns err. f: not NULL. */
 int uvface__refuse(uvface__priv_t* f, const char* function, int err);
-/* What the face waits for: NDNSHM_PACKETS, NDNSHM_SPACE. */
-unsigned int uvface__wants(const uvface__priv_t* f);
 /* The face is receiving, or has sends pending. */
 bool uvface__has_work(const uvface__priv_t* f);
 /* Recounts whether the face keeps its loop alive. */

@@ -121,10 +121,6 @@ void uvface__make_hot(uvface__priv_t* f) {
   uvface__keep_turning(ctx);
 }
 
-void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns) {
-  if (f->hot_until_ns < until_ns) f->hot_until_ns = until_ns;
-}
-
 void uvface__at(uvface__priv_t* f, uint64_t due_ms) {
   uvface__loop_t* ctx = f->ctx;
   uint64_t now_ms = uv_hrtime() / 1000000;

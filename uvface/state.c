@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* state.c: in what state a face is (internal.h has the picture), what it waits for, and its words.
+/* state.c: in what state a face is (internal.h has the picture), and its words.
  *
  * Guarantees that a change of state calls nobody: it marks the face and makes it hot. Loop thread. */
 #include <stdarg.h>
@@ -32,14 +32,6 @@ int uvface__refuse(uvface__priv_t* f, const char* function, int err) {
   if (f->state == UVFACE__OPEN)
     return uvface__complain(f, err, "%s: face %s: somebody else closed its inner handles", function, f->name);
   return uvface__complain(f, err, "%s: %s", function, f->why);
-}
-
-unsigned int uvface__wants(const uvface__priv_t* f) {
-  unsigned int what = 0;
-
-  if (f->receiving) what |= NDNSHM_PACKETS;
-  if (f->queued.first != NULL && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
-  return what;
 }
 
 bool uvface__has_work(const uvface__priv_t* f) {
