@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Builds and runs test/consumer as other projects would, and prints TAP: against an installed copy (by hand,
-shared, static), against a build directory that was never installed, and as a Meson subproject. Checks what
-was installed on the way: sonames, exported symbols, pkg-config files. Works on a build of its own in a
-temporary directory, so neither the options nor the sanitizers of the build that runs it matter.
+shared, static), against a build directory that was never installed, and as a Meson subproject where there is
+libuv and nothing else. Checks what was installed on the way: sonames, exported symbols, pkg-config files, and
+that default_library chooses the kind of the libraries. Works on builds of its own in a temporary directory, so
+neither the options nor the sanitizers of the build that runs it matter.
 
 Usage: test_consumers.py SOURCE_ROOT MESON CC...
 """
@@ -20,7 +21,7 @@ import tempfile
 from tap import Tap
 
 LIBRARIES = ("ndnshm", "uvface")
-OFF = ["-Dtests=false", "-Dtools=false", "-Dexamples=false", "-Dbench=false", "-Ddocs=disabled"]
+OFF = ["-Dauto_features=disabled"]
 
 
 class Workshop:
@@ -35,8 +36,10 @@ class Workshop:
             self.env.pop(inherited, None)
         self.said = ""
 
-    def run(self, *command, pkg_config="", libraries=""):
+    def run(self, *command, pkg_config="", libraries="", libuv_alone=False):
         env = dict(self.env)
+        if libuv_alone:
+            env.update(PKG_CONFIG_PATH="", PKG_CONFIG_LIBDIR=str(self.directory / "libuv-alone"), CMAKE="false")
         if pkg_config:
             env["PKG_CONFIG_PATH"] = f"{pkg_config}:{env.get('PKG_CONFIG_PATH', '')}"
         if libraries:
@@ -51,10 +54,22 @@ class Workshop:
     def output(self, *command, **more):
         return self.said.split("\n", 1)[1] if self.run(*command, **more) else ""
 
-    def build(self, source, build, *options, pkg_config=""):
-        return self.run(self.meson, "setup", build, source, *options, pkg_config=pkg_config) and self.run(
+    def hide_all_but_libuv(self):
+        """Makes the directory of pkg-config files for libuv_alone."""
+        found = self.output("pkg-config", "--variable=pcfiledir", "libuv").strip()
+        (self.directory / "libuv-alone").mkdir()
+        shutil.copy(pathlib.Path(found) / "libuv.pc", self.directory / "libuv-alone")
+
+    def build(self, source, build, *options, **more):
+        return self.run(self.meson, "setup", build, source, *options, **more) and self.run(
             self.meson, "compile", "-C", build
         )
+
+    def installed(self, build, name):
+        """Installs below a directory of that name. Returns the files, without directories and versions."""
+        self.run(self.meson, "install", "-C", build, "--destdir", self.directory / name)
+        paths = (self.directory / name).rglob("*")
+        return {re.sub(r"\.so[.\d]*$", ".so", path.name) for path in paths if not path.is_dir()}
 
     def consumer_works(self, name, program, version, libraries=""):
         good = self.run(program, libraries=libraries) and self.said.endswith(
@@ -118,9 +133,46 @@ def check_subproject(shop, version):
     shutil.copytree(shop.root / "test" / "consumer", source)
     (source / "subprojects").mkdir()
     (source / "subprojects" / "uvface").symlink_to(shop.root)
-    built = shop.build(source, build, "--wrap-mode=forcefallback")
-    if shop.tap.check(built, "subproject: the consumer builds", shop.said):
+    built = shop.build(source, build, libuv_alone=True)
+    if shop.tap.check(built, "subproject, with libuv alone: the consumer builds", shop.said):
         shop.consumer_works("subproject", build / "consumer", version)
+        files = shop.installed(build, "installed-subproject")
+        wanted = {f"{name}.{end}" for name in LIBRARIES for end in ("h", "pc")}
+        wanted |= {f"lib{name}.{end}" for name in LIBRARIES for end in ("so", "a")}
+        shop.tap.check(files == wanted, "subproject: the libraries are installed, and nothing else", files)
+
+
+def check_extras(shop):
+    """At top level an extra is built if what it needs is there; one that is demanded must not be left out. Meson finds
+    libcrypto and Sphinx without pkg-config, so that the examples and the pages cannot be made to miss them."""
+    build = shop.directory / "plain"
+    set_up = shop.run(shop.meson, "setup", build, shop.root, "-Ddocs=disabled", "-Dexamples=disabled", libuv_alone=True)
+    told = re.findall(r"^ +(\w+) *: NO: (\w+)", shop.said, re.MULTILINE)
+    wanted = [("tools", "needs"), ("examples", "disabled"), ("tests", "needs"), ("docs", "disabled"), ("bench", "needs")]
+    shop.tap.check(set_up and told == wanted, "with libuv alone the summary says which extras are missing", shop.said)
+    shop.tap.check(shop.run(shop.meson, "compile", "-C", build), "with libuv alone the libraries build", shop.said)
+    for extra in ("tools", "tests", "bench"):
+        build = shop.directory / f"demanded-{extra}"
+        demanded = shop.run(shop.meson, "setup", build, shop.root, f"-D{extra}=enabled", libuv_alone=True)
+        shop.tap.check(not demanded and "ERROR" in shop.said, f"{extra}=enabled fails with libuv alone", shop.said)
+
+
+def check_kinds(shop, version):
+    """default_library=static and =shared each build and install that kind and no other."""
+    for kind, end in (("static", "a"), ("shared", "so")):
+        build, prefix = shop.directory / f"{kind}-build", shop.directory / f"{kind}-prefix"
+        options = [*OFF, f"-Ddefault_library={kind}", f"--prefix={prefix}", "--libdir=lib"]
+        good = shop.build(shop.root, build, *options) and shop.run(shop.meson, "install", "-C", build)
+        if not shop.tap.check(good, f"{kind} libraries build and install", shop.said):
+            continue
+        installed = {path.name.split(".")[1] for path in (prefix / "lib").iterdir() if path.is_file()}
+        shop.tap.check(installed == {end}, f"{kind} libraries are the only ones installed", installed)
+        pkg_config, program = prefix / "lib" / "pkgconfig", shop.directory / f"{kind}-consumer"
+        flags = shlex.split(shop.output("pkg-config", "--cflags", "--libs", *LIBRARIES, pkg_config=pkg_config))
+        source = shop.root / "test" / "consumer" / "consumer.c"
+        built = shop.run(*shop.cc, "-std=c11", "-D_GNU_SOURCE", source, "-o", program, *flags)
+        if shop.tap.check(flags and built, f"{kind} libraries: the consumer builds", shop.said):
+            shop.consumer_works(f"{kind} libraries", program, version, libraries=prefix / "lib")
 
 
 def main():
@@ -139,7 +191,10 @@ def main():
             check_with_meson(shop, "installed, shared", installed, version, False)
             check_with_meson(shop, "installed, static", installed, version, True)
             check_with_meson(shop, "uninstalled, shared", uninstalled, version, False)
+        shop.hide_all_but_libuv()
         check_subproject(shop, version)
+        check_extras(shop)
+        check_kinds(shop, version)
     return tap.done()
 
 
