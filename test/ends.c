@@ -55,12 +55,6 @@ void remove_names(const face_t* f) {
   unlink(f->e2a_path);
 }
 
-bool exists(const char* path) {
-  struct stat st;
-
-  return lstat(path, &st) == 0;
-}
-
 int names_there(const face_t* f) {
   return exists(f->shm_path) + exists(f->a2e_path) + exists(f->e2a_path);
 }
@@ -109,23 +103,6 @@ void assert_receives_nothing(ndnshm_t* ep) {
   struct iovec packet;
 
   ck_assert_int_eq(ndnshm_recv(ep, arena, sizeof(arena), &packet, 1), 0);
-}
-
-bool is_root(void) {
-  if (geteuid() == 0) return true;
-  fprintf(stderr, "# skipped: needs root\n");
-  return false;
-}
-
-int become_other(void) {
-  REQUIRE(setgroups(0, NULL) == 0);
-  REQUIRE(setgid(OTHER_UID) == 0);
-  REQUIRE(setuid(OTHER_UID) == 0);
-  return 0;
-}
-
-void assert_child_passes(int (*body)(void* arg), void* arg) {
-  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
 }
 
 /* --- Peers in a child, until they are killed ------------------------------------------------------- */

@@ -11,9 +11,7 @@
 #include "ndnshm.h"
 #include "region.h"
 
-#define OTHER_UID 61234
 #define NOBODY ((uid_t) -1)
-#define DEADLINE_MS ((int) (10000 * harness_slow()))
 
 typedef struct face_s {
   char name[64];
@@ -35,7 +33,6 @@ face_t face_of_the_dead(const char* tag);
 void face_drop(face_t* f);
 /* Removes what a killed engine left. */
 void remove_names(const face_t* f);
-bool exists(const char* path);
 /* How many of the three. */
 int names_there(const face_t* f);
 
@@ -48,12 +45,6 @@ void assert_create_fails(face_t* f, const ndnshm_options_t* options, int code, c
 int send_text(ndnshm_t* ep, const char* text);
 void assert_receives(ndnshm_t* ep, const char* text);
 void assert_receives_nothing(ndnshm_t* ep);
-
-/* False after a word that the test is skipped. */
-bool is_root(void);
-/* In a child: 0, or 1 after a message. */
-int become_other(void);
-void assert_child_passes(int (*body)(void* arg), void* arg);
 
 /* --- Peers in a child, until they are killed ------------------------------------------------------- */
 

@@ -5,13 +5,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,6 +26,15 @@
 #endif
 
 #define BUFFERS 4
+#define MAX_TESTS 1000
+
+/* What the processes of the tests tell the one that prints. */
+typedef struct board_s {
+  unsigned int begun;          /* tests, so far */
+  char skipped[MAX_TESTS][80]; /* why; "" = it was not */
+} board_t;
+
+static board_t* board;
 
 static int fds_before;
 
@@ -107,6 +120,42 @@ uint64_t harness_now_ns(void) {
 
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
+}
+
+bool exists(const char* path) {
+  struct stat st;
+
+  return lstat(path, &st) == 0;
+}
+
+bool is_root(void) {
+  return geteuid() == 0;
+}
+
+int become_other(void) {
+  REQUIRE(setgroups(0, NULL) == 0);
+  REQUIRE(setgid(OTHER_UID) == 0);
+  REQUIRE(setuid(OTHER_UID) == 0);
+  return 0;
+}
+
+int limit_descriptors(int spare) {
+  struct rlimit limit;
+  int first_free;
+
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max; /* it may have been called before */
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  if (spare < 0) return 0;
+  first_free = dup(0);
+  close(first_free);
+  limit.rlim_cur = (rlim_t) (first_free + spare);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  return 0;
+}
+
+void assert_child_passes(int (*body)(void* arg), void* arg) {
+  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
 }
 
 int harness_count_fds(void) {
@@ -272,6 +321,7 @@ static void before_test(void) {
   snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
   remove_names("/tmp", prefix);
   fds_before = harness_count_fds();
+  board->begun++;
 }
 
 static void after_test(void) {
@@ -294,7 +344,74 @@ TCase* harness_tcase(Suite* suite, const char* name) {
   return tcase;
 }
 
-int harness_main(Suite* suite) {
+void harness_skip(const char* reason) {
+  snprintf(board->skipped[(board->begun - 1) % MAX_TESTS], sizeof(board->skipped[0]), "%s", reason);
+}
+
+/* --- Which tests run ---------------------------------------------------------------------------- */
+
+static struct {
+  TCase* tcase;
+  const TTest* test;
+  int from, to;
+} added[MAX_TESTS];
+
+static unsigned int nadded;
+
+void harness_add(TCase* tcase, const TTest* test, int from, int to) {
+  if (nadded == MAX_TESTS) abort();
+  added[nadded].tcase = tcase;
+  added[nadded].test = test;
+  added[nadded].from = from;
+  added[nadded++].to = to;
+}
+
+static bool matches(const char* name, const char* argument, bool whole) {
+  return whole ? strcmp(name, argument) == 0 : strstr(name, argument) != NULL;
+}
+
+/* Marks what the argument chooses; false if that is nothing. */
+static bool choose(const char* argument, bool chosen[MAX_TESTS]) {
+  unsigned int n = 0;
+
+  for (int whole = 1; whole >= 0 && n == 0; whole--)
+    for (unsigned int i = 0; i < nadded; i++)
+      if (matches(added[i].test->name, argument, whole)) {
+        chosen[i] = true;
+        n++;
+      }
+  return n > 0;
+}
+
+/* 0, or the exit status with which to end at once. list: asked for on the command line. */
+static int read_arguments(bool chosen[MAX_TESTS], bool* ret_list) {
+  char line[4096];
+  FILE* file = fopen("/proc/self/cmdline", "re");
+  size_t bytes = file != NULL ? fread(line, 1, sizeof(line) - 1, file) : 0;
+  const char* argument;
+  bool all = true;
+
+  if (file != NULL) fclose(file);
+  line[bytes] = '\0';
+  argument = line + strlen(line) + 1;
+  *ret_list = false;
+  for (; argument < line + bytes; argument += strlen(argument) + 1) {
+    if (strcmp(argument, "--list") == 0) {
+      *ret_list = true;
+      continue;
+    }
+    all = false;
+    if (!choose(argument, chosen)) {
+      fprintf(stderr, "%s: no test is called, or has in its name, '%s' (--list prints the names)\n", line, argument);
+      return 2;
+    }
+  }
+  if (all)
+    for (unsigned int i = 0; i < nadded; i++) chosen[i] = true;
+  return 0;
+}
+
+static int run(Suite* suite) {
   SRunner* runner = srunner_create(suite);
   int failed;
 
@@ -303,4 +420,59 @@ int harness_main(Suite* suite) {
   failed = srunner_ntests_failed(runner);
   srunner_free(runner);
   return failed != 0;
+}
+
+/* Passes TAP on, and tells of the tests that were skipped; Check knows no skipping. */
+static void print_tap(FILE* in) {
+  char line[2000];
+  unsigned int number;
+
+  while (fgets(line, sizeof(line), in) != NULL) {
+    bool passed = sscanf(line, "ok %u", &number) == 1 && number >= 1 && number <= MAX_TESTS;
+
+    if (passed && board->skipped[number - 1][0] != '\0')
+      printf("%.*s # SKIP %s\n", (int) strcspn(line, "\n"), line, board->skipped[number - 1]);
+    else
+      fputs(line, stdout);
+    fflush(stdout);
+  }
+}
+
+/* The tests run in a child, so that this process can read what they print. */
+static int run_and_print(Suite* suite) {
+  int ends[2], status = 1;
+  FILE* in;
+  pid_t pid;
+
+  if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0) return 1;
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    exit(run(suite));
+  }
+  close(ends[1]);
+  in = fdopen(ends[0], "r");
+  if (in != NULL) print_tap(in);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (in != NULL) fclose(in);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int harness_main(Suite* suite) {
+  static bool chosen[MAX_TESTS];
+  bool list;
+  int status = read_arguments(chosen, &list);
+
+  board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (board == MAP_FAILED || status != 0) return status != 0 ? status : 1;
+  for (unsigned int i = 0; i < nadded; i++) {
+    if (!chosen[i]) continue;
+    if (list) printf("%s\n", added[i].test->name);
+    _tcase_add_test(added[i].tcase, added[i].test, 0, 0, added[i].from, added[i].to);
+  }
+  if (!list) return run_and_print(suite);
+  srunner_free(srunner_create(suite));
+  return 0;
 }

@@ -4,7 +4,10 @@
  *
  * Check runs each test in a process of its own. A checked fixture around it records the open
  * descriptors before, and asserts after it: the same descriptors, no child, no region in /dev/shm and no
- * FIFO in /tmp that carries a name from harness_name(). Waiting has deadlines and never sleeps blindly. */
+ * FIFO in /tmp that carries a name from harness_name(). Waiting has deadlines and never sleeps blindly.
+ *
+ * The program's arguments choose tests by name: those of exactly that name or, if there is none, those whose name
+ * contains it. --list prints the names. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -15,6 +18,27 @@
 #include <sys/types.h>
 
 #define HARNESS_TIMEOUT_S 60
+
+/* How long to wait for what must come, in ms: longer than any machine takes, so that only what never comes fails. */
+#define DEADLINE_MS ((int) (30000 * harness_slow()))
+
+/* A user and a group that nobody has. */
+#define OTHER_UID 61234
+
+/* Tests are added when all are known, so that the arguments can choose among them. */
+#undef tcase_add_test
+#undef tcase_add_loop_test
+#define tcase_add_test(tcase, test) harness_add(tcase, test, 0, 1)
+#define tcase_add_loop_test(tcase, test, from, to) harness_add(tcase, test, from, to)
+void harness_add(TCase* tcase, const TTest* test, int from, int to);
+
+/* Ends a test that cannot run here: TAP says so, with the reason. */
+#define SKIP(reason)      \
+  do {                    \
+    harness_skip(reason); \
+    return;               \
+  } while (0)
+void harness_skip(const char* reason);
 
 /* In a child, which must not end as a test does: says what failed and makes the child return 1. */
 #define REQUIRE(condition)                                              \
@@ -54,6 +78,21 @@ const char* harness_e2a_path(const char* name);
 /* Monotonic nanoseconds. */
 uint64_t harness_now_ns(void);
 
+/* True if something has the name, whatever it is. */
+bool exists(const char* path);
+
+/* True for root. */
+bool is_root(void);
+
+/* In a child of root: gives up all rights, and becomes a user that nobody is. 0, or 1 after saying why. */
+int become_other(void);
+
+/* In a child: leaves it `spare` free descriptors; -1 = as many as it may have. 0, or 1 after saying why. */
+int limit_descriptors(int spare);
+
+/* Runs body(arg) in a child, and asserts that it returns 0 within DEADLINE_MS. */
+void assert_child_passes(int (*body)(void* arg), void* arg);
+
 /* Open descriptors of this process. */
 int harness_count_fds(void);
 
@@ -81,7 +120,7 @@ bool harness_wait_state(pid_t pid, char state, int timeout_ms);
 /* A test case with the leak-proof fixture around each test, added to the suite. */
 TCase* harness_tcase(Suite* suite, const char* name);
 
-/* Runs the suite, TAP on standard output; the process's exit status. */
+/* Runs the tests that were chosen, or all, TAP on standard output; the process's exit status. */
 int harness_main(Suite* suite);
 
 #endif

@@ -518,8 +518,6 @@ END_TEST
 
 /* --- A face appears whole or not at all ------------------------------------------------------- */
 
-#define OTHER_UID 61234
-
 static struct birth_s {
   const char* name;
   unsigned int looks, not_yet, in;

@@ -25,8 +25,6 @@
 
 #include "harness.h"
 
-#define OTHER_UID 61234
-#define DEADLINE_MS ((int) (10000 * harness_slow()))
 #define NOBODY ((uid_t) -1)
 
 /* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
@@ -108,12 +106,6 @@ static void app_drop(ndnshm__region_t* app) {
   ndnshm__region_unmap(app);
 }
 
-static bool exists(const char* path) {
-  struct stat st;
-
-  return lstat(path, &st) == 0;
-}
-
 static void write_file(const char* path, const void* bytes, size_t n) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -150,38 +142,6 @@ static void assert_locked_out(face_t* f, const char* reason) {
   ck_assert_int_eq(harness_count_fds(), fds);
   assert_text(&f->error, f->names.shm);
   assert_text(&f->error, reason);
-}
-
-static bool is_root(void) {
-  if (geteuid() == 0) return true;
-  fprintf(stderr, "# skipped: needs root\n");
-  return false;
-}
-
-static int become_other(void) {
-  REQUIRE(setgroups(0, NULL) == 0);
-  REQUIRE(setgid(OTHER_UID) == 0);
-  REQUIRE(setuid(OTHER_UID) == 0);
-  return 0;
-}
-
-/* Leaves `spare` free descriptors to this process. */
-static int limit_descriptors(int spare) {
-  struct rlimit limit;
-  int first_free;
-
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max; /* it may have been called before */
-  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  first_free = dup(0);
-  close(first_free);
-  limit.rlim_cur = (rlim_t) (first_free + spare);
-  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  return 0;
-}
-
-static void assert_child_passes(int (*body)(void* arg), void* arg) {
-  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
 }
 
 /* --- Names and owners ---------------------------------------------------------------------------- */
@@ -350,7 +310,7 @@ START_TEST(owner_and_group_are_given_away) {
   face_t f = face_plan("chown");
   struct stat st;
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   f.access.uid = OTHER_UID;
   f.access.gid = OTHER_UID + 1;
   f.access.mode = 0640;
@@ -469,7 +429,7 @@ static int create_with_one_descriptor_or_none(void* arg) {
 }
 
 START_TEST(too_few_descriptors_leave_nothing) {
-  if (harness_under_valgrind()) return;
+  if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_plan("emfile");
 
   assert_child_passes(create_with_one_descriptor_or_none, &f);
@@ -696,7 +656,7 @@ static int attach_with_few_descriptors(void* arg) {
 }
 
 START_TEST(attaching_without_descriptors_is_emfile) {
-  if (harness_under_valgrind()) return;
+  if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_make("attach-emfile");
 
   assert_child_passes(attach_with_few_descriptors, &f);
@@ -800,7 +760,7 @@ START_TEST(a_name_of_another_user_is_in_use_unless_given_to_him) {
   face_t f = face_plan("theirs");
   ndnshm__stale_t stale = {.fd = -77};
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   write_file(f.path, "x", 1);
   ck_assert_int_eq(chown(f.path, OTHER_UID, NOBODY), 0);
   assert_locked_out(&f, "somebody else");
@@ -925,7 +885,7 @@ static int unlink_of_the_removed_without_descriptors(void* arg) {
 }
 
 START_TEST(a_region_is_removed_without_spare_descriptors) {
-  if (harness_under_valgrind()) return;
+  if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_plan("unlink-emfile");
 
   assert_child_passes(unlink_without_descriptors, &f);
@@ -947,7 +907,7 @@ static int create_unreadable_as_other(void* arg) {
 START_TEST(a_region_is_removed_whatever_its_mode) {
   face_t f = face_plan("mode-unlink");
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   ck_assert_msg(harness_wait(harness_fork(create_unreadable_as_other, &f), DEADLINE_MS) == 0 || unlink(f.path) != 0,
                 "a region of mode 0066 was left behind");
 }

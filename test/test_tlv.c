@@ -3,13 +3,13 @@
  * size and form, packets cut at every byte and changed at every byte, the rules for unknown elements, round
  * trips, and real captures if UVFACE_NDN_PCAPS names a directory of them. Every packet is decoded from a heap
  * block of exactly its size, so that under ASan a read past the end is an error. Does not test faces. */
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
 #include "ndn.h"
 #include "tables.h"
 
@@ -787,8 +787,9 @@ static uint8_t* read_file(const char* directory, const char* file, size_t* ret_l
 
 START_TEST(captures_decode_as_known) {
   const char* directory = getenv("UVFACE_NDN_PCAPS");
-  DIR* dir = opendir(directory);
   size_t files = 0, known = 0, good = 0;
+  if (directory == NULL) SKIP("UVFACE_NDN_PCAPS does not name a directory");
+  DIR* dir = opendir(directory);
   ck_assert_msg(dir != NULL, "%s: %s", directory, strerror(errno));
   for (struct dirent* entry; (entry = readdir(dir)) != NULL;) {
     if (strlen(entry->d_name) < 6 || strcmp(entry->d_name + strlen(entry->d_name) - 5, ".pcap") != 0) continue;
@@ -844,21 +845,12 @@ static Suite* tlv_suite(void) {
                                 cs_drops_what_was_not_used,
                                 cs_knows_fresh_and_prefix};
   Suite* suite = suite_create("tlv");
-  TCase* tcase = tcase_create("tlv");
-  tcase_set_timeout(tcase, 60);
+  TCase* tcase = harness_tcase(suite, "tlv");
   for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) tcase_add_test(tcase, tests[i]);
-  if (getenv("UVFACE_NDN_PCAPS") != NULL) tcase_add_test(tcase, captures_decode_as_known);
-  suite_add_tcase(suite, tcase);
+  tcase_add_test(tcase, captures_decode_as_known);
   return suite;
 }
 
 int main(void) {
-  SRunner* runner = srunner_create(tlv_suite());
-  if (getenv("UVFACE_NDN_PCAPS") == NULL)
-    fputs("captures_decode_as_known: skipped, UVFACE_NDN_PCAPS does not name a directory\n", stderr);
-  srunner_set_tap(runner, "-");
-  srunner_run_all(runner, CK_SILENT);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return harness_main(tlv_suite());
 }

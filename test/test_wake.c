@@ -24,8 +24,6 @@
 
 #include "harness.h"
 
-#define OTHER_UID 61234
-#define DEADLINE_MS ((int) (20000 * harness_slow()))
 #define NOBODY ((uid_t) -1)
 
 /* --- Injected faults: the library is linked statically, so these come before libc's ------------- */
@@ -87,12 +85,6 @@ static void link_drop(link_t* l) {
   unlink(l->path);
 }
 
-static bool exists(const char* path) {
-  struct stat st;
-
-  return lstat(path, &st) == 0;
-}
-
 static void assert_text(const ndnshm__error_t* error, const char* piece) {
   ck_assert_msg(strstr(error->text, piece) != NULL, "'%s' does not contain '%s'", error->text, piece);
 }
@@ -119,16 +111,6 @@ static void assert_open_fails(link_t* l, int flags, int code, const char* call, 
   assert_text(&l->error, call);
   assert_text(&l->error, l->path);
   assert_text(&l->error, reason);
-}
-
-static bool is_root(void) {
-  if (geteuid() == 0) return true;
-  fprintf(stderr, "# skipped: needs root\n");
-  return false;
-}
-
-static void assert_child_passes(int (*body)(void* arg), void* arg) {
-  ck_assert_int_eq(harness_wait(harness_fork(body, arg), DEADLINE_MS), 0);
 }
 
 /* --- Flags and bytes ------------------------------------------------------------------------------- */
@@ -495,7 +477,7 @@ START_TEST(owner_and_group_are_given_away) {
   link_t l;
   int fd;
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   link_plan(&l, "chown");
   l.access.uid = OTHER_UID;
   l.access.gid = OTHER_UID + 1;
@@ -507,13 +489,6 @@ START_TEST(owner_and_group_are_given_away) {
   unlink(l.path);
 }
 END_TEST
-
-static int become_other(void) {
-  REQUIRE(setgroups(0, NULL) == 0);
-  REQUIRE(setgid(OTHER_UID) == 0);
-  REQUIRE(setuid(OTHER_UID) == 0);
-  return 0;
-}
 
 static int create_for_root_as_other(void* arg) {
   link_t* l = arg;
@@ -530,7 +505,7 @@ static int create_for_root_as_other(void* arg) {
 START_TEST(an_owner_we_may_not_give_to_leaves_nothing) {
   link_t l;
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   link_plan(&l, "giveaway");
   assert_child_passes(create_for_root_as_other, &l);
 }
@@ -551,7 +526,7 @@ static int create_without_descriptors(void* arg) {
 }
 
 START_TEST(too_few_descriptors_leave_nothing) {
-  if (harness_under_valgrind()) return;
+  if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   link_t l;
 
   link_plan(&l, "emfile");
@@ -614,7 +589,7 @@ START_TEST(another_users_fifo_keeps_the_name_unless_he_is_given_it) {
   link_t l;
   int fd;
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   link_plan(&l, "theirs");
   ck_assert_int_eq(mkfifo(l.path, 0600), 0);
   ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
@@ -724,7 +699,7 @@ START_TEST(another_users_fifo_is_eperm_unless_trusted) {
   link_t l;
   int fd;
 
-  if (!is_root()) return;
+  if (!is_root()) SKIP("needs root");
   link_make(&l, "owner");
   assert_child_passes(open_as_other, &l);
   ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
