@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ends.h: the two ends of a face over bare ndnshm.h, and peers that die. For the core's tests of endpoints, which go
  * through every public function of ndnshm.h in both roles: test_endpoint.c (life), test_names.c, test_connect.c,
- * test_packets.c, test_sleep.c, test_bad_peers.c. Two ends in one process where that is enough, children where
+ * test_packets.c, test_sleep.c. Two ends in one process where that is enough, children where
  * somebody dies, waits, lacks something or is another user. How the parts work inside is tested beside them
  * (test_region.c, test_ring.c, test_wake.c). */
 #ifndef ENDS_H

@@ -128,62 +128,6 @@ START_TEST(a_broken_header_is_eproto) {
 }
 END_TEST
 
-START_TEST(what_belongs_to_another_user_is_eperm_unless_trusted) {
-  face_t f = face_plan("eperm");
-  const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
-  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
-
-  options.uid = OTHER_UID;
-  if (is_root()) {
-    face_create(&f, 4, 100);
-    for (int i = 0; i < 3; i++) {
-      ck_assert_int_eq(chown(paths[i], OTHER_UID, (gid_t) -1), 0);
-      assert_connect_fails(&f, -EPERM, "fstat", i == 0 ? f.shm : paths[i], "owned by uid 61234");
-      ck_assert_int_eq(chown(paths[i], 0, (gid_t) -1), 0);
-    }
-    for (int i = 0; i < 3; i++) ck_assert_int_eq(chown(paths[i], OTHER_UID, (gid_t) -1), 0);
-    ck_assert_int_eq(ndnshm_connect(f.app, f.name, &options), 0);
-  }
-  face_drop(&f);
-}
-END_TEST
-
-static int connect_as_other(void* arg) {
-  face_t* f = arg;
-
-  if (become_other() != 0) return 1;
-  REQUIRE(ndnshm_connect(f->app, f->name, NULL) == -EACCES);
-  REQUIRE(strstr(ndnshm_errmsg(f->app), f->shm) != NULL);
-  REQUIRE(strstr(ndnshm_errmsg(f->app), strerror(EACCES)) != NULL);
-  return 0;
-}
-
-START_TEST(a_user_without_permission_is_eacces) {
-  face_t f = face_plan("eacces");
-
-  if (is_root()) {
-    face_create(&f, 4, 100);
-    assert_child_passes(connect_as_other, &f);
-  }
-  face_drop(&f);
-}
-END_TEST
-
-START_TEST(a_fifo_that_is_none_is_eperm) {
-  face_t f = face_plan("nofifo");
-
-  face_create(&f, 4, 100);
-  unlink(f.e2a_path);
-  close(open(f.e2a_path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  assert_connect_fails(&f, -EPERM, "fstat", f.e2a_path, "not a FIFO");
-  unlink(f.e2a_path);
-  ck_assert_int_eq(symlink(f.a2e_path, f.e2a_path), 0);
-  assert_connect_fails(&f, -EPERM, "open", f.e2a_path, "symbolic link");
-  unlink(f.e2a_path);
-  face_drop(&f);
-}
-END_TEST
-
 START_TEST(an_app_clears_what_the_one_before_left) {
   face_t f = face_plan("heir");
   int fd;
@@ -249,9 +193,6 @@ static void add_connect(TCase* tcase) {
   tcase_add_test(tcase, wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one);
   tcase_add_test(tcase, a_region_replaced_while_an_app_connects_refuses);
   tcase_add_test(tcase, a_broken_header_is_eproto);
-  tcase_add_test(tcase, what_belongs_to_another_user_is_eperm_unless_trusted);
-  tcase_add_test(tcase, a_user_without_permission_is_eacces);
-  tcase_add_test(tcase, a_fifo_that_is_none_is_eperm);
   tcase_add_test(tcase, an_app_clears_what_the_one_before_left);
   tcase_add_test(tcase, an_app_works_with_a_capacity_that_is_no_power_of_two);
 }

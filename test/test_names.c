@@ -41,20 +41,6 @@ START_TEST(a_live_engines_name_is_in_use_and_its_face_goes_on) {
 }
 END_TEST
 
-START_TEST(a_failed_endpoint_may_be_used_again) {
-  face_t f = face_make("first", 4, 100);
-  face_t again = face_plan("again");
-
-  ck_assert_int_eq(ndnshm_create(again.engine, f.name, NULL), -EADDRINUSE);
-  ck_assert_int_eq(ndnshm_connect(again.engine, again.name, NULL), -ENOENT);
-  ck_assert_int_eq(ndnshm_create(again.engine, again.name, NULL), 0);
-  ck_assert_int_eq(ndnshm_connect(again.app, "no-such-face", NULL), -ENOENT);
-  ck_assert_int_eq(ndnshm_connect(again.app, again.name, NULL), 0);
-  face_drop(&again);
-  face_drop(&f);
-}
-END_TEST
-
 START_TEST(a_killed_engines_name_is_taken) {
   face_t f = face_of_the_dead("dead");
 
@@ -146,21 +132,6 @@ START_TEST(of_engines_that_race_for_a_dead_name_one_gets_it_whole) {
     ck_assert_int_le(winners, 1);
     if (winners == 1) ck_assert_int_eq(connected, 0);
   }
-}
-END_TEST
-
-START_TEST(squatted_fifos_fail_a_create_that_leaves_nothing) {
-  face_t f = face_plan("squat");
-  const char* const paths[] = {f.a2e_path, f.e2a_path};
-
-  for (int i = 0; i < 2; i++) {
-    close(open(paths[i], O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    assert_create_fails(&f, NULL, -EADDRINUSE, "mkfifo", paths[i], "somebody else");
-    ck_assert_int_eq(names_there(&f), 1);
-    unlink(paths[i]);
-  }
-  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
-  face_drop(&f);
 }
 END_TEST
 
@@ -299,34 +270,11 @@ START_TEST(a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptor
 }
 END_TEST
 
-static int create_beyond_file_size_limit(void* arg) {
-  face_t* f = arg;
-  struct rlimit limit = {100000, 100000};
-
-  signal(SIGXFSZ, SIG_IGN);
-  REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == -EFBIG);
-  REQUIRE(strstr(ndnshm_errmsg(f->engine), strerror(EFBIG)) != NULL);
-  REQUIRE(strstr(ndnshm_errmsg(f->engine), f->name) != NULL);
-  REQUIRE(names_there(f) == 0);
-  return 0;
-}
-
-START_TEST(a_file_size_limit_is_efbig_and_leaves_nothing) {
-  face_t f = face_plan("efbig");
-
-  assert_child_passes(create_beyond_file_size_limit, &f);
-  face_drop(&f);
-}
-END_TEST
-
 static void add_names(TCase* tcase) {
   tcase_add_test(tcase, a_live_engines_name_is_in_use_and_its_face_goes_on);
-  tcase_add_test(tcase, a_failed_endpoint_may_be_used_again);
   tcase_add_test(tcase, a_killed_engines_name_is_taken);
   tcase_add_loop_test(tcase, a_killed_engines_name_is_taken_though_its_app_lives_on, 0, 2);
   tcase_add_test(tcase, of_engines_that_race_for_a_dead_name_one_gets_it_whole);
-  tcase_add_test(tcase, squatted_fifos_fail_a_create_that_leaves_nothing);
   tcase_add_test(tcase, names_that_are_no_longer_ours_stay);
 }
 
@@ -335,7 +283,6 @@ static void add_scarcity(TCase* tcase) {
   tcase_add_test(tcase, a_connect_with_too_few_descriptors_leaves_nothing_open);
   tcase_add_test(tcase, a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors);
   tcase_add_test(tcase, a_region_that_may_not_be_locked_is_enomem);
-  tcase_add_test(tcase, a_file_size_limit_is_efbig_and_leaves_nothing);
 }
 
 int main(void) {

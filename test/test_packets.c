@@ -10,21 +10,6 @@
 
 /* --- Sending and receiving ------------------------------------------------------------------------- */
 
-START_TEST(packets_pass_both_ways_in_order) {
-  face_t f = face_make("both", 4, 100);
-
-  ck_assert_int_eq(send_text(f.app, "to the engine"), 13);
-  ck_assert_int_eq(send_text(f.app, "and more"), 8);
-  ck_assert_int_eq(send_text(f.engine, "to the app"), 10);
-  assert_receives(f.engine, "to the engine");
-  assert_receives(f.engine, "and more");
-  assert_receives_nothing(f.engine);
-  assert_receives(f.app, "to the app");
-  assert_receives_nothing(f.app);
-  face_drop(&f);
-}
-END_TEST
-
 START_TEST(pieces_are_gathered_into_one_packet) {
   face_t f = face_make("gather", 4, 10);
   struct iovec pieces[] = {
@@ -181,19 +166,6 @@ START_TEST(a_receive_takes_no_more_than_asked_nor_than_64) {
   ck_assert_int_eq(ndnshm_recv(f.engine, NULL, 9999, v, 1), -EINVAL);
   ck_assert_int_eq(ndnshm_recv(f.engine, arena, sizeof(arena), NULL, 1), -EINVAL);
   ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, NULL, 1), -EINVAL);
-  face_drop(&f);
-}
-END_TEST
-
-START_TEST(received_copies_do_not_change_with_the_ring) {
-  face_t f = face_make("copies", 1, 16);
-  char arena[16];
-  struct iovec packet;
-
-  ck_assert_int_eq(send_text(f.app, "mine"), 4);
-  ck_assert_int_eq(ndnshm_recv(f.engine, arena, sizeof(arena), &packet, 1), 1);
-  ck_assert_int_eq(send_text(f.app, "next"), 4);
-  ck_assert_mem_eq(packet.iov_base, "mine", 4);
   face_drop(&f);
 }
 END_TEST
@@ -379,7 +351,6 @@ START_TEST(random_operations_match_a_queue) {
 END_TEST
 
 static void add_packets(TCase* tcase) {
-  tcase_add_test(tcase, packets_pass_both_ways_in_order);
   tcase_add_test(tcase, pieces_are_gathered_into_one_packet);
   tcase_add_test(tcase, packets_of_no_byte_or_more_than_the_mtu_are_refused);
   tcase_add_test(tcase, a_full_ring_refuses_and_counts);
@@ -388,7 +359,6 @@ static void add_packets(TCase* tcase) {
   tcase_add_test(tcase, a_reservation_can_be_given_back_unsent);
   tcase_add_test(tcase, a_receive_fills_the_arena_with_whole_aligned_packets);
   tcase_add_test(tcase, a_receive_takes_no_more_than_asked_nor_than_64);
-  tcase_add_test(tcase, received_copies_do_not_change_with_the_ring);
   tcase_add_test(tcase, peeked_packets_are_the_slots_until_released);
   tcase_add_test(tcase, a_peek_stops_at_its_bytes_but_hands_out_one_packet_always);
   tcase_add_test(tcase, a_receive_during_a_peek_hands_out_nothing_twice);

@@ -22,29 +22,6 @@ static ends_t ends_of(const face_t* f, int i) {
                     : (ends_t){f->engine, f->app, &h->a2e_parked.value, &h->e2a_waiting};
 }
 
-START_TEST(a_parked_end_is_woken_by_a_packet) {
-  face_t f = face_make("park", 4, 100);
-  ends_t e = ends_of(&f, _i);
-  ndnshm_stats_t stats;
-
-  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS), 0);
-  ck_assert(*e.parked == 1 && *e.waiting == 0);
-  ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
-  send_text(e.other, "one");
-  send_text(e.other, "two");
-  ck_assert(readable(ndnshm_fd(e.sleeper), 0));
-  ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
-  ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
-  assert_receives(e.sleeper, "one");
-  assert_receives(e.sleeper, "two");
-  ck_assert_int_eq(ndnshm_get_stats(e.sleeper, &stats), 0);
-  ck_assert(stats.parks == 1 && stats.wakeups_received == 1 && stats.wakeups_sent == 0);
-  ck_assert_int_eq(ndnshm_get_stats(e.other, &stats), 0);
-  ck_assert(stats.parks == 0 && stats.wakeups_received == 0 && stats.wakeups_sent == 1);
-  face_drop(&f);
-}
-END_TEST
-
 START_TEST(an_end_with_a_packet_does_not_park) {
   face_t f = face_make("nopark", 4, 100);
   ends_t e = ends_of(&f, _i);
@@ -102,28 +79,6 @@ START_TEST(readiness_is_told_by_the_rings_alone) {
   send_text(e.sleeper, "x");
   ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_PACKETS | NDNSHM_SPACE), NDNSHM_PACKETS);
   ck_assert(*e.parked == 0 && *e.waiting == 0);
-  face_drop(&f);
-}
-END_TEST
-
-START_TEST(a_full_end_is_woken_by_space) {
-  face_t f = face_make("space", 4, 100);
-  ends_t e = ends_of(&f, _i);
-  struct iovec v[4];
-
-  for (int round = 0; round < 2; round++) {
-    for (int i = 0; i < 4; i++) ck_assert_int_eq(send_text(e.sleeper, "x"), 1);
-    ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_SPACE), 0);
-    ck_assert(*e.parked == 0 && *e.waiting == 1);
-    ck_assert(!readable(ndnshm_fd(e.sleeper), 0));
-    if (round == 0) assert_receives(e.other, "x");
-    ck_assert_int_eq(ndnshm_peek(e.other, SIZE_MAX, v, 4), 4 - (round == 0));
-    ndnshm_release(e.other);
-    ck_assert(readable(ndnshm_fd(e.sleeper), 0));
-    ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
-    ck_assert_uint_eq(*e.waiting, 0);
-    ck_assert_uint_eq(ndnshm_ready(e.sleeper, NDNSHM_SPACE), NDNSHM_SPACE);
-  }
   face_drop(&f);
 }
 END_TEST
@@ -343,11 +298,9 @@ START_TEST(a_flood_through_a_small_ring_loses_no_wakeup) {
 END_TEST
 
 static void add_sleep(TCase* tcase) {
-  tcase_add_loop_test(tcase, a_parked_end_is_woken_by_a_packet, 0, 2);
   tcase_add_loop_test(tcase, an_end_with_a_packet_does_not_park, 0, 2);
   tcase_add_loop_test(tcase, the_three_steps_make_a_park, 0, 2);
   tcase_add_loop_test(tcase, readiness_is_told_by_the_rings_alone, 0, 2);
-  tcase_add_loop_test(tcase, a_full_end_is_woken_by_space, 0, 2);
   tcase_add_loop_test(tcase, waking_withdraws_both_announcements, 0, 2);
   tcase_add_test(tcase, without_the_space_capability_nobody_waits_for_space);
   tcase_add_test(tcase, who_waits_for_space_is_woken_whatever_he_announced);

@@ -331,22 +331,6 @@ START_TEST(app_that_attaches_while_the_engine_parks_is_served) {
 }
 END_TEST
 
-START_TEST(try_send_batch_takes_what_fits) {
-  pair_t pair;
-  uv_buf_t bufs[300];
-  char byte = 'x';
-
-  pair_open(&pair, NULL);
-  for (int b = 0; b < 300; b++) bufs[b] = uv_buf_init(&byte, 1);
-  ck_assert_int_eq(uvface_try_send_batch(&pair.app, bufs, 300), 256);
-  ck_assert_int_eq(uvface_try_send_batch(&pair.app, bufs, 300), UV_EAGAIN);
-  bufs[7].len = 0;
-  ck_assert_int_eq(uvface_try_send_batch(&pair.engine, bufs, 300), UV_EINVAL);
-  ck_assert_uint_eq(stats_of(&pair.engine).tx_packets, 0);
-  pair_close(&pair);
-}
-END_TEST
-
 START_TEST(queued_buffers_array_may_be_reused_at_once) {
   pair_t pair;
   uvface_send_t req;
@@ -406,20 +390,6 @@ START_TEST(reserved_slot_is_sent_by_commit) {
   RUN_UNTIL(&pair.loop, got_packet);
   ck_assert_str_eq(last_packet, "q");
   ASSERT_OK(uvface_reserve(&pair.app, 10, &slot)); /* dropped at close */
-  pair_close(&pair);
-}
-END_TEST
-
-START_TEST(commit_of_nothing_gives_the_slot_back) {
-  pair_t pair;
-  uv_buf_t slot;
-
-  pair_open(&pair, NULL);
-  ASSERT_OK(uvface_reserve(&pair.app, 10, &slot));
-  ASSERT_OK(uvface_commit(&pair.app, 0));
-  ASSERT_OK(uvface_reserve(&pair.app, 10, &slot));
-  ASSERT_OK(uvface_commit(&pair.app, 0));
-  ck_assert_uint_eq(stats_of(&pair.app).tx_packets, 0);
   pair_close(&pair);
 }
 END_TEST
@@ -561,25 +531,6 @@ START_TEST(bad_options_and_names_are_told) {
   o.mode = 01777;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
   ck_assert_int_eq(uv_loop_close(&loop), 0);
-}
-END_TEST
-
-START_TEST(mode_is_not_cut_by_umask) {
-  pair_t pair;
-  uvface_options_t options = UVFACE_OPTIONS_INIT;
-  struct stat st;
-  mode_t before = umask(077);
-
-  options.mode = 0666;
-  pair_open(&pair, &options);
-  umask(before);
-  ASSERT_OK(stat(harness_shm_path(pair.name), &st));
-  ck_assert_uint_eq(st.st_mode & 07777, 0666);
-  ASSERT_OK(stat(harness_a2e_path(pair.name), &st));
-  ck_assert_uint_eq(st.st_mode & 07777, 0666);
-  ASSERT_OK(stat(harness_e2a_path(pair.name), &st));
-  ck_assert_uint_eq(st.st_mode & 07777, 0666);
-  pair_close(&pair);
 }
 END_TEST
 
@@ -863,16 +814,13 @@ int main(void) {
   tcase_add_test(t, space_wakes_a_waiting_sender);
   tcase_add_test(t, spin_of_a_turn_is_bounded_whatever_the_options_say);
   tcase_add_test(t, app_that_attaches_while_the_engine_parks_is_served);
-  tcase_add_test(t, try_send_batch_takes_what_fits);
   tcase_add_test(t, queued_buffers_array_may_be_reused_at_once);
   tcase_add_test(t, reserved_slot_is_sent_by_commit);
-  tcase_add_test(t, commit_of_nothing_gives_the_slot_back);
   tcase_add_test(t, huge_packets_pass);
   tcase_add_test(t, everything_sent_before_death_is_delivered_then_one_eof);
   tcase_add_test(t, death_while_not_receiving_is_told_on_start);
   tcase_add_test(t, pending_sends_fail_when_the_peer_goes);
   tcase_add_test(t, bad_options_and_names_are_told);
-  tcase_add_test(t, mode_is_not_cut_by_umask);
   tcase_add_test(t, live_name_is_taken_and_its_face_unharmed);
   tcase_add_test(t, refused_app_is_no_death_to_the_engine);
   tcase_add_test(t, name_is_free_as_soon_as_close_returns);

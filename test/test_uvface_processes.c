@@ -211,31 +211,6 @@ START_TEST(killed_peer_is_reported_within_50_ms) {
 }
 END_TEST
 
-START_TEST(dead_engines_name_is_free_while_its_app_lives_on) {
-  victim_t victim = {.name = harness_name("heir"), .engine = true, .state = PARKED};
-  end_t survivor = {0};
-  uvface_t heir;
-  int a2e = -1, e2a = -1;
-  pid_t pid = harness_fork(victim_body, &victim);
-
-  ck_assert_int_eq(end_open(&survivor, victim.name, false, NULL), 0);
-  if (_i == 1) { /* and as an ndn-rs app would hold them */
-    a2e = open(harness_a2e_path(victim.name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    e2a = open(harness_e2a_path(victim.name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    ck_assert(a2e >= 0 && e2a >= 0);
-  }
-  harness_kill(pid);
-  ASSERT_OK(uvface_init(&survivor.loop, &heir)); /* the app still reads e2a, and has not looked yet */
-  ck_assert_msg(uvface_create(&heir, victim.name, NULL) == 0, "%s", uvface_errmsg(&heir));
-  if (_i == 1) ck_assert(close(a2e) == 0 && close(e2a) == 0);
-  ASSERT_OK(uvface_recv_start(&survivor.face, on_packets));
-  RUN_UNTIL(&survivor.loop, survivor.done);
-  ck_assert_int_eq(survivor.error, UV_EOF);
-  uvface_close(&heir, NULL);
-  end_close(&survivor);
-}
-END_TEST
-
 static int sends_done, last_status;
 
 static void note_status(uvface_send_t* req, int status) {
@@ -303,26 +278,6 @@ START_TEST(stopped_peer_is_not_dead_and_sends_time_out) {
   ck_assert_int_eq(survivor.error, 0);
   harness_kill(pid);
   close_after_death(&survivor, &victim);
-}
-END_TEST
-
-/* Not seen by design: the FIFO has a writer still. Pending sends must end all the same. */
-START_TEST(dead_peers_child_is_taken_for_it_and_sends_time_out) {
-  victim_t victim = {.name = harness_name("child"), .engine = _i == 0, .state = IDLE};
-  end_t survivor = {0};
-  pid_t pid, child;
-
-  prctl(PR_SET_CHILD_SUBREAPER, 1); /* the child will be ours */
-  victim.child = mmap(NULL, sizeof(pid_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  ck_assert_ptr_ne(victim.child, MAP_FAILED);
-  pid = harness_fork(victim_body, &victim);
-  end_open_with_deadline(&survivor, &victim);
-  while ((child = *(volatile pid_t*) victim.child) == 0) run_for(&survivor.loop, 1);
-  harness_kill(pid);
-  assert_send_times_out(&survivor);
-  harness_kill(child);
-  close_after_death(&survivor, &victim);
-  munmap(victim.child, sizeof(pid_t));
 }
 END_TEST
 
@@ -746,9 +701,7 @@ int main(void) {
 
   signal(SIGPIPE, SIG_DFL); /* whatever started us: writing to a dead peer must not kill */
   tcase_add_loop_test(t, killed_peer_is_reported_within_50_ms, 0, 2 * N_STATES);
-  tcase_add_loop_test(t, dead_engines_name_is_free_while_its_app_lives_on, 0, 2);
   tcase_add_loop_test(t, stopped_peer_is_not_dead_and_sends_time_out, 0, 2);
-  tcase_add_loop_test(t, dead_peers_child_is_taken_for_it_and_sends_time_out, 0, 2);
   tcase_add_test(t, app_survives_engine_restarts);
   tcase_add_test(t, a_program_inherits_no_descriptor);
   tcase_add_test(t, no_round_trip_through_sleep_stalls);

@@ -299,39 +299,6 @@ END_TEST
 
 static volatile sig_atomic_t alarms;
 
-static void count_alarm(int number) {
-  (void) number;
-  alarms++;
-}
-
-static int live_in_a_storm(void* arg) {
-  link_t* l = arg;
-  struct sigaction action = {.sa_handler = count_alarm}; /* no SA_RESTART */
-  struct itimerval storm = {{0, 50}, {0, 50}};
-  unsigned int cycles = 0;
-
-  sigaction(SIGALRM, &action, NULL);
-  setitimer(ITIMER_REAL, &storm, NULL);
-  for (; cycles < 500 || alarms < 20; cycles++) {
-    REQUIRE(link_open(l) == 0);
-    for (int i = 0; i < 20; i++) {
-      ndnshm__wake_announce_parked(&l->engine);
-      REQUIRE(ndnshm__wake_parked_peer(&l->app));
-      REQUIRE(ndnshm__wake_drain(&l->engine) == 1);
-    }
-    link_drop(l);
-  }
-  return 0;
-}
-
-START_TEST(a_storm_of_signals_disturbs_nothing) {
-  link_t l;
-
-  link_plan(&l, "storm");
-  assert_child_passes(live_in_a_storm, &l);
-}
-END_TEST
-
 /* --- SIGPIPE --------------------------------------------------------------------------------------- */
 
 typedef struct sigpipe_s {
@@ -425,182 +392,6 @@ END_TEST
 
 /* --- Making FIFOs ---------------------------------------------------------------------------------- */
 
-static void assert_flags(int fd, int mode) {
-  ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-  ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
-  ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, mode);
-}
-
-START_TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
-  link_t l;
-  int fd;
-
-  link_make(&l, "cloexec");
-  assert_flags(l.engine.rx_fd, O_RDONLY);
-  assert_flags(l.app.tx_fd, O_WRONLY);
-  link_drop(&l);
-  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDWR, false, &l.access, &fd, &l.error), 0);
-  assert_flags(fd, O_RDWR);
-  close(fd);
-  unlink(l.path);
-}
-END_TEST
-
-START_TEST(mode_is_exact_under_any_umask) {
-  static const mode_t masks[] = {0, 022, 077};
-  static const mode_t modes[] = {0600, 0622, 0660, 0666};
-  struct stat st;
-  link_t l;
-  int fd;
-
-  link_plan(&l, "mode");
-  for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
-    for (size_t j = 0; j < sizeof(modes) / sizeof(modes[0]); j++) {
-      mode_t before = umask(masks[i]);
-      int err;
-
-      l.access.mode = modes[j];
-      err = ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error);
-      umask(before);
-      ck_assert_int_eq(err, 0);
-      ck_assert_int_eq(lstat(l.path, &st), 0);
-      ck_assert(S_ISFIFO(st.st_mode));
-      ck_assert_uint_eq(st.st_mode & 07777, modes[j]);
-      close(fd);
-      unlink(l.path);
-    }
-}
-END_TEST
-
-START_TEST(owner_and_group_are_given_away) {
-  struct stat st;
-  link_t l;
-  int fd;
-
-  if (!is_root()) SKIP("needs root");
-  link_plan(&l, "chown");
-  l.access.uid = OTHER_UID;
-  l.access.gid = OTHER_UID + 1;
-  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
-  ck_assert_int_eq(lstat(l.path, &st), 0);
-  ck_assert_uint_eq(st.st_uid, OTHER_UID);
-  ck_assert_uint_eq(st.st_gid, OTHER_UID + 1);
-  close(fd);
-  unlink(l.path);
-}
-END_TEST
-
-static int create_for_root_as_other(void* arg) {
-  link_t* l = arg;
-  int fd;
-
-  if (become_other() != 0) return 1;
-  l->access.uid = 0;
-  REQUIRE(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error) == -EPERM);
-  REQUIRE(strstr(l->error.text, "fchown") != NULL);
-  REQUIRE(!exists(l->path));
-  return 0;
-}
-
-START_TEST(an_owner_we_may_not_give_to_leaves_nothing) {
-  link_t l;
-
-  if (!is_root()) SKIP("needs root");
-  link_plan(&l, "giveaway");
-  assert_child_passes(create_for_root_as_other, &l);
-}
-END_TEST
-
-static int create_without_descriptors(void* arg) {
-  link_t* l = arg;
-  struct rlimit limit;
-  int fd;
-
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = (rlim_t) dup(0);
-  close((int) limit.rlim_cur);
-  REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  REQUIRE(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error) == -EMFILE);
-  REQUIRE(!exists(l->path));
-  return 0;
-}
-
-START_TEST(too_few_descriptors_leave_nothing) {
-  if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
-  link_t l;
-
-  link_plan(&l, "emfile");
-  assert_child_passes(create_without_descriptors, &l);
-}
-END_TEST
-
-START_TEST(a_directory_that_is_not_there_is_enoent) {
-  link_t l;
-
-  link_plan(&l, "nodir");
-  strcat(l.path, "/fifo");
-  assert_create_fails(&l, -ENOENT, "mkfifo", strerror(ENOENT));
-}
-END_TEST
-
-/* The squatter keeps the name and is not touched, whatever it is. */
-static void assert_squatter_stays(link_t* l, mode_t type) {
-  struct stat before, after;
-
-  ck_assert_int_eq(lstat(l->path, &before), 0);
-  ck_assert_uint_eq(before.st_mode & S_IFMT, type);
-  assert_create_fails(l, -EADDRINUSE, "mkfifo", "somebody else");
-  ck_assert_int_eq(lstat(l->path, &after), 0);
-  ck_assert_uint_eq(after.st_ino, before.st_ino);
-  ck_assert_uint_eq(after.st_mode, before.st_mode);
-}
-
-START_TEST(squatters_that_are_no_fifo_keep_the_name) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  char target[340];
-  link_t l;
-  int fd;
-
-  link_plan(&l, "squat");
-  fd = open(l.path, O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  close(fd);
-  assert_squatter_stays(&l, S_IFREG);
-  unlink(l.path);
-  ck_assert_int_eq(mkdir(l.path, 0700), 0);
-  assert_squatter_stays(&l, S_IFDIR);
-  rmdir(l.path);
-  snprintf(target, sizeof(target), "%s.target", l.path);
-  ck_assert_int_eq(mkfifo(target, 0600), 0);
-  ck_assert_int_eq(symlink(target, l.path), 0);
-  assert_squatter_stays(&l, S_IFLNK);
-  unlink(target);
-  assert_squatter_stays(&l, S_IFLNK);
-  unlink(l.path);
-  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", l.path);
-  ck_assert_int_eq(bind(fd, (struct sockaddr*) &address, sizeof(address)), 0);
-  close(fd);
-  assert_squatter_stays(&l, S_IFSOCK);
-  unlink(l.path);
-}
-END_TEST
-
-START_TEST(another_users_fifo_keeps_the_name_unless_he_is_given_it) {
-  link_t l;
-  int fd;
-
-  if (!is_root()) SKIP("needs root");
-  link_plan(&l, "theirs");
-  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
-  ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
-  assert_squatter_stays(&l, S_IFIFO);
-  l.access.uid = OTHER_UID;
-  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
-  close(fd);
-  unlink(l.path);
-}
-END_TEST
-
 START_TEST(a_dead_engines_fifo_is_replaced) {
   struct stat before, after;
   int held, fd;
@@ -662,54 +453,6 @@ START_TEST(a_fifo_without_an_engine_refuses) {
 }
 END_TEST
 
-START_TEST(what_is_no_fifo_is_eperm) {
-  char target[340];
-  link_t l;
-
-  link_make(&l, "kinds");
-  snprintf(target, sizeof(target), "%s.target", l.path);
-  ck_assert_int_eq(rename(l.path, target), 0);
-  ck_assert_int_eq(symlink(target, l.path), 0);
-  assert_open_fails(&l, O_WRONLY, -EPERM, "open", "symbolic link");
-  assert_open_fails(&l, O_RDONLY, -EPERM, "open", "symbolic link");
-  unlink(l.path);
-  unlink(target);
-  close(open(l.path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  assert_open_fails(&l, O_WRONLY, -EPERM, "fstat", "not a FIFO");
-  assert_open_fails(&l, O_RDONLY, -EPERM, "fstat", "not a FIFO");
-  unlink(l.path);
-  ck_assert_int_eq(mkdir(l.path, 0700), 0);
-  assert_open_fails(&l, O_RDONLY, -EPERM, "fstat", "not a FIFO");
-  assert_open_fails(&l, O_WRONLY, -EPERM, "open", "not a FIFO");
-  rmdir(l.path);
-  link_drop(&l);
-}
-END_TEST
-
-static int open_as_other(void* arg) {
-  link_t* l = arg;
-  int fd;
-
-  if (become_other() != 0) return 1;
-  REQUIRE(ndnshm__fifo_open(l->path, O_WRONLY, NOBODY, &fd, &l->error) == -EACCES);
-  return 0;
-}
-
-START_TEST(another_users_fifo_is_eperm_unless_trusted) {
-  link_t l;
-  int fd;
-
-  if (!is_root()) SKIP("needs root");
-  link_make(&l, "owner");
-  assert_child_passes(open_as_other, &l);
-  ck_assert_int_eq(chown(l.path, OTHER_UID, (gid_t) -1), 0);
-  assert_open_fails(&l, O_WRONLY, -EPERM, "fstat", "owned by uid 61234");
-  ck_assert_int_eq(ndnshm__fifo_open(l.path, O_WRONLY, OTHER_UID, &fd, &l.error), 0);
-  close(fd);
-  link_drop(&l);
-}
-END_TEST
-
 START_TEST(only_an_open_reader_counts_as_one) {
   link_t l;
 
@@ -758,7 +501,6 @@ static void add_waking(Suite* suite) {
   tcase_add_test(tcase, a_descriptor_that_cannot_be_read_says_why);
   tcase_add_test(tcase, interrupted_reads_and_writes_are_repeated);
   tcase_add_test(tcase, a_byte_that_found_no_memory_is_written_by_the_next_publish);
-  tcase_add_test(tcase, a_storm_of_signals_disturbs_nothing);
   tcase_add_test(tcase, a_dead_reader_raises_no_sigpipe);
   tcase_add_test(tcase, a_blocked_sigpipe_stays_blocked_and_none_is_left_pending);
   tcase_add_test(tcase, a_pending_sigpipe_stays_pending);
@@ -771,21 +513,11 @@ int main(void) {
 
   add_waking(suite);
   tcase = harness_tcase(suite, "create");
-  tcase_add_test(tcase, every_descriptor_is_nonblocking_and_closed_on_exec);
-  tcase_add_test(tcase, mode_is_exact_under_any_umask);
-  tcase_add_test(tcase, owner_and_group_are_given_away);
-  tcase_add_test(tcase, an_owner_we_may_not_give_to_leaves_nothing);
-  tcase_add_test(tcase, too_few_descriptors_leave_nothing);
-  tcase_add_test(tcase, a_directory_that_is_not_there_is_enoent);
-  tcase_add_test(tcase, squatters_that_are_no_fifo_keep_the_name);
-  tcase_add_test(tcase, another_users_fifo_keeps_the_name_unless_he_is_given_it);
   tcase_add_test(tcase, a_dead_engines_fifo_is_replaced);
   tcase_add_test(tcase, a_live_engines_fifo_keeps_the_name);
   tcase_add_test(tcase, a_fifo_to_write_is_replaced_though_an_app_still_reads_it);
   tcase = harness_tcase(suite, "open");
   tcase_add_test(tcase, a_fifo_without_an_engine_refuses);
-  tcase_add_test(tcase, what_is_no_fifo_is_eperm);
-  tcase_add_test(tcase, another_users_fifo_is_eperm_unless_trusted);
   tcase_add_test(tcase, only_an_open_reader_counts_as_one);
   tcase_add_test(tcase, only_the_name_of_our_own_fifo_is_removed);
   return harness_main(suite);
