@@ -335,15 +335,6 @@ static void after_test(void) {
   ck_assert_int_eq(count_names("/tmp", prefix), 0);
 }
 
-TCase* harness_tcase(Suite* suite, const char* name) {
-  TCase* tcase = tcase_create(name);
-
-  tcase_set_timeout(tcase, HARNESS_TIMEOUT_S * harness_slow());
-  tcase_add_checked_fixture(tcase, before_test, after_test);
-  suite_add_tcase(suite, tcase);
-  return tcase;
-}
-
 void harness_skip(const char* reason) {
   snprintf(board->skipped[(board->begun - 1) % MAX_TESTS], sizeof(board->skipped[0]), "%s", reason);
 }
@@ -351,19 +342,16 @@ void harness_skip(const char* reason) {
 /* --- Which tests run ---------------------------------------------------------------------------- */
 
 static struct {
-  TCase* tcase;
   const TTest* test;
-  int from, to;
+  int n;
 } added[MAX_TESTS];
 
 static unsigned int nadded;
 
-void harness_add(TCase* tcase, const TTest* test, int from, int to) {
+void harness_add(const TTest* test, int n) {
   if (nadded == MAX_TESTS) abort();
-  added[nadded].tcase = tcase;
   added[nadded].test = test;
-  added[nadded].from = from;
-  added[nadded++].to = to;
+  added[nadded++].n = n;
 }
 
 static bool matches(const char* name, const char* argument, bool whole) {
@@ -460,19 +448,30 @@ static int run_and_print(Suite* suite) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-int harness_main(Suite* suite) {
+/* The chosen tests, each with the proof around it that it leaves nothing. */
+static Suite* make_suite(const bool chosen[MAX_TESTS]) {
+  Suite* suite = suite_create(program_invocation_short_name);
+  TCase* tcase = tcase_create("tests");
+
+  tcase_set_timeout(tcase, HARNESS_TIMEOUT_S * harness_slow());
+  tcase_add_checked_fixture(tcase, before_test, after_test);
+  suite_add_tcase(suite, tcase);
+  for (unsigned int i = 0; i < nadded; i++)
+    if (chosen[i]) _tcase_add_test(tcase, added[i].test, 0, 0, 0, added[i].n);
+  return suite;
+}
+
+int main(void) {
   static bool chosen[MAX_TESTS];
   bool list;
   int status = read_arguments(chosen, &list);
 
+  if (status != 0) return status;
+  for (unsigned int i = 0; list && i < nadded; i++)
+    if (chosen[i]) puts(added[i].test->name);
+  if (list) return 0;
   board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (board == MAP_FAILED || status != 0) return status != 0 ? status : 1;
-  for (unsigned int i = 0; i < nadded; i++) {
-    if (!chosen[i]) continue;
-    if (list) printf("%s\n", added[i].test->name);
-    _tcase_add_test(added[i].tcase, added[i].test, 0, 0, added[i].from, added[i].to);
-  }
-  if (!list) return run_and_print(suite);
-  srunner_free(srunner_create(suite));
-  return 0;
+  if (board == MAP_FAILED) return 1;
+  if (harness_setup != NULL) harness_setup();
+  return run_and_print(make_suite(chosen));
 }

@@ -25,12 +25,24 @@
 /* A user and a group that nobody has. */
 #define OTHER_UID 61234
 
-/* Tests are added when all are known, so that the arguments can choose among them. */
-#undef tcase_add_test
-#undef tcase_add_loop_test
-#define tcase_add_test(tcase, test) harness_add(tcase, test, 0, 1)
-#define tcase_add_loop_test(tcase, test, from, to) harness_add(tcase, test, from, to)
-void harness_add(TCase* tcase, const TTest* test, int from, int to);
+/* A test: TEST(name_that_states_the_promise) { ... }. TEST_LOOP runs it n times, with _i from 0 to n - 1. A test is in
+ * the program because it is written down; the harness has main(). */
+#define TEST(name) TEST_LOOP(name, 1)
+#define TEST_LOOP(name, n)                                                  \
+  static void name##_body(int _i);                                          \
+  static void name##_run(int i) {                                           \
+    tcase_fn_start(#name, __FILE__, __LINE__);                              \
+    name##_body(i);                                                         \
+  }                                                                         \
+  static const TTest name##_test = {#name, name##_run, __FILE__, __LINE__}; \
+  __attribute__((constructor)) static void name##_add(void) {               \
+    harness_add(&name##_test, (int) (n));                                   \
+  }                                                                         \
+  static void name##_body(int _i __attribute__((unused)))
+void harness_add(const TTest* test, int n);
+
+/* What a program does before its first test, if it defines this. */
+void harness_setup(void) __attribute__((weak));
 
 /* Ends a test that cannot run here: TAP says so, with the reason. */
 #define SKIP(reason)      \
@@ -116,11 +128,5 @@ void harness_kill(pid_t pid);
 
 /* Waits until the process is stopped, or asleep, as /proc tells: 'T', 'S'. False after timeout_ms. */
 bool harness_wait_state(pid_t pid, char state, int timeout_ms);
-
-/* A test case with the leak-proof fixture around each test, added to the suite. */
-TCase* harness_tcase(Suite* suite, const char* name);
-
-/* Runs the tests that were chosen, or all, TAP on standard output; the process's exit status. */
-int harness_main(Suite* suite);
 
 #endif

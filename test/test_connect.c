@@ -26,7 +26,7 @@ static void assert_connect_fails(face_t* f, int code, const char* call, const ch
   ck_assert_int_eq(harness_count_fds(), fds);
 }
 
-START_TEST(no_face_is_enoent) {
+TEST(no_face_is_enoent) {
   face_t f = face_plan("enoent");
 
   assert_connect_fails(&f, -ENOENT, "shm_open", f.shm, strerror(ENOENT));
@@ -35,9 +35,8 @@ START_TEST(no_face_is_enoent) {
   assert_connect_fails(&f, -ENOENT, "open", f.e2a_path, strerror(ENOENT));
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_killed_engine_refuses) {
+TEST(killed_engine_refuses) {
   face_t f = face_of_the_dead("refused");
 
   assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
@@ -45,9 +44,8 @@ START_TEST(a_killed_engine_refuses) {
   remove_names(&f);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(an_engine_with_one_hand_in_the_grave_refuses) {
+TEST(engine_with_one_hand_in_the_grave_refuses) {
   face_t f = face_of_the_dead("halfdead");
   int a2e = open(f.a2e_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   int e2a;
@@ -60,11 +58,10 @@ START_TEST(an_engine_with_one_hand_in_the_grave_refuses) {
   remove_names(&f);
   face_drop(&f);
 }
-END_TEST
 
 /* A FIFO of which nobody ever was seen to write never tells poll() that nobody does: an app that attached here
  * would wait for ever. */
-START_TEST(wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one) {
+TEST(wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one) {
   static const char bytes[4097];
   face_t f = face_of_the_dead("bytes");
   int a2e = open(f.a2e_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -79,7 +76,6 @@ START_TEST(wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one) {
   remove_names(&f);
   face_drop(&f);
 }
-END_TEST
 
 static const char* unlinked_after_pread;
 
@@ -91,7 +87,7 @@ ssize_t pread(int fd, void* buffer, size_t n, off_t offset) {
   return got;
 }
 
-START_TEST(a_region_replaced_while_an_app_connects_refuses) {
+TEST(region_replaced_while_an_app_connects_refuses) {
   face_t f = face_plan("replaced");
 
   face_create(&f, 4, 100);
@@ -100,9 +96,8 @@ START_TEST(a_region_replaced_while_an_app_connects_refuses) {
   unlinked_after_pread = NULL;
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_broken_header_is_eproto) {
+TEST(broken_header_is_eproto) {
   face_t f = face_plan("eproto");
   ndnshm__region_header_t* h;
 
@@ -126,9 +121,8 @@ START_TEST(a_broken_header_is_eproto) {
   ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(an_app_clears_what_the_one_before_left) {
+TEST(app_clears_what_the_one_before_left) {
   face_t f = face_plan("heir");
   int fd;
 
@@ -143,10 +137,9 @@ START_TEST(an_app_clears_what_the_one_before_left) {
   assert_receives(f.app, "wakes the one before");
   face_drop(&f);
 }
-END_TEST
 
 /* An engine of another make: 131 slots, indices about to wrap. */
-START_TEST(an_app_works_with_a_capacity_that_is_no_power_of_two) {
+TEST(app_works_with_a_capacity_that_is_no_power_of_two) {
   face_t f = face_plan("131");
   ndnshm__access_t access = {0600, NOBODY, (gid_t) -1};
   ndnshm__geometry_t g;
@@ -183,23 +176,4 @@ START_TEST(an_app_works_with_a_capacity_that_is_no_power_of_two) {
   ndnshm__region_unmap(&region);
   remove_names(&f);
   face_drop(&f);
-}
-END_TEST
-
-static void add_connect(TCase* tcase) {
-  tcase_add_test(tcase, no_face_is_enoent);
-  tcase_add_test(tcase, a_killed_engine_refuses);
-  tcase_add_test(tcase, an_engine_with_one_hand_in_the_grave_refuses);
-  tcase_add_test(tcase, wake_bytes_of_a_killed_engine_do_not_pass_for_a_live_one);
-  tcase_add_test(tcase, a_region_replaced_while_an_app_connects_refuses);
-  tcase_add_test(tcase, a_broken_header_is_eproto);
-  tcase_add_test(tcase, an_app_clears_what_the_one_before_left);
-  tcase_add_test(tcase, an_app_works_with_a_capacity_that_is_no_power_of_two);
-}
-
-int main(void) {
-  Suite* suite = suite_create("connect");
-
-  add_connect(harness_tcase(suite, "connect"));
-  return harness_main(suite);
 }

@@ -35,8 +35,7 @@ DIRECTIVE = re.compile(
 TESTS = re.compile(r"``(test_\w+)``:\s+(``\w+``(?:,\s+``\w+``)*)")
 RUN_ONE = re.compile(r"build/test/(test_\w+) (\w+)")
 TEST_FILE = re.compile(r"``(test/[\w./]+)``")
-START_TEST = re.compile(r"^START_TEST\((\w+)\)", re.MULTILINE)
-ADD_TEST = re.compile(r"\btcase_add_(?:loop_)?test\(\w+, (\w+)")
+TEST = re.compile(r"^TEST(?:_LOOP)?\((\w+)", re.MULTILINE)
 # The rows of the table of docs/security.rst, and those of its sizes.
 REQUIREMENTS = 26
 ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)
@@ -249,7 +248,7 @@ def check_tests(tap, root):
         for binary, names in TESTS.findall(text) + RUN_ONE.findall(text):
             source = root / "test" / f"{binary}.c"
             code = source.read_text() if source.exists() else ""
-            run = set(START_TEST.findall(code)) & set(ADD_TEST.findall(code))
+            run = set(TEST.findall(code))
             named += 1
             missing += [f"{page.name}: {binary}: {name}" for name in re.findall(r"\w+", names) if name not in run]
         missing += [f"{page.name}: {name}" for name in TEST_FILE.findall(text) if not (root / name).exists()]

@@ -12,10 +12,9 @@
 
 /* --- Life ------------------------------------------------------------------------------------------ */
 
-START_TEST(an_endpoint_needs_a_place) {
+TEST(endpoint_needs_a_place) {
   ck_assert_int_eq(ndnshm_new(NULL), -EINVAL);
 }
-END_TEST
 
 static void assert_every_call_fails(ndnshm_t* ep, int code) {
   struct iovec v = {&v, 1};
@@ -40,7 +39,7 @@ static void assert_every_call_fails(ndnshm_t* ep, int code) {
   ck_assert_uint_eq(ndnshm_peer_caps(ep), 0);
 }
 
-START_TEST(no_endpoint_is_einval_everywhere_and_harmless) {
+TEST(no_endpoint_is_einval_everywhere_and_harmless) {
   ndnshm_stats_t stats;
 
   assert_every_call_fails(NULL, -EINVAL);
@@ -51,9 +50,8 @@ START_TEST(no_endpoint_is_einval_everywhere_and_harmless) {
   ndnshm_shutdown(NULL);
   ndnshm_free(NULL);
 }
-END_TEST
 
-START_TEST(an_endpoint_that_is_not_open_is_enotconn_everywhere) {
+TEST(endpoint_that_is_not_open_is_enotconn_everywhere) {
   face_t f = face_plan("closed");
   ndnshm_stats_t stats = {.rx_packets = 9}, zero = {0};
 
@@ -70,9 +68,8 @@ START_TEST(an_endpoint_that_is_not_open_is_enotconn_everywhere) {
   assert_every_call_fails(f.engine, -ENOTCONN);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(an_engine_makes_three_names_and_takes_them_away) {
+TEST(engine_makes_three_names_and_takes_them_away) {
   face_t f = face_plan("names");
 
   ck_assert_int_eq(names_there(&f), 0);
@@ -93,9 +90,8 @@ START_TEST(an_engine_makes_three_names_and_takes_them_away) {
   ndnshm_shutdown(f.engine);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(options_choose_geometry_and_rights) {
+TEST(options_choose_geometry_and_rights) {
   face_t f = face_plan("options");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
@@ -126,7 +122,6 @@ START_TEST(options_choose_geometry_and_rights) {
   }
   face_drop(&f);
 }
-END_TEST
 
 static int create_under_harsh_umask(void* arg) {
   face_t* f = arg;
@@ -138,15 +133,14 @@ static int create_under_harsh_umask(void* arg) {
   return 0;
 }
 
-START_TEST(umask_takes_nothing_from_the_engine_itself) {
+TEST(umask_takes_nothing_from_the_engine_itself) {
   face_t f = face_plan("umask");
 
   assert_child_passes(create_under_harsh_umask, &f);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_face_can_be_given_to_another_user) {
+TEST(face_can_be_given_to_another_user) {
   face_t f = face_plan("give");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
@@ -165,9 +159,8 @@ START_TEST(a_face_can_be_given_to_another_user) {
   }
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(impossible_options_are_einval) {
+TEST(impossible_options_are_einval) {
   face_t f = face_plan("einval");
   ndnshm_options_t o = NDNSHM_OPTIONS_INIT;
 
@@ -189,10 +182,9 @@ START_TEST(impossible_options_are_einval) {
   ck_assert_int_eq(names_there(&f), 0);
   face_drop(&f);
 }
-END_TEST
 
 /* What a caller passes who was compiled with another version of the header. */
-START_TEST(options_of_an_older_header_get_defaults_and_unknown_ones_must_be_zero) {
+TEST(options_of_an_older_header_get_defaults_and_unknown_ones_must_be_zero) {
   struct {
     ndnshm_options_t known;
     unsigned char unknown[16];
@@ -215,9 +207,8 @@ START_TEST(options_of_an_older_header_get_defaults_and_unknown_ones_must_be_zero
   face_drop(&f);
   face_drop(&g);
 }
-END_TEST
 
-START_TEST(impossible_names_are_refused_with_the_reason) {
+TEST(impossible_names_are_refused_with_the_reason) {
   char longest[202];
   ndnshm_t* ep;
 
@@ -235,9 +226,8 @@ START_TEST(impossible_names_are_refused_with_the_reason) {
   ck_assert_int_eq(ndnshm_connect(ep, longest, NULL), -ENAMETOOLONG);
   ndnshm_free(ep);
 }
-END_TEST
 
-START_TEST(an_app_reads_nothing_of_the_options_but_uid) {
+TEST(app_reads_nothing_of_the_options_but_uid) {
   face_t f = face_plan("appopt");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
 
@@ -249,9 +239,8 @@ START_TEST(an_app_reads_nothing_of_the_options_but_uid) {
   ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(an_endpoint_in_use_is_ealready) {
+TEST(endpoint_in_use_is_ealready) {
   face_t f = face_make("already", 4, 100);
 
   ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), -EALREADY);
@@ -264,9 +253,8 @@ START_TEST(an_endpoint_in_use_is_ealready) {
   assert_receives(f.engine, "still there");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
+TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
   bool before[256];
   face_t f;
   int made = 0;
@@ -284,11 +272,10 @@ START_TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
   ck_assert_int_eq(made, 5); /* the engine's region and FIFOs, the app's FIFOs */
   face_drop(&f);
 }
-END_TEST
 
 /* --- Looking from outside ---------------------------------------------------------------------------- */
 
-START_TEST(inspecting_shows_the_header_as_it_is) {
+TEST(inspecting_shows_the_header_as_it_is) {
   face_t f = face_make("inspect", 4, 100);
   ndnshm_header_t h;
 
@@ -313,9 +300,8 @@ START_TEST(inspecting_shows_the_header_as_it_is) {
   ck_assert_uint_eq(h.magic, 99);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(inspecting_what_cannot_be_says_why_and_leaves_the_result_alone) {
+TEST(inspecting_what_cannot_be_says_why_and_leaves_the_result_alone) {
   face_t f = face_plan("noinspect");
   ndnshm_header_t h = {.magic = 77};
 
@@ -334,43 +320,11 @@ START_TEST(inspecting_what_cannot_be_says_why_and_leaves_the_result_alone) {
   unlink(f.shm_path);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(the_version_is_the_same_as_number_and_as_text) {
+TEST(version_is_the_same_as_number_and_as_text) {
   unsigned int v = ndnshm_version();
   char text[40];
 
   snprintf(text, sizeof(text), "%u.%u.%u", v >> 16, v >> 8 & 0xff, v & 0xff);
   ck_assert_str_eq(ndnshm_version_string(), text);
-}
-END_TEST
-
-static void add_life(TCase* tcase) {
-  tcase_add_test(tcase, an_endpoint_needs_a_place);
-  tcase_add_test(tcase, no_endpoint_is_einval_everywhere_and_harmless);
-  tcase_add_test(tcase, an_endpoint_that_is_not_open_is_enotconn_everywhere);
-  tcase_add_test(tcase, an_engine_makes_three_names_and_takes_them_away);
-  tcase_add_test(tcase, options_choose_geometry_and_rights);
-  tcase_add_test(tcase, umask_takes_nothing_from_the_engine_itself);
-  tcase_add_test(tcase, a_face_can_be_given_to_another_user);
-  tcase_add_test(tcase, impossible_options_are_einval);
-  tcase_add_test(tcase, options_of_an_older_header_get_defaults_and_unknown_ones_must_be_zero);
-  tcase_add_test(tcase, impossible_names_are_refused_with_the_reason);
-  tcase_add_test(tcase, an_app_reads_nothing_of_the_options_but_uid);
-  tcase_add_test(tcase, an_endpoint_in_use_is_ealready);
-  tcase_add_test(tcase, every_descriptor_is_nonblocking_and_closed_on_exec);
-}
-
-static void add_outside(TCase* tcase) {
-  tcase_add_test(tcase, inspecting_shows_the_header_as_it_is);
-  tcase_add_test(tcase, inspecting_what_cannot_be_says_why_and_leaves_the_result_alone);
-  tcase_add_test(tcase, the_version_is_the_same_as_number_and_as_text);
-}
-
-int main(void) {
-  Suite* suite = suite_create("endpoint");
-
-  add_life(harness_tcase(suite, "life"));
-  add_outside(harness_tcase(suite, "outside"));
-  return harness_main(suite);
 }

@@ -470,7 +470,7 @@ static unsigned int run_with_fault(const operation_t* op, unsigned int n, unsign
   return shim_failed_call() == NULL ? made : 0;
 }
 
-START_TEST(a_call_that_fails_is_told_undone_and_can_be_repeated) {
+TEST_LOOP(call_that_fails_is_told_undone_and_can_be_repeated, N_OPERATIONS) {
   const operation_t* op = &operations[_i];
   unsigned int failures = 0;
   unsigned int made = MAX_CALLS;
@@ -484,12 +484,11 @@ START_TEST(a_call_that_fails_is_told_undone_and_can_be_repeated) {
   }
   ck_assert_uint_ge(failures, 1); /* or the shim stands in nobody's way */
 }
-END_TEST
 
 /* --- Waking up -------------------------------------------------------------------------------- */
 
 /* A FIFO that cannot be read any more ends the face, and says so once. */
-START_TEST(a_wake_up_that_cannot_be_read_ends_the_face) {
+TEST_LOOP(wake_up_that_cannot_be_read_ends_the_face, 2) {
   bool interrupted = _i == 1;
   scene_t s = {.sends_done = 0};
 
@@ -514,7 +513,6 @@ START_TEST(a_wake_up_that_cannot_be_read_ends_the_face) {
   close_pair(&s);
   ck_assert_int_eq(uv_loop_close(&s.loop), 0);
 }
-END_TEST
 
 /* --- A face appears whole or not at all ------------------------------------------------------- */
 
@@ -545,7 +543,7 @@ static void look_like_an_app(void) {
 }
 
 /* _i: 0 = the name is free; 1 = a dead engine's remains are in the way. */
-START_TEST(an_app_that_looks_at_any_moment_sees_no_half_face) {
+TEST_LOOP(app_that_looks_at_any_moment_sees_no_half_face, 2) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm_t* engine;
 
@@ -566,7 +564,6 @@ START_TEST(an_app_that_looks_at_any_moment_sees_no_half_face) {
   ck_assert_uint_ge(birth.in, 1);
   ck_assert_uint_ge(birth.not_yet, 20);
 }
-END_TEST
 
 /* --- A failure that the core knows nothing of --------------------------------------------------- */
 
@@ -577,7 +574,7 @@ static void fail_poll(uv_handle_t* handle, void* arg) {
   if (handle->type == UV_POLL) poll->poll_cb(poll, UV_EBADF, 0); /* as libuv does on POLLERR */
 }
 
-START_TEST(a_poll_that_fails_ends_the_face_and_says_so) {
+TEST(poll_that_fails_ends_the_face_and_says_so) {
   static const char reason[] = ": bad file descriptor";
   scene_t s = {.sends_done = 0};
   char expected[200];
@@ -595,12 +592,11 @@ START_TEST(a_poll_that_fails_ends_the_face_and_says_so) {
   close_pair(&s);
   ck_assert_int_eq(uv_loop_close(&s.loop), 0);
 }
-END_TEST
 
 /* --- The shim itself -------------------------------------------------------------------------- */
 
 /* Whoever builds this differently must not end up with calls that pass the shim by. */
-START_TEST(every_call_passes_the_shim) {
+TEST(every_call_passes_the_shim) {
   static const char* const calls[] = {"malloc", "calloc",    "aligned_alloc",   "shm_open",     "shm_unlink",
                                       "flock",  "ftruncate", "posix_fallocate", "mmap",         "munmap",
                                       "mkfifo", "chmod",     "fchmod",          "fchown",       "open",
@@ -612,17 +608,4 @@ START_TEST(every_call_passes_the_shim) {
   for (int o = 0; o < N_OPERATIONS; o++) ck_assert_uint_gt(run_with_fault(&operations[o], MAX_CALLS, 0), 0);
   for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++)
     ck_assert_msg(shim_count(calls[c]) > before[c], "%s", calls[c]);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("faults");
-  TCase* t = harness_tcase(suite, "faults");
-
-  tcase_add_test(t, every_call_passes_the_shim);
-  tcase_add_loop_test(t, an_app_that_looks_at_any_moment_sees_no_half_face, 0, 2);
-  tcase_add_test(t, a_poll_that_fails_ends_the_face_and_says_so);
-  tcase_add_loop_test(t, a_call_that_fails_is_told_undone_and_can_be_repeated, 0, N_OPERATIONS);
-  tcase_add_loop_test(t, a_wake_up_that_cannot_be_read_ends_the_face, 0, 2);
-  return harness_main(suite);
 }

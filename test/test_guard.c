@@ -41,7 +41,7 @@ static ndnshm__guard_t* guard_of(volatile char* base) {
   return guard;
 }
 
-START_TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
+TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
   volatile char* lost = map_nothing();
   volatile char* other = map_nothing();
   ndnshm__guard_t* guard = guard_of(lost);
@@ -60,9 +60,8 @@ START_TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
   unmap(lost);
   unmap(other);
 }
-END_TEST
 
-START_TEST(removed_guard_is_used_again_untripped) {
+TEST(removed_guard_is_used_again_untripped) {
   volatile char* lost = map_nothing();
   ndnshm__guard_t* guard = guard_of(lost);
   ndnshm__guard_t* again;
@@ -81,7 +80,6 @@ START_TEST(removed_guard_is_used_again_untripped) {
   ndnshm__guard_remove(again);
   unmap(lost);
 }
-END_TEST
 
 /* --- Other handlers --------------------------------------------------------------------------- */
 
@@ -115,7 +113,7 @@ static void expect_application_sees_fault(void) {
   unmap(foreign);
 }
 
-START_TEST(handler_that_stood_before_gets_what_is_not_ours) {
+TEST_LOOP(handler_that_stood_before_gets_what_is_not_ours, 2) {
   struct sigaction action = {.sa_handler = leap_out};
   volatile char* lost = map_nothing();
   ndnshm__guard_t* guard;
@@ -136,9 +134,8 @@ START_TEST(handler_that_stood_before_gets_what_is_not_ours) {
   expect_application_sees_fault();
   unmap(lost);
 }
-END_TEST
 
-START_TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
+TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
   struct sigaction action = {.sa_sigaction = count_and_pass_on, .sa_flags = SA_SIGINFO};
   volatile char* lost = map_nothing();
   ndnshm__guard_t* guard = guard_of(lost);
@@ -151,7 +148,6 @@ START_TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
   ndnshm__guard_remove(guard);
   unmap(lost);
 }
-END_TEST
 
 static void no_core(void) {
   static const struct rlimit none = {0, 0};
@@ -178,12 +174,11 @@ static int killed_from_outside(void* arg) {
   return 0;
 }
 
-START_TEST(without_a_handler_a_foreign_fault_still_kills) {
+TEST(without_a_handler_a_foreign_fault_still_kills) {
   int status = harness_wait(harness_fork(touch_unguarded, NULL), 5000);
 
   ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
-END_TEST
 
 static void note_and_return(int signal_number) {
   static const char dot = '.';
@@ -205,7 +200,7 @@ static int die_of_the_second(void* arg) {
   return 0;
 }
 
-START_TEST(one_shot_handler_is_called_once) {
+TEST(one_shot_handler_is_called_once) {
   int ends[2], status;
   char dots[8];
 
@@ -216,16 +211,14 @@ START_TEST(one_shot_handler_is_called_once) {
   ck_assert_int_eq(read(ends[0], dots, sizeof(dots)), 1);
   close(ends[0]);
 }
-END_TEST
 
-START_TEST(a_signal_sent_by_somebody_does_what_it_did) {
+TEST(signal_sent_by_somebody_does_what_it_did) {
   int status = harness_wait(harness_fork(killed_from_outside, NULL), 5000);
 
   ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
   status = harness_wait(harness_fork(killed_from_outside, "ignoring it"), 5000);
   ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
-END_TEST
 
 /* --- Threads ---------------------------------------------------------------------------------- */
 
@@ -248,27 +241,11 @@ static void* lose_many(void* arg) {
   return NULL;
 }
 
-START_TEST(guards_of_many_threads_do_not_disturb_each_other) {
+TEST(guards_of_many_threads_do_not_disturb_each_other) {
   pthread_t threads[THREADS];
   int lost[THREADS] = {0};
 
   for (int t = 0; t < THREADS; t++) ck_assert_int_eq(pthread_create(&threads[t], NULL, lose_many, &lost[t]), 0);
   for (int t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
   for (int t = 0; t < THREADS; t++) ck_assert_int_eq(lost[t], FACES_PER_THREAD);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("guard");
-  TCase* t = harness_tcase(suite, "guard");
-
-  tcase_add_test(t, fault_under_guard_reads_zeros_and_writes_harmlessly);
-  tcase_add_test(t, removed_guard_is_used_again_untripped);
-  tcase_add_loop_test(t, handler_that_stood_before_gets_what_is_not_ours, 0, 2);
-  tcase_add_test(t, handler_that_comes_later_and_passes_on_keeps_the_guard);
-  tcase_add_test(t, without_a_handler_a_foreign_fault_still_kills);
-  tcase_add_test(t, one_shot_handler_is_called_once);
-  tcase_add_test(t, a_signal_sent_by_somebody_does_what_it_did);
-  tcase_add_test(t, guards_of_many_threads_do_not_disturb_each_other);
-  return harness_main(suite);
 }

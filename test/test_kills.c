@@ -375,7 +375,7 @@ static bool die_once(case_t* c, unsigned int* told, unsigned int* late) {
   return !finished;
 }
 
-START_TEST(a_life_that_ends_at_any_step_is_survived) {
+TEST_LOOP(life_that_ends_at_any_step_is_survived, 4) {
   case_t c = {.victim_is_engine = _i % 2 == 0, .frozen = _i / 2 == 0, .die_at = 1, .will = will_new()};
   unsigned int told = 0, late = 0;
 
@@ -389,7 +389,6 @@ START_TEST(a_life_that_ends_at_any_step_is_survived) {
   if (!c.frozen) ck_assert_uint_le(late * 2, told); /* a busy machine delays some */
   munmap(c.will, sizeof(*c.will));
 }
-END_TEST
 
 /* --- Who takes over a dead engine's name and dies of it ---------------------------------------- */
 
@@ -465,7 +464,7 @@ static bool die_as_heir(case_t* c, unsigned int step, lingerer_t lingerer) {
   return !finished;
 }
 
-START_TEST(a_dead_engines_heir_may_die_at_any_step) {
+TEST_LOOP(dead_engines_heir_may_die_at_any_step, N_LINGERERS) {
   case_t c = {.victim_is_engine = true, .frozen = true, .will = will_new()};
   unsigned int step = 1;
 
@@ -473,14 +472,4 @@ START_TEST(a_dead_engines_heir_may_die_at_any_step) {
   while (die_as_heir(&c, step, (lingerer_t) _i)) step += harness_slow();
   ck_assert_uint_ge(step, 30); /* or too little was tried */
   munmap(c.will, sizeof(*c.will));
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("kills");
-  TCase* t = harness_tcase(suite, "kills");
-
-  tcase_add_loop_test(t, a_life_that_ends_at_any_step_is_survived, 0, 4);
-  tcase_add_loop_test(t, a_dead_engines_heir_may_die_at_any_step, 0, N_LINGERERS);
-  return harness_main(suite);
 }

@@ -65,7 +65,7 @@ static void assert_header_fails(uint32_t capacity, uint32_t slot_size) {
   assert_untouched(&g);
 }
 
-START_TEST(every_field_lies_where_the_protocol_puts_it) {
+TEST(every_field_lies_where_the_protocol_puts_it) {
   ndnshm__region_header_t h;
   const unsigned char* base = (const unsigned char*) &h;
   const struct {
@@ -84,18 +84,16 @@ START_TEST(every_field_lies_where_the_protocol_puts_it) {
   ck_assert_uint_eq(sizeof(h.a2e_tail.value), 4);
   ck_assert_ptr_eq(&h.a2e_tail, &h.a2e_tail.value);
 }
-END_TEST
 
-START_TEST(constants_are_those_of_the_protocol) {
+TEST(constants_are_those_of_the_protocol) {
   ck_assert(NDNSHM__MAGIC == UINT64_C(0x4E444E5F53484D00));
   ck_assert_uint_eq(NDNSHM__CAPS_TAG, 0x55460000);
   ck_assert_uint_eq(NDNSHM__CAPS_TAG_MASK, 0xffff0000);
   ck_assert_uint_eq(NDNSHM__MAX_CAPACITY, MAX_SLOTS);
   ck_assert_uint_eq(NDNSHM__MAX_SLOT_BYTES, MAX_SLOT_BYTES);
 }
-END_TEST
 
-START_TEST(defaults_are_256_slots_of_9020_on_cache_lines) {
+TEST(defaults_are_256_slots_of_9020_on_cache_lines) {
   ndnshm__geometry_t g;
 
   assert_options(0, 0, 0, 256, 9020);
@@ -104,16 +102,14 @@ START_TEST(defaults_are_256_slots_of_9020_on_cache_lines) {
   ck_assert_uint_eq(g.stride % 64, 0);
   ck_assert_uint_eq(g.region_bytes, 4620736);
 }
-END_TEST
 
-START_TEST(explicit_slot_size_is_exact) {
+TEST(explicit_slot_size_is_exact) {
   static const uint32_t sizes[] = {1, 2, 3, 59, 60, 61, 63, 64, 65, 8959, 8960, 9000, 9019, 9021, 65535};
 
   for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) assert_options(0, sizes[i], 0, 256, sizes[i]);
 }
-END_TEST
 
-START_TEST(capacity_rounds_up_to_a_power_of_two) {
+TEST(capacity_rounds_up_to_a_power_of_two) {
   static const uint32_t pairs[][2] = {
       {1, 1},
       {2, 2},
@@ -143,9 +139,8 @@ START_TEST(capacity_rounds_up_to_a_power_of_two) {
     assert_options(n, 8, 0, p, 8);
   }
 }
-END_TEST
 
-START_TEST(limits_of_options_are_kept) {
+TEST(limits_of_options_are_kept) {
   assert_options_fail(MAX_SLOTS + 1, 1, 0);
   assert_options_fail(UINT32_MAX, 1, 0);
   assert_options_fail(UINT32_C(1) << 31, 1, 0);
@@ -158,11 +153,10 @@ START_TEST(limits_of_options_are_kept) {
   else
     assert_options_fail(MAX_SLOTS, MAX_SLOT_BYTES, 0); /* the product overflows size_t */
 }
-END_TEST
 
 /* Literal results of ndn-rs's formula, the slot widened until its stride fills cache lines, the capacity
  * rounded down. */
-START_TEST(mtu_derives_both_as_written_down) {
+TEST(mtu_derives_both_as_written_down) {
   static const uint32_t rows[][3] = {
       /* mtu, capacity, slot_size */
       {1, 128, 16508},   {64, 128, 16508},   {65, 128, 16572},     {1500, 64, 17980},      {8800, 64, 25276},
@@ -171,9 +165,8 @@ START_TEST(mtu_derives_both_as_written_down) {
 
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) assert_options(0, 0, rows[i][0], rows[i][1], rows[i][2]);
 }
-END_TEST
 
-START_TEST(mtu_derived_geometry_never_falls_below_ndn_rs_nor_16_slots) {
+TEST(mtu_derived_geometry_never_falls_below_ndn_rs_nor_16_slots) {
   for (uint32_t mtu = 1; mtu < 300000; mtu += 37) {
     uint32_t ndnrs_slot = (mtu + 16384 + 63) / 64 * 64;
     ndnshm__geometry_t g;
@@ -187,9 +180,8 @@ START_TEST(mtu_derived_geometry_never_falls_below_ndn_rs_nor_16_slots) {
     if (g.capacity > 16) ck_assert_uint_le(g.capacity * 2 * g.stride, 4589568);
   }
 }
-END_TEST
 
-START_TEST(mtu_has_a_limit_and_excludes_the_others) {
+TEST(mtu_has_a_limit_and_excludes_the_others) {
   assert_options_fail(1, 0, 8800);
   assert_options_fail(0, 1, 8800);
   assert_options_fail(256, 9020, 8800);
@@ -198,9 +190,8 @@ START_TEST(mtu_has_a_limit_and_excludes_the_others) {
   assert_options_fail(0, 0, UINT32_MAX - 16384);
   if (SIZE_MAX > UINT32_MAX) assert_options(0, 0, MAX_SLOT_BYTES / 2, 16, MAX_SLOT_BYTES / 2 + 16384 + 60);
 }
-END_TEST
 
-START_TEST(any_capacity_from_one_up_is_taken_from_a_header) {
+TEST(any_capacity_from_one_up_is_taken_from_a_header) {
   static const uint32_t capacities[] = {1, 2, 3, 131, 256, 257, 1000, 65537};
 
   for (size_t i = 0; i < sizeof(capacities) / sizeof(capacities[0]); i++) {
@@ -209,9 +200,8 @@ START_TEST(any_capacity_from_one_up_is_taken_from_a_header) {
   }
   assert_header(131, 17);
 }
-END_TEST
 
-START_TEST(impossible_headers_are_a_protocol_error) {
+TEST(impossible_headers_are_a_protocol_error) {
   assert_header_fails(0, 9020);
   assert_header_fails(256, 0);
   assert_header_fails(0, 0);
@@ -222,32 +212,11 @@ START_TEST(impossible_headers_are_a_protocol_error) {
   assert_header_fails(256, UINT32_MAX - 3);
   assert_header_fails(UINT32_MAX, UINT32_MAX);
 }
-END_TEST
 
 /* Within the limits 64 bits hold every product; where size_t has 32 the largest must be refused. */
-START_TEST(the_largest_product_is_exact_or_refused) {
+TEST(largest_product_is_exact_or_refused) {
   if (SIZE_MAX > UINT32_MAX)
     assert_header(MAX_SLOTS, MAX_SLOT_BYTES);
   else
     assert_header_fails(MAX_SLOTS, MAX_SLOT_BYTES);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("layout");
-  TCase* tcase = harness_tcase(suite, "layout");
-
-  tcase_add_test(tcase, every_field_lies_where_the_protocol_puts_it);
-  tcase_add_test(tcase, constants_are_those_of_the_protocol);
-  tcase_add_test(tcase, defaults_are_256_slots_of_9020_on_cache_lines);
-  tcase_add_test(tcase, explicit_slot_size_is_exact);
-  tcase_add_test(tcase, capacity_rounds_up_to_a_power_of_two);
-  tcase_add_test(tcase, limits_of_options_are_kept);
-  tcase_add_test(tcase, mtu_derives_both_as_written_down);
-  tcase_add_test(tcase, mtu_derived_geometry_never_falls_below_ndn_rs_nor_16_slots);
-  tcase_add_test(tcase, mtu_has_a_limit_and_excludes_the_others);
-  tcase_add_test(tcase, any_capacity_from_one_up_is_taken_from_a_header);
-  tcase_add_test(tcase, impossible_headers_are_a_protocol_error);
-  tcase_add_test(tcase, the_largest_product_is_exact_or_refused);
-  return harness_main(suite);
 }

@@ -24,7 +24,7 @@ static int create_same_name(void* arg) {
   return 0;
 }
 
-START_TEST(a_live_engines_name_is_in_use_and_its_face_goes_on) {
+TEST(live_engines_name_is_in_use_and_its_face_goes_on) {
   face_t f = face_make("live", 4, 100);
   ndnshm_t* second;
 
@@ -39,9 +39,8 @@ START_TEST(a_live_engines_name_is_in_use_and_its_face_goes_on) {
   ck_assert_int_eq(names_there(&f), 3);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_killed_engines_name_is_taken) {
+TEST(killed_engines_name_is_taken) {
   face_t f = face_of_the_dead("dead");
 
   ck_assert_msg(ndnshm_create(f.engine, f.name, NULL) == 0, "%s", ndnshm_errmsg(f.engine));
@@ -50,10 +49,9 @@ START_TEST(a_killed_engines_name_is_taken) {
   assert_receives(f.engine, "new life");
   face_drop(&f);
 }
-END_TEST
 
 /* An app of ours has e2a open for reading, one of ndn-rs both FIFOs both ways. */
-START_TEST(a_killed_engines_name_is_taken_though_its_app_lives_on) {
+TEST_LOOP(killed_engines_name_is_taken_though_its_app_lives_on, 2) {
   face_t f = face_plan("orphan");
   peer_t engine = {.face = &f};
   int a2e = -1, e2a = -1;
@@ -77,7 +75,6 @@ START_TEST(a_killed_engines_name_is_taken_though_its_app_lives_on) {
   ck_assert_msg(err == 0, "%s", ndnshm_errmsg(f.engine));
   face_drop(&f);
 }
-END_TEST
 
 typedef struct race_s {
   const face_t* face;
@@ -121,7 +118,7 @@ static int race_once(face_t* f, int* ret_connected) {
   return winners;
 }
 
-START_TEST(of_engines_that_race_for_a_dead_name_one_gets_it_whole) {
+TEST(of_engines_that_race_for_a_dead_name_one_gets_it_whole) {
   for (unsigned int i = 0; i < 100 / harness_slow(); i++) {
     face_t f = face_of_the_dead("race");
     int connected;
@@ -133,9 +130,8 @@ START_TEST(of_engines_that_race_for_a_dead_name_one_gets_it_whole) {
     if (winners == 1) ck_assert_int_eq(connected, 0);
   }
 }
-END_TEST
 
-START_TEST(names_that_are_no_longer_ours_stay) {
+TEST(names_that_are_no_longer_ours_stay) {
   face_t f = face_plan("theirs");
   const char* const paths[] = {f.shm_path, f.a2e_path, f.e2a_path};
 
@@ -149,7 +145,6 @@ START_TEST(names_that_are_no_longer_ours_stay) {
   remove_names(&f);
   face_drop(&f);
 }
-END_TEST
 
 /* --- Scarcity -------------------------------------------------------------------------------------- */
 
@@ -173,14 +168,13 @@ static int create_with_few_descriptors(void* arg) {
   return 0;
 }
 
-START_TEST(a_create_with_too_few_descriptors_leaves_nothing) {
+TEST(create_with_too_few_descriptors_leaves_nothing) {
   if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_plan("emfile");
 
   assert_child_passes(create_with_few_descriptors, &f);
   face_drop(&f);
 }
-END_TEST
 
 static int connect_with_few_descriptors(void* arg) {
   face_t* f = arg;
@@ -199,7 +193,7 @@ static int connect_with_few_descriptors(void* arg) {
   return 0;
 }
 
-START_TEST(a_connect_with_too_few_descriptors_leaves_nothing_open) {
+TEST(connect_with_too_few_descriptors_leaves_nothing_open) {
   if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_plan("emfile-app");
 
@@ -207,7 +201,6 @@ START_TEST(a_connect_with_too_few_descriptors_leaves_nothing_open) {
   assert_child_passes(connect_with_few_descriptors, &f);
   face_drop(&f);
 }
-END_TEST
 
 /* As real-time programs are, with Debian's limit. The kernel says EAGAIN, which of a face means that its ring is full. */
 static int create_beyond_the_lock_limit(void* arg) {
@@ -225,13 +218,12 @@ static int create_beyond_the_lock_limit(void* arg) {
   return 0;
 }
 
-START_TEST(a_region_that_may_not_be_locked_is_enomem) {
+TEST(region_that_may_not_be_locked_is_enomem) {
   face_t f = face_plan("memlock");
 
   assert_child_passes(create_beyond_the_lock_limit, &f);
   face_drop(&f);
 }
-END_TEST
 
 /* An engine that, as ndn-rs, holds no lock: its reading of a2e is all that tells of its life. */
 static int create_beside_foreign_engine(void* arg) {
@@ -249,7 +241,7 @@ static int create_beside_foreign_engine(void* arg) {
   return 0;
 }
 
-START_TEST(a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors) {
+TEST(foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors) {
   if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   face_t f = face_plan("foreign");
   int a2e, e2a, err, status;
@@ -267,28 +259,4 @@ START_TEST(a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptor
   assert_errmsg(f.engine, "open", f.a2e_path, "a live engine");
   ck_assert_int_eq(status, 0);
   face_drop(&f);
-}
-END_TEST
-
-static void add_names(TCase* tcase) {
-  tcase_add_test(tcase, a_live_engines_name_is_in_use_and_its_face_goes_on);
-  tcase_add_test(tcase, a_killed_engines_name_is_taken);
-  tcase_add_loop_test(tcase, a_killed_engines_name_is_taken_though_its_app_lives_on, 0, 2);
-  tcase_add_test(tcase, of_engines_that_race_for_a_dead_name_one_gets_it_whole);
-  tcase_add_test(tcase, names_that_are_no_longer_ours_stay);
-}
-
-static void add_scarcity(TCase* tcase) {
-  tcase_add_test(tcase, a_create_with_too_few_descriptors_leaves_nothing);
-  tcase_add_test(tcase, a_connect_with_too_few_descriptors_leaves_nothing_open);
-  tcase_add_test(tcase, a_foreign_engines_name_is_never_taken_not_even_for_want_of_descriptors);
-  tcase_add_test(tcase, a_region_that_may_not_be_locked_is_enomem);
-}
-
-int main(void) {
-  Suite* suite = suite_create("names");
-
-  add_names(harness_tcase(suite, "names"));
-  add_scarcity(harness_tcase(suite, "scarcity"));
-  return harness_main(suite);
 }

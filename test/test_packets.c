@@ -10,7 +10,7 @@
 
 /* --- Sending and receiving ------------------------------------------------------------------------- */
 
-START_TEST(pieces_are_gathered_into_one_packet) {
+TEST(pieces_are_gathered_into_one_packet) {
   face_t f = face_make("gather", 4, 10);
   struct iovec pieces[] = {
       {(void*) (uintptr_t) "ab", 2},
@@ -23,9 +23,8 @@ START_TEST(pieces_are_gathered_into_one_packet) {
   assert_receives(f.engine, "abcdefghij");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(packets_of_no_byte_or_more_than_the_mtu_are_refused) {
+TEST(packets_of_no_byte_or_more_than_the_mtu_are_refused) {
   face_t f = face_make("sizes", 4, 10);
   struct iovec v[] = {{&f, 4}, {&f, 11}, {&f, 0}, {&f, 7}, {&f, SIZE_MAX - 3}};
   struct iovec slot;
@@ -48,9 +47,8 @@ START_TEST(packets_of_no_byte_or_more_than_the_mtu_are_refused) {
   ck_assert_int_eq(ndnshm_send(f.app, &v[1], 1), 10);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_full_ring_refuses_and_counts) {
+TEST(full_ring_refuses_and_counts) {
   face_t f = face_make("full", 4, 100);
   struct iovec slot;
   ndnshm_stats_t stats;
@@ -66,9 +64,8 @@ START_TEST(a_full_ring_refuses_and_counts) {
   ck_assert_int_eq(send_text(f.app, "x"), 1);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_batch_takes_as_many_as_find_room_in_one_publication) {
+TEST(batch_takes_as_many_as_find_room_in_one_publication) {
   face_t f = face_make("batch", 8, 100);
   struct iovec v[10];
   ndnshm_stats_t stats;
@@ -84,9 +81,8 @@ START_TEST(a_batch_takes_as_many_as_find_room_in_one_publication) {
   assert_receives_nothing(f.engine);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_reserved_slot_is_sent_when_committed) {
+TEST(reserved_slot_is_sent_when_committed) {
   face_t f = face_make("reserve", 4, 100);
   struct iovec slot, second;
 
@@ -105,9 +101,8 @@ START_TEST(a_reserved_slot_is_sent_when_committed) {
   assert_receives(f.engine, "in place");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_reservation_can_be_given_back_unsent) {
+TEST(reservation_can_be_given_back_unsent) {
   face_t f = face_make("giveback", 1, 100);
   struct iovec slot;
 
@@ -121,9 +116,8 @@ START_TEST(a_reservation_can_be_given_back_unsent) {
   assert_receives(f.engine, "y");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_receive_fills_the_arena_with_whole_aligned_packets) {
+TEST(receive_fills_the_arena_with_whole_aligned_packets) {
   face_t f = face_make("arena", 8, 100);
   char packet[60];
   _Alignas(8) char arena[132];
@@ -147,9 +141,8 @@ START_TEST(a_receive_fills_the_arena_with_whole_aligned_packets) {
   ck_assert_int_eq(ndnshm_recv(f.engine, arena, 100, v, 8), 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_receive_takes_no_more_than_asked_nor_than_64) {
+TEST(receive_takes_no_more_than_asked_nor_than_64) {
   face_t f = face_make("max", 128, 16);
   char arena[128 * 16];
   struct iovec v[128];
@@ -168,9 +161,8 @@ START_TEST(a_receive_takes_no_more_than_asked_nor_than_64) {
   ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, NULL, 1), -EINVAL);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(peeked_packets_are_the_slots_until_released) {
+TEST(peeked_packets_are_the_slots_until_released) {
   face_t f = face_make("peek", 2, 16);
   struct iovec v[2], other;
 
@@ -192,9 +184,8 @@ START_TEST(peeked_packets_are_the_slots_until_released) {
   assert_receives(f.engine, "room");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_peek_stops_at_its_bytes_but_hands_out_one_packet_always) {
+TEST(peek_stops_at_its_bytes_but_hands_out_one_packet_always) {
   static const size_t limits[] = {0, 1, 9, 10, 19, 20, 29, 30, SIZE_MAX};
   static const int expected[] = {1, 1, 1, 1, 1, 2, 2, 3, 4};
   face_t f = face_make("bytes", 32, 16);
@@ -213,9 +204,8 @@ START_TEST(a_peek_stops_at_its_bytes_but_hands_out_one_packet_always) {
   ck_assert(stats.rx_packets == packets && stats.rx_bytes == 10 * packets);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_receive_during_a_peek_hands_out_nothing_twice) {
+TEST(receive_during_a_peek_hands_out_nothing_twice) {
   face_t f = face_make("peekrecv", 4, 16);
   char arena[64];
   struct iovec v[4];
@@ -232,9 +222,8 @@ START_TEST(a_receive_during_a_peek_hands_out_nothing_twice) {
   ck_assert_int_eq(err, -EALREADY);
   ck_assert_uint_eq(head, 1);
 }
-END_TEST
 
-START_TEST(peeked_packets_stay_readable_after_shutdown) {
+TEST(peeked_packets_stay_readable_after_shutdown) {
   face_t f = face_make("views", 4, 16);
   struct iovec packet;
 
@@ -247,7 +236,6 @@ START_TEST(peeked_packets_stay_readable_after_shutdown) {
   ndnshm_release(f.engine);
   face_drop(&f);
 }
-END_TEST
 
 /* Lengths vary and a packet's bytes are its number's, so a packet out of place shows. */
 static struct iovec numbered_packet(unsigned char* bytes, uint64_t number, size_t mtu) {
@@ -325,7 +313,7 @@ static void traffic_take(traffic_t* t) {
   t->taken += (unsigned int) n;
 }
 
-START_TEST(random_operations_match_a_queue) {
+TEST(random_operations_match_a_queue) {
   static void (*const operations[])(traffic_t * t) = {
       traffic_send,
       traffic_reserve,
@@ -347,28 +335,4 @@ START_TEST(random_operations_match_a_queue) {
   ck_assert_uint_eq(f.header->a2e_tail.value, (uint32_t) ways[0].sent);
   ck_assert_uint_eq(f.header->a2e_head.value, (uint32_t) ways[0].taken);
   face_drop(&f);
-}
-END_TEST
-
-static void add_packets(TCase* tcase) {
-  tcase_add_test(tcase, pieces_are_gathered_into_one_packet);
-  tcase_add_test(tcase, packets_of_no_byte_or_more_than_the_mtu_are_refused);
-  tcase_add_test(tcase, a_full_ring_refuses_and_counts);
-  tcase_add_test(tcase, a_batch_takes_as_many_as_find_room_in_one_publication);
-  tcase_add_test(tcase, a_reserved_slot_is_sent_when_committed);
-  tcase_add_test(tcase, a_reservation_can_be_given_back_unsent);
-  tcase_add_test(tcase, a_receive_fills_the_arena_with_whole_aligned_packets);
-  tcase_add_test(tcase, a_receive_takes_no_more_than_asked_nor_than_64);
-  tcase_add_test(tcase, peeked_packets_are_the_slots_until_released);
-  tcase_add_test(tcase, a_peek_stops_at_its_bytes_but_hands_out_one_packet_always);
-  tcase_add_test(tcase, a_receive_during_a_peek_hands_out_nothing_twice);
-  tcase_add_test(tcase, peeked_packets_stay_readable_after_shutdown);
-  tcase_add_test(tcase, random_operations_match_a_queue);
-}
-
-int main(void) {
-  Suite* suite = suite_create("packets");
-
-  add_packets(harness_tcase(suite, "packets"));
-  return harness_main(suite);
 }

@@ -165,7 +165,7 @@ static const int create_results[SQUATS][PLACES] = {
     [UNIX_SOCKET] = {UV_EADDRINUSE, UV_EADDRINUSE, UV_EADDRINUSE},
 };
 
-START_TEST(squatted_name_fails_create_or_is_taken) {
+TEST_LOOP(squatted_name_fails_create_or_is_taken, SQUATS* PLACES) {
   squat_t kind = (squat_t) (_i / PLACES);
   int place = _i % PLACES, expected = create_results[kind][place];
   struct stat before, after;
@@ -194,7 +194,6 @@ START_TEST(squatted_name_fails_create_or_is_taken) {
   unlink(p.victims[place]);
   drop_place(&p);
 }
-END_TEST
 
 static const int connect_results[SQUATS][PLACES] = {
     [PLAIN_FILE] = {UV_EPROTO, UV_EPERM, UV_EPERM},
@@ -207,7 +206,7 @@ static const int connect_results[SQUATS][PLACES] = {
     [UNIX_SOCKET] = {UV_EPERM, UV_ECONNREFUSED, UV_ECONNREFUSED}, /* a FIFO that nobody reads says ENXIO, too */
 };
 
-START_TEST(squatted_name_fails_connect) {
+TEST_LOOP(squatted_name_fails_connect, SQUATS* PLACES) {
   squat_t kind = (squat_t) (_i / PLACES);
   int place = _i % PLACES, expected = connect_results[kind][place];
   ndnshm_header_t header;
@@ -235,9 +234,8 @@ START_TEST(squatted_name_fails_connect) {
   unlink(p.victims[place]);
   drop_place(&p);
 }
-END_TEST
 
-START_TEST(names_that_lead_elsewhere_are_einval) {
+TEST(names_that_lead_elsewhere_are_einval) {
   static const char* const names[] = {
       "../../etc/passwd", "..", ".", "a/b", "/absolute", "a/../b", ".hidden", "", "a b", "a\nb", "a%sb", "\xc3\xa4",
   };
@@ -252,7 +250,6 @@ START_TEST(names_that_lead_elsewhere_are_einval) {
   }
   drop_place(&p);
 }
-END_TEST
 
 /* --- Other users -------------------------------------------------------------------------------- */
 
@@ -275,7 +272,7 @@ static int meet_roots_squat(void* arg) {
 }
 
 /* Nobody takes another user's name: root not an unprivileged user's, and he not root's. */
-START_TEST(name_of_another_user_is_in_use) {
+TEST_LOOP(name_of_another_user_is_in_use, 2 * PLACES) {
   foreign_t f = {.place = _i % PLACES, .fifo = _i / PLACES == 1};
   struct stat before, after;
   place_t p;
@@ -297,7 +294,6 @@ START_TEST(name_of_another_user_is_in_use) {
   }
   drop_place(&p);
 }
-END_TEST
 
 typedef struct fake_s {
   place_t* p;
@@ -325,7 +321,7 @@ static int connect_to_stranger(void* arg) {
   return 0;
 }
 
-START_TEST(engine_of_a_stranger_is_eperm_unless_trusted) {
+TEST(engine_of_a_stranger_is_eperm_unless_trusted) {
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   place_t p;
   fake_t f = {.p = &p};
@@ -350,7 +346,6 @@ START_TEST(engine_of_a_stranger_is_eperm_unless_trusted) {
   }
   drop_place(&p);
 }
-END_TEST
 
 static void note_echo(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   *(int*) face->data = npkts == 1 && pkts[0].len == 4 && memcmp(pkts[0].base, "ping", 4) == 0 ? 1 : -1;
@@ -396,7 +391,7 @@ static int attach_as_third(void* arg) {
 }
 
 /* The engine is root, whose umask would keep everybody out. */
-START_TEST(group_or_owner_attaches_and_a_third_user_does_not) {
+TEST_LOOP(group_or_owner_attaches_and_a_third_user_does_not, 2) {
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   int finished = 0, status = -1;
   place_t p;
@@ -424,7 +419,6 @@ START_TEST(group_or_owner_attaches_and_a_third_user_does_not) {
   }
   drop_place(&p);
 }
-END_TEST
 
 /* --- Full file systems -------------------------------------------------------------------------- */
 
@@ -503,7 +497,7 @@ static int create_in_2_mib(void* arg) {
   return 0;
 }
 
-START_TEST(full_dev_shm_is_enospc_and_leaves_nothing) {
+TEST_LOOP(full_dev_shm_is_enospc_and_leaves_nothing, 2) {
   small_t s = {.as_user = _i == 1};
 
   if (s.as_user && !is_root()) SKIP("the other one ran as a user");
@@ -511,7 +505,6 @@ START_TEST(full_dev_shm_is_enospc_and_leaves_nothing) {
   assert_child_passes_or_skips(create_in_2_mib, &s);
   drop_place(&s.p);
 }
-END_TEST
 
 /* The figure that docs/security.rst gives for a container of Docker's. */
 static int fill_64_mib(void* arg) {
@@ -535,14 +528,13 @@ static int fill_64_mib(void* arg) {
   return uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0;
 }
 
-START_TEST(dockers_64_mib_hold_14_default_faces) {
+TEST(dockers_64_mib_hold_14_default_faces) {
   small_t s = {.as_user = false};
 
   open_place(&s.p, "docker");
   assert_child_passes_or_skips(fill_64_mib, &s);
   drop_place(&s.p);
 }
-END_TEST
 
 /* The second FIFO finds no inode: region and first FIFO go again. */
 static int create_without_inodes(void* arg) {
@@ -556,14 +548,13 @@ static int create_without_inodes(void* arg) {
   return 0;
 }
 
-START_TEST(full_tmp_is_enospc_and_leaves_nothing) {
+TEST(full_tmp_is_enospc_and_leaves_nothing) {
   place_t p;
 
   open_place(&p, "inodes");
   assert_child_passes_or_skips(create_without_inodes, &p);
   drop_place(&p);
 }
-END_TEST
 
 /* --- Limits ------------------------------------------------------------------------------------- */
 
@@ -594,17 +585,16 @@ static int create_beyond_file_size_limit_unprepared(void* arg) {
   return uvface_create(&p->face, p->name, NULL) != 0;
 }
 
-START_TEST(file_size_limit_is_efbig_where_sigxfsz_is_ignored) {
+TEST(file_size_limit_is_efbig_where_sigxfsz_is_ignored) {
   place_t p;
 
   open_place(&p, "efbig");
   assert_child_passes(create_beyond_file_size_limit, &p);
   drop_place(&p);
 }
-END_TEST
 
 /* The kernel's default, which a library has no business to change. */
-START_TEST(file_size_limit_kills_where_it_is_not) {
+TEST(file_size_limit_kills_where_it_is_not) {
   place_t p;
   int status;
 
@@ -614,23 +604,4 @@ START_TEST(file_size_limit_kills_where_it_is_not) {
   ck_assert_int_eq(names_there(&p), 0);
   ASSERT_OK(uvface_create(&p.face, p.name, NULL));
   drop_place(&p);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("places");
-  TCase* t = harness_tcase(suite, "places");
-
-  tcase_add_loop_test(t, squatted_name_fails_create_or_is_taken, 0, SQUATS * PLACES);
-  tcase_add_loop_test(t, squatted_name_fails_connect, 0, SQUATS * PLACES);
-  tcase_add_test(t, names_that_lead_elsewhere_are_einval);
-  tcase_add_loop_test(t, name_of_another_user_is_in_use, 0, 2 * PLACES);
-  tcase_add_test(t, engine_of_a_stranger_is_eperm_unless_trusted);
-  tcase_add_loop_test(t, group_or_owner_attaches_and_a_third_user_does_not, 0, 2);
-  tcase_add_loop_test(t, full_dev_shm_is_enospc_and_leaves_nothing, 0, 2);
-  tcase_add_test(t, dockers_64_mib_hold_14_default_faces);
-  tcase_add_test(t, full_tmp_is_enospc_and_leaves_nothing);
-  tcase_add_test(t, file_size_limit_is_efbig_where_sigxfsz_is_ignored);
-  tcase_add_test(t, file_size_limit_kills_where_it_is_not);
-  return harness_main(suite);
 }

@@ -146,7 +146,7 @@ static void assert_locked_out(face_t* f, const char* reason) {
 
 /* --- Names and owners ---------------------------------------------------------------------------- */
 
-START_TEST(names_are_those_of_the_protocol) {
+TEST(names_are_those_of_the_protocol) {
   ndnshm__names_t names;
   ndnshm__error_t error;
 
@@ -155,9 +155,8 @@ START_TEST(names_are_those_of_the_protocol) {
   ck_assert_str_eq(names.a2e, "/tmp/.ndn-a.B-c_9.a2e.pipe");
   ck_assert_str_eq(names.e2a, "/tmp/.ndn-a.B-c_9.e2a.pipe");
 }
-END_TEST
 
-START_TEST(names_of_up_to_200_allowed_characters_are_accepted) {
+TEST(names_of_up_to_200_allowed_characters_are_accepted) {
   static const char* const good[] = {"a", "Z", "0", "-", "_", "a.", "a..b", "-.", "nfd-app"};
   char longest[NDNSHM__NAME_MAX + 1];
   ndnshm__names_t names;
@@ -171,9 +170,8 @@ START_TEST(names_of_up_to_200_allowed_characters_are_accepted) {
   ck_assert_uint_eq(strlen(names.shm), strlen("/ndn-shm-") + 200);
   ck_assert_uint_eq(strlen(names.e2a), strlen("/tmp/.ndn-.e2a.pipe") + 200);
 }
-END_TEST
 
-START_TEST(root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else) {
+TEST(root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else) {
   ck_assert(ndnshm__owner_is_trusted(0, NOBODY));
   ck_assert(ndnshm__owner_is_trusted(geteuid(), NOBODY));
   ck_assert(!ndnshm__owner_is_trusted(OTHER_UID, NOBODY));
@@ -181,11 +179,10 @@ START_TEST(root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else) {
   ck_assert(!ndnshm__owner_is_trusted(OTHER_UID, OTHER_UID + 1));
   ck_assert(!ndnshm__owner_is_trusted(NOBODY, NOBODY));
 }
-END_TEST
 
 /* --- Creating ------------------------------------------------------------------------------------ */
 
-START_TEST(created_region_has_its_size_is_backed_and_empty) {
+TEST(created_region_has_its_size_is_backed_and_empty) {
   face_t f = face_plan("size");
   const unsigned char* bytes;
   struct stat st;
@@ -201,9 +198,8 @@ START_TEST(created_region_has_its_size_is_backed_and_empty) {
     if (i < 8 || i >= 16) ck_assert_uint_eq(bytes[i], 0); /* the magic is the caller's to write */
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_large_region_is_backed_to_its_last_page) {
+TEST(large_region_is_backed_to_its_last_page) {
   face_t f = face_plan("large");
   struct stat st;
 
@@ -214,9 +210,8 @@ START_TEST(a_large_region_is_backed_to_its_last_page) {
   ck_assert_uint_ge((uint64_t) st.st_blocks * 512, 4620736);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(create_is_exclusive_and_never_truncates) {
+TEST(create_is_exclusive_and_never_truncates) {
   static const char content[] = "somebody's";
   char found[sizeof(content)] = "";
   face_t f = face_plan("excl");
@@ -232,11 +227,10 @@ START_TEST(create_is_exclusive_and_never_truncates) {
   close(fd);
   unlink(f.path);
 }
-END_TEST
 
 /* A tmpfs may give an interrupted allocation up and undo it: then one that takes longer than the interval of a
  * timer would never end. */
-START_TEST(an_allocation_that_takes_longer_than_a_timer_ends) {
+TEST(allocation_that_takes_longer_than_a_timer_ends) {
   face_t f = face_plan("timer");
   struct stat st;
 
@@ -248,9 +242,8 @@ START_TEST(an_allocation_that_takes_longer_than_a_timer_ends) {
   ck_assert_uint_ge((uint64_t) st.st_blocks * 512, f.geometry.region_bytes);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_region_that_no_memory_can_back_leaves_nothing) {
+TEST(region_that_no_memory_can_back_leaves_nothing) {
   face_t f = face_plan("huge");
   int err;
 
@@ -261,11 +254,10 @@ START_TEST(a_region_that_no_memory_can_back_leaves_nothing) {
   assert_text(&f.error, strerror(-err));
   ck_assert(!exists(f.path));
 }
-END_TEST
 
 /* --- Attaching ----------------------------------------------------------------------------------- */
 
-START_TEST(attached_region_is_the_engines) {
+TEST(attached_region_is_the_engines) {
   face_t f = face_make("attach");
   ndnshm__region_t app;
 
@@ -284,9 +276,8 @@ START_TEST(attached_region_is_the_engines) {
   app_drop(&app);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(an_attached_region_knows_whether_it_still_has_its_name) {
+TEST(attached_region_knows_whether_it_still_has_its_name) {
   face_t f = face_make("hasname");
   ndnshm__region_t app;
 
@@ -299,9 +290,8 @@ START_TEST(an_attached_region_knows_whether_it_still_has_its_name) {
   app_drop(&app);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_capacity_that_is_no_power_of_two_is_attached) {
+TEST(capacity_that_is_no_power_of_two_is_attached) {
   face_t f = face_plan("131");
   ndnshm__region_t app;
 
@@ -313,9 +303,8 @@ START_TEST(a_capacity_that_is_no_power_of_two_is_attached) {
   app_drop(&app);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_file_shorter_than_a_header_is_a_protocol_error) {
+TEST(file_shorter_than_a_header_is_a_protocol_error) {
   face_t f = face_make("short");
 
   ck_assert_int_eq(truncate(f.path, 448), 0);
@@ -326,18 +315,16 @@ START_TEST(a_file_shorter_than_a_header_is_a_protocol_error) {
   assert_attach_fails(&f, -EPROTO, "pread", "0 bytes");
   face_drop(&f);
 }
-END_TEST
 
 /* --- Taking a name over -------------------------------------------------------------------------- */
 
-START_TEST(a_live_engines_name_is_in_use) {
+TEST(live_engines_name_is_in_use) {
   face_t f = face_make("live");
 
   assert_locked_out(&f, "a live engine");
   ck_assert(exists(f.path));
   face_drop(&f);
 }
-END_TEST
 
 static int create_and_die(void* arg) {
   face_t* f = arg;
@@ -347,7 +334,7 @@ static int create_and_die(void* arg) {
   return 1;
 }
 
-START_TEST(a_killed_engines_name_can_be_locked_by_one) {
+TEST(killed_engines_name_can_be_locked_by_one) {
   face_t f = face_plan("dead");
   int status = harness_wait(harness_fork(create_and_die, &f), DEADLINE_MS);
   ndnshm__stale_t stale = {.fd = -77};
@@ -361,10 +348,9 @@ START_TEST(a_killed_engines_name_can_be_locked_by_one) {
   close(stale.fd);
   unlink(f.path);
 }
-END_TEST
 
 /* ndn-rs takes no lock, so that its lock is free says nothing. */
-START_TEST(only_an_engine_that_took_the_lock_is_known_to_be_dead) {
+TEST(only_an_engine_that_took_the_lock_is_known_to_be_dead) {
   static const uint32_t caps[] = {0, 3, UINT32_C(0x55470003), UINT32_C(0x55460000), UINT32_C(0x55460003)};
   face_t f = face_make("caps");
   ndnshm__stale_t stale;
@@ -391,18 +377,16 @@ START_TEST(only_an_engine_that_took_the_lock_is_known_to_be_dead) {
   close(file);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(a_name_that_is_gone_needs_no_lock) {
+TEST(name_that_is_gone_needs_no_lock) {
   face_t f = face_plan("gone");
   ndnshm__stale_t stale = {.fd = -77};
 
   ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
   ck_assert_int_eq(stale.fd, -1);
 }
-END_TEST
 
-START_TEST(a_hard_link_to_a_live_region_is_in_use_too) {
+TEST(hard_link_to_a_live_region_is_in_use_too) {
   face_t f = face_make("hard");
   face_t alias = face_plan("hard-alias");
 
@@ -414,7 +398,6 @@ START_TEST(a_hard_link_to_a_live_region_is_in_use_too) {
   unlink(alias.path);
   face_drop(&f);
 }
-END_TEST
 
 static face_t* raced;
 
@@ -426,7 +409,7 @@ static void rival_takes_name(int fd) {
   write_file(raced->path, "rival", 5);
 }
 
-START_TEST(a_name_retaken_between_look_and_lock_is_not_ours_to_remove) {
+TEST(name_retaken_between_look_and_lock_is_not_ours_to_remove) {
   face_t f = face_plan("retaken");
   ndnshm__stale_t stale = {.fd = -1};
   int err;
@@ -439,9 +422,8 @@ START_TEST(a_name_retaken_between_look_and_lock_is_not_ours_to_remove) {
   unlink(f.path);
   ck_assert_msg(err == -EADDRINUSE || stale.fd == -1, "the lock is on a file that has lost the name");
 }
-END_TEST
 
-START_TEST(a_file_system_without_locks_still_creates) {
+TEST(file_system_without_locks_still_creates) {
   face_t f = face_plan("nolock");
 
   flock_errno = ENOLCK;
@@ -449,11 +431,10 @@ START_TEST(a_file_system_without_locks_still_creates) {
   flock_errno = 0;
   face_drop(&f);
 }
-END_TEST
 
 /* --- Removing ------------------------------------------------------------------------------------ */
 
-START_TEST(only_the_name_of_our_own_region_is_removed) {
+TEST(only_the_name_of_our_own_region_is_removed) {
   face_t f = face_make("unlink");
   char aside[340];
 
@@ -471,42 +452,4 @@ START_TEST(only_the_name_of_our_own_region_is_removed) {
   ck_assert(exists(f.path));
   face_drop(&f);
   ndnshm__region_unlink(&f.region, f.names.shm);
-}
-END_TEST
-
-static void add_creating(TCase* tcase) {
-  tcase_add_test(tcase, created_region_has_its_size_is_backed_and_empty);
-  tcase_add_test(tcase, a_large_region_is_backed_to_its_last_page);
-  tcase_add_test(tcase, create_is_exclusive_and_never_truncates);
-  tcase_add_test(tcase, an_allocation_that_takes_longer_than_a_timer_ends);
-  tcase_add_test(tcase, a_region_that_no_memory_can_back_leaves_nothing);
-}
-
-static void add_attaching(TCase* tcase) {
-  tcase_add_test(tcase, attached_region_is_the_engines);
-  tcase_add_test(tcase, an_attached_region_knows_whether_it_still_has_its_name);
-  tcase_add_test(tcase, a_capacity_that_is_no_power_of_two_is_attached);
-  tcase_add_test(tcase, a_file_shorter_than_a_header_is_a_protocol_error);
-}
-
-int main(void) {
-  Suite* suite = suite_create("region");
-  TCase* tcase = harness_tcase(suite, "names");
-
-  tcase_add_test(tcase, names_are_those_of_the_protocol);
-  tcase_add_test(tcase, names_of_up_to_200_allowed_characters_are_accepted);
-  tcase_add_test(tcase, root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else);
-  add_creating(harness_tcase(suite, "create"));
-  add_attaching(harness_tcase(suite, "attach"));
-  tcase = harness_tcase(suite, "take over");
-  tcase_add_test(tcase, a_live_engines_name_is_in_use);
-  tcase_add_test(tcase, a_killed_engines_name_can_be_locked_by_one);
-  tcase_add_test(tcase, only_an_engine_that_took_the_lock_is_known_to_be_dead);
-  tcase_add_test(tcase, a_name_that_is_gone_needs_no_lock);
-  tcase_add_test(tcase, a_hard_link_to_a_live_region_is_in_use_too);
-  tcase_add_test(tcase, a_name_retaken_between_look_and_lock_is_not_ours_to_remove);
-  tcase_add_test(tcase, a_file_system_without_locks_still_creates);
-  tcase = harness_tcase(suite, "remove");
-  tcase_add_test(tcase, only_the_name_of_our_own_region_is_removed);
-  return harness_main(suite);
 }

@@ -112,7 +112,7 @@ static unsigned int take_some(pair_t* p, unsigned int n) {
 
 /* --- Plain behaviour ------------------------------------------------------------------------------ */
 
-START_TEST(an_empty_ring_has_all_its_room_and_nothing_to_take) {
+TEST(empty_ring_has_all_its_room_and_nothing_to_take) {
   pair_t p;
 
   pair_make(&p, 16, 40, 5);
@@ -123,9 +123,8 @@ START_TEST(an_empty_ring_has_all_its_room_and_nothing_to_take) {
   ck_assert(!ndnshm__rx_ready(&p.rx));
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(a_full_ring_has_no_room_until_a_slot_is_released) {
+TEST(full_ring_has_no_room_until_a_slot_is_released) {
   pair_t p;
 
   pair_make(&p, 16, 40, 5);
@@ -138,9 +137,8 @@ START_TEST(a_full_ring_has_no_room_until_a_slot_is_released) {
   ck_assert_uint_eq(send_some(&p, 100), 3);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(nothing_is_seen_before_it_is_published) {
+TEST(nothing_is_seen_before_it_is_published) {
   pair_t p;
 
   pair_make(&p, 4, 40, 0);
@@ -154,9 +152,8 @@ START_TEST(nothing_is_seen_before_it_is_published) {
   ck_assert_uint_eq(p.shared_head, 2);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(the_slot_format_is_that_of_the_protocol) {
+TEST(slot_format_is_that_of_the_protocol) {
   uint32_t length = 3;
   pair_t p;
   struct iovec pieces[] = {{(void*) (uintptr_t) "a", 1}, {NULL, 0}, {(void*) (uintptr_t) "bc", 2}};
@@ -168,9 +165,8 @@ START_TEST(the_slot_format_is_that_of_the_protocol) {
   ck_assert_ptr_eq(ndnshm__tx_slot(&p.tx, 1), p.slots + 4);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(a_write_stays_in_its_slot) {
+TEST(write_stays_in_its_slot) {
   pair_t p;
   unsigned char longest[40];
   struct iovec whole = {longest, sizeof(longest)};
@@ -184,9 +180,8 @@ START_TEST(a_write_stays_in_its_slot) {
   ndnshm__tx_write(&p.tx, 3, &whole, 1, sizeof(longest)); /* the last byte of the block */
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(ends_continue_where_the_region_says) {
+TEST(ends_continue_where_the_region_says) {
   pair_t p;
 
   pair_make(&p, 4, 40, UINT32_MAX);
@@ -199,9 +194,8 @@ START_TEST(ends_continue_where_the_region_says) {
   ck_assert_uint_eq(take_some(&p, 9), 2);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(the_peers_index_is_loaded_again_only_when_it_must_be) {
+TEST(peers_index_is_loaded_again_only_when_it_must_be) {
   pair_t p;
 
   pair_make(&p, 4, 40, 0);
@@ -215,7 +209,6 @@ START_TEST(the_peers_index_is_loaded_again_only_when_it_must_be) {
   ck_assert_int_eq(ndnshm__rx_available(&p.rx, 1), -EPROTO);
   pair_drop(&p);
 }
-END_TEST
 
 /* --- Random operations against a model ------------------------------------------------------------ */
 
@@ -234,6 +227,11 @@ static void seed_choose(void) {
 
   seed = given != NULL ? strtoull(given, NULL, 0) : harness_now_ns();
   fprintf(stderr, "# UVFACE_SEED=%llu\n", (unsigned long long) seed);
+}
+
+void harness_setup(void) {
+  pool_fill();
+  seed_choose();
 }
 
 /* What the model says of the room: exact, except near the wrap of a capacity that is no power of two. */
@@ -324,7 +322,7 @@ static void (*const operations[])(pair_t* p) = {gather_one, gather_one, send_bat
 
 static const uint32_t geometries[][2] = {{1, 1}, {1, 300}, {2, 7}, {16, 61}, {131, 100}, {256, 300}};
 
-START_TEST(random_operations_match_a_queue) {
+TEST_LOOP(random_operations_match_a_queue, 2 * sizeof(geometries) / sizeof(geometries[0])) {
   uint32_t capacity = geometries[_i / 2][0];
   uint32_t slot_size = geometries[_i / 2][1];
   uint32_t start = _i % 2 == 0 ? 0 : 0u - 40 * capacity; /* 0, or soon to wrap */
@@ -344,7 +342,6 @@ START_TEST(random_operations_match_a_queue) {
   ck_assert_int_eq(ndnshm__rx_available(&p.rx, 1), 0);
   pair_drop(&p);
 }
-END_TEST
 
 /* --- The wrap of an index ------------------------------------------------------------------------- */
 
@@ -383,22 +380,19 @@ static void step_brimming(pair_t* p) {
   HOLDS(take_some(p, 1) == 1);
 }
 
-START_TEST(a_full_ring_passes_the_index_wrap) {
+TEST_LOOP(full_ring_passes_the_index_wrap, sizeof(wrap_capacities) / sizeof(wrap_capacities[0])) {
   over_the_wrap(wrap_capacities[_i], 5, step_full);
 }
-END_TEST
 
-START_TEST(a_sparse_ring_passes_the_index_wrap) {
+TEST_LOOP(sparse_ring_passes_the_index_wrap, sizeof(wrap_capacities) / sizeof(wrap_capacities[0])) {
   over_the_wrap(wrap_capacities[_i], 5, step_sparse);
 }
-END_TEST
 
-START_TEST(a_brimming_ring_passes_the_index_wrap) {
+TEST_LOOP(brimming_ring_passes_the_index_wrap, sizeof(wrap_capacities) / sizeof(wrap_capacities[0])) {
   over_the_wrap(wrap_capacities[_i], 5, step_brimming);
 }
-END_TEST
 
-START_TEST(a_power_of_two_never_waits_at_the_wrap) {
+TEST(power_of_two_never_waits_at_the_wrap) {
   pair_t p;
 
   pair_make(&p, 256, 24, 0u - 100);
@@ -407,9 +401,8 @@ START_TEST(a_power_of_two_never_waits_at_the_wrap) {
   ck_assert_uint_eq(send_some(&p, 256), 50);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(another_capacity_drains_first_at_the_wrap) {
+TEST(another_capacity_drains_first_at_the_wrap) {
   pair_t p;
 
   pair_make(&p, 131, 24, 0u - 100);
@@ -423,7 +416,6 @@ START_TEST(another_capacity_drains_first_at_the_wrap) {
   ck_assert_uint_eq(take_some(&p, 200), 131);
   pair_drop(&p);
 }
-END_TEST
 
 /* --- Two threads ---------------------------------------------------------------------------------- */
 
@@ -483,7 +475,7 @@ static void* consume(void* arg) {
 }
 
 /* All but the first start where their indices soon wrap. */
-START_TEST(two_threads_exchange_every_packet_once_in_order) {
+TEST_LOOP(two_threads_exchange_every_packet_once_in_order, 4) {
   static const uint32_t rows[][4] = {
       /* capacity, slot_size, start, packets */
       {16, 120, 0, 500000},
@@ -511,14 +503,13 @@ START_TEST(two_threads_exchange_every_packet_once_in_order) {
   if (sent < producer.packets) fprintf(stderr, "# time was up after %lu packets\n", (unsigned long) sent);
   pair_drop(&p);
 }
-END_TEST
 
 /* --- A peer that lies ----------------------------------------------------------------------------- */
 
 /* Distances that no two indices of a ring of 16 slots can have. */
 static const uint32_t lies[] = {17, 18, 1000, UINT32_C(1) << 31, UINT32_MAX - 16, UINT32_MAX};
 
-START_TEST(an_impossible_head_is_a_protocol_error) {
+TEST(impossible_head_is_a_protocol_error) {
   pair_t p;
 
   for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
@@ -532,9 +523,8 @@ START_TEST(an_impossible_head_is_a_protocol_error) {
     pair_drop(&p);
   }
 }
-END_TEST
 
-START_TEST(an_impossible_tail_is_a_protocol_error) {
+TEST(impossible_tail_is_a_protocol_error) {
   pair_t p;
 
   for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
@@ -547,9 +537,8 @@ START_TEST(an_impossible_tail_is_a_protocol_error) {
     pair_drop(&p);
   }
 }
-END_TEST
 
-START_TEST(possible_indices_are_believed) {
+TEST(possible_indices_are_believed) {
   static const uint32_t possible[] = {0, 1, 15, 16};
   pair_t p;
 
@@ -565,9 +554,8 @@ START_TEST(possible_indices_are_believed) {
     pair_drop(&p);
   }
 }
-END_TEST
 
-START_TEST(impossible_indices_are_found_when_an_end_is_bound) {
+TEST(impossible_indices_are_found_when_an_end_is_bound) {
   pair_t p;
 
   pair_make(&p, 16, 40, 0u - 7);
@@ -581,9 +569,8 @@ START_TEST(impossible_indices_are_found_when_an_end_is_bound) {
   ck_assert_int_eq(ndnshm__rx_init(&p.rx, p.slots, &p.shared_tail, &p.shared_head, &p.geometry), 0);
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(a_length_beyond_the_slot_is_a_protocol_error) {
+TEST(length_beyond_the_slot_is_a_protocol_error) {
   static const uint32_t lengths[] = {41, 44, 1000, UINT32_C(1) << 31, UINT32_MAX - 3, UINT32_MAX};
   struct iovec packet = {&packet, 12345};
   pair_t p;
@@ -599,9 +586,8 @@ START_TEST(a_length_beyond_the_slot_is_a_protocol_error) {
   }
   pair_drop(&p);
 }
-END_TEST
 
-START_TEST(lengths_from_none_to_the_whole_slot_are_read_as_they_are) {
+TEST(lengths_from_none_to_the_whole_slot_are_read_as_they_are) {
   struct iovec packet;
   pair_t p;
 
@@ -616,7 +602,6 @@ START_TEST(lengths_from_none_to_the_whole_slot_are_read_as_they_are) {
   }
   pair_drop(&p);
 }
-END_TEST
 
 /* Rewrites a length, possible and impossible in turn, until it is killed. Now and then each stays for a while:
  * of two stores that follow each other at once the first may never be seen by another processor. */
@@ -630,7 +615,7 @@ static int flip_length(void* arg) {
   return 0;
 }
 
-START_TEST(a_length_that_changes_between_two_looks_is_looked_at_once) {
+TEST(length_that_changes_between_two_looks_is_looked_at_once) {
   uint64_t end_ns = harness_now_ns() + UINT64_C(20000000000) * harness_slow();
   unsigned char* slots = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   uint64_t looks = 0, good = 0, bad = 0, torn = 0;
@@ -656,7 +641,6 @@ START_TEST(a_length_that_changes_between_two_looks_is_looked_at_once) {
   ck_assert_uint_eq(torn, 0);
   ck_assert_msg(good > 0 && bad > 0, "%llu looks never met the flipping peer", (unsigned long long) looks);
 }
-END_TEST
 
 #if defined(__x86_64__) && defined(__OPTIMIZE__)
 #define PAGE_BYTES 4096
@@ -684,7 +668,7 @@ static void after_touch(int number, siginfo_t* info, void* context) {
 }
 
 /* What the flipping peer finds too seldom: two loads side by side, be they the compiler's. */
-START_TEST(a_length_is_loaded_by_one_instruction) {
+TEST(length_is_loaded_by_one_instruction) {
   struct sigaction segv = {.sa_sigaction = on_touch, .sa_flags = SA_SIGINFO};
   struct sigaction trap = {.sa_sigaction = after_touch, .sa_flags = SA_SIGINFO};
   struct sigaction segv_before, trap_before;
@@ -707,47 +691,4 @@ START_TEST(a_length_is_loaded_by_one_instruction) {
   ck_assert_int_eq(err, 0);
   ck_assert_int_eq(touches, 1);
 }
-END_TEST
 #endif
-
-static void add_wrap(TCase* tcase) {
-  const int n = sizeof(wrap_capacities) / sizeof(wrap_capacities[0]);
-
-  tcase_add_loop_test(tcase, a_full_ring_passes_the_index_wrap, 0, n);
-  tcase_add_loop_test(tcase, a_sparse_ring_passes_the_index_wrap, 0, n);
-  tcase_add_loop_test(tcase, a_brimming_ring_passes_the_index_wrap, 0, n);
-  tcase_add_test(tcase, a_power_of_two_never_waits_at_the_wrap);
-  tcase_add_test(tcase, another_capacity_drains_first_at_the_wrap);
-}
-
-int main(void) {
-  Suite* suite = suite_create("ring");
-  TCase* tcase = harness_tcase(suite, "plain");
-
-  pool_fill();
-  seed_choose();
-  tcase_add_test(tcase, an_empty_ring_has_all_its_room_and_nothing_to_take);
-  tcase_add_test(tcase, a_full_ring_has_no_room_until_a_slot_is_released);
-  tcase_add_test(tcase, nothing_is_seen_before_it_is_published);
-  tcase_add_test(tcase, the_slot_format_is_that_of_the_protocol);
-  tcase_add_test(tcase, a_write_stays_in_its_slot);
-  tcase_add_test(tcase, ends_continue_where_the_region_says);
-  tcase_add_test(tcase, the_peers_index_is_loaded_again_only_when_it_must_be);
-  tcase = harness_tcase(suite, "random");
-  tcase_add_loop_test(tcase, random_operations_match_a_queue, 0, 2 * sizeof(geometries) / sizeof(geometries[0]));
-  add_wrap(harness_tcase(suite, "wrap"));
-  tcase = harness_tcase(suite, "threads");
-  tcase_add_loop_test(tcase, two_threads_exchange_every_packet_once_in_order, 0, 4);
-  tcase = harness_tcase(suite, "hostile");
-  tcase_add_test(tcase, an_impossible_head_is_a_protocol_error);
-  tcase_add_test(tcase, an_impossible_tail_is_a_protocol_error);
-  tcase_add_test(tcase, possible_indices_are_believed);
-  tcase_add_test(tcase, impossible_indices_are_found_when_an_end_is_bound);
-  tcase_add_test(tcase, a_length_beyond_the_slot_is_a_protocol_error);
-  tcase_add_test(tcase, lengths_from_none_to_the_whole_slot_are_read_as_they_are);
-  tcase_add_test(tcase, a_length_that_changes_between_two_looks_is_looked_at_once);
-#if defined(__x86_64__) && defined(__OPTIMIZE__)
-  tcase_add_test(tcase, a_length_is_loaded_by_one_instruction);
-#endif
-  return harness_main(suite);
-}

@@ -33,7 +33,7 @@ static void count_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) 
   if (npkts > 0) *(unsigned int*) face->data += (unsigned int) npkts;
 }
 
-START_TEST(engine_that_no_app_ever_attaches_to_sleeps) {
+TEST(engine_that_no_app_ever_attaches_to_sleeps) {
   unsigned int packets = 0;
   uv_loop_t loop;
   uvface_t face;
@@ -52,7 +52,6 @@ START_TEST(engine_that_no_app_ever_attaches_to_sleeps) {
   uvface_close(&face, NULL); /* enough: its names go, and the loop ends */
   finish_loop(&loop);
 }
-END_TEST
 
 /* --- A stopped peer ----------------------------------------------------------------------------- */
 
@@ -176,7 +175,7 @@ static void note_status(uvface_send_t* req, int status) {
   send_done = 1;
 }
 
-START_TEST(sends_to_a_stopped_peer_end_at_the_deadline) {
+TEST_LOOP(sends_to_a_stopped_peer_end_at_the_deadline, 2) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   uvface_send_t req;
@@ -202,10 +201,9 @@ START_TEST(sends_to_a_stopped_peer_end_at_the_deadline) {
   ck_assert_uint_eq(s.packets, 0);
   drop_stopped(&s);
 }
-END_TEST
 
 /* A peer that cannot wake for space, as ndn-rs: the sender looks again by the clock. */
-START_TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
+TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   unsigned int packets = 0;
@@ -234,10 +232,9 @@ START_TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
   uvface_close(&face, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
 /* An engine's sends have no deadline of their own: they wait, for nothing, and cost nothing. */
-START_TEST(stopped_app_holds_up_nobody_else) {
+TEST(stopped_app_holds_up_nobody_else) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   uvface_send_t reqs[100];
@@ -260,16 +257,4 @@ START_TEST(stopped_app_holds_up_nobody_else) {
   ck_assert(run_until(&s.loop, &send_done, 10000));
   ck_assert_int_eq(send_status, UV_ECANCELED);
   drop_stopped(&s);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("silent");
-  TCase* t = harness_tcase(suite, "silent");
-
-  tcase_add_test(t, engine_that_no_app_ever_attaches_to_sleeps);
-  tcase_add_loop_test(t, sends_to_a_stopped_peer_end_at_the_deadline, 0, 2);
-  tcase_add_test(t, waiting_for_a_peer_that_announces_nothing_is_cheap);
-  tcase_add_test(t, stopped_app_holds_up_nobody_else);
-  return harness_main(suite);
 }

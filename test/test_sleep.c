@@ -22,7 +22,7 @@ static ends_t ends_of(const face_t* f, int i) {
                     : (ends_t){f->engine, f->app, &h->a2e_parked.value, &h->e2a_waiting};
 }
 
-START_TEST(an_end_with_a_packet_does_not_park) {
+TEST_LOOP(end_with_a_packet_does_not_park, 2) {
   face_t f = face_make("nopark", 4, 100);
   ends_t e = ends_of(&f, _i);
   ndnshm_stats_t stats;
@@ -38,9 +38,8 @@ START_TEST(an_end_with_a_packet_does_not_park) {
   ck_assert_msg(!readable(ndnshm_fd(e.sleeper), 0), "nobody sleeps, nobody must be woken");
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(the_three_steps_make_a_park) {
+TEST_LOOP(three_steps_make_a_park, 2) {
   face_t f = face_make("steps", 4, 100);
   ends_t e = ends_of(&f, _i);
 
@@ -63,9 +62,8 @@ START_TEST(the_three_steps_make_a_park) {
   ck_assert_uint_eq(*e.parked, 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(readiness_is_told_by_the_rings_alone) {
+TEST_LOOP(readiness_is_told_by_the_rings_alone, 2) {
   face_t f = face_make("ready", 2, 100);
   ends_t e = ends_of(&f, _i);
 
@@ -81,9 +79,8 @@ START_TEST(readiness_is_told_by_the_rings_alone) {
   ck_assert(*e.parked == 0 && *e.waiting == 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(waking_withdraws_both_announcements) {
+TEST_LOOP(waking_withdraws_both_announcements, 2) {
   face_t f = face_make("withdraw", 1, 100);
   ends_t e = ends_of(&f, _i);
 
@@ -96,9 +93,8 @@ START_TEST(waking_withdraws_both_announcements) {
   ck_assert_int_eq(ndnshm_wake(e.sleeper), 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(without_the_space_capability_nobody_waits_for_space) {
+TEST(without_the_space_capability_nobody_waits_for_space) {
   face_t f = face_make("nospace", 1, 100);
 
   f.header->engine_caps = UINT32_C(0x55460000) | NDNSHM_CAP_FENCED;
@@ -109,10 +105,9 @@ START_TEST(without_the_space_capability_nobody_waits_for_space) {
   ck_assert(f.header->e2a_parked.value == 1 && f.header->a2e_waiting == 0);
   face_drop(&f);
 }
-END_TEST
 
 /* It may have attached, and begun to wait, after the engine looked at its capabilities. */
-START_TEST(who_waits_for_space_is_woken_whatever_he_announced) {
+TEST(who_waits_for_space_is_woken_whatever_he_announced) {
   face_t f = face_make("nocaps", 1, 100);
 
   send_text(f.app, "x");
@@ -123,9 +118,8 @@ START_TEST(who_waits_for_space_is_woken_whatever_he_announced) {
   ck_assert(readable(ndnshm_fd(f.app), 0));
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(capabilities_are_announced_and_taken_back) {
+TEST(capabilities_are_announced_and_taken_back) {
   const uint32_t both = UINT32_C(0x55460000) | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE;
   face_t f = face_plan("caps");
 
@@ -146,9 +140,8 @@ START_TEST(capabilities_are_announced_and_taken_back) {
   ck_assert_uint_eq(ndnshm_peer_caps(f.engine), 0);
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(shutdown_withdraws_announcements) {
+TEST(shutdown_withdraws_announcements) {
   face_t f = face_make("bye", 1, 100);
 
   for (int i = 0; i < 2; i++) {
@@ -161,9 +154,8 @@ START_TEST(shutdown_withdraws_announcements) {
   }
   face_drop(&f);
 }
-END_TEST
 
-START_TEST(statistics_count_packets_and_bytes) {
+TEST(statistics_count_packets_and_bytes) {
   face_t f = face_make("stats", 4, 100);
   struct iovec v[3] = {{&f, 10}, {&f, 20}, {&f, 30}};
   char arena[400];
@@ -184,7 +176,6 @@ START_TEST(statistics_count_packets_and_bytes) {
   ck_assert(app.tx_full == 0 && app.wakeups_sent == 0 && engine.parks == 0);
   face_drop(&f);
 }
-END_TEST
 
 /* --- Two processes over poll(2) --------------------------------------------------------------------- */
 
@@ -227,7 +218,7 @@ static int echo_body(void* arg) {
   return 0;
 }
 
-START_TEST(a_hundred_thousand_round_trips_lose_no_wakeup) {
+TEST(hundred_thousand_round_trips_lose_no_wakeup) {
   const uint64_t rounds = 100000 / harness_slow();
   face_t f = face_plan("echo");
   peer_t app = {.face = &f};
@@ -251,7 +242,6 @@ START_TEST(a_hundred_thousand_round_trips_lose_no_wakeup) {
   peer_assert_passes(&app);
   face_drop(&f);
 }
-END_TEST
 
 /* A ring of two slots that is mostly full: the producer sleeps for space, the consumer for packets. */
 static int flood_body(void* arg) {
@@ -277,7 +267,7 @@ static int flood_body(void* arg) {
   return 0;
 }
 
-START_TEST(a_flood_through_a_small_ring_loses_no_wakeup) {
+TEST(flood_through_a_small_ring_loses_no_wakeup) {
   const uint64_t packets = 100000 / harness_slow();
   face_t f = face_plan("flood");
   peer_t app = {.face = &f};
@@ -294,30 +284,4 @@ START_TEST(a_flood_through_a_small_ring_loses_no_wakeup) {
   }
   peer_assert_passes(&app);
   face_drop(&f);
-}
-END_TEST
-
-static void add_sleep(TCase* tcase) {
-  tcase_add_loop_test(tcase, an_end_with_a_packet_does_not_park, 0, 2);
-  tcase_add_loop_test(tcase, the_three_steps_make_a_park, 0, 2);
-  tcase_add_loop_test(tcase, readiness_is_told_by_the_rings_alone, 0, 2);
-  tcase_add_loop_test(tcase, waking_withdraws_both_announcements, 0, 2);
-  tcase_add_test(tcase, without_the_space_capability_nobody_waits_for_space);
-  tcase_add_test(tcase, who_waits_for_space_is_woken_whatever_he_announced);
-  tcase_add_test(tcase, capabilities_are_announced_and_taken_back);
-  tcase_add_test(tcase, shutdown_withdraws_announcements);
-  tcase_add_test(tcase, statistics_count_packets_and_bytes);
-}
-
-static void add_processes(TCase* tcase) {
-  tcase_add_test(tcase, a_hundred_thousand_round_trips_lose_no_wakeup);
-  tcase_add_test(tcase, a_flood_through_a_small_ring_loses_no_wakeup);
-}
-
-int main(void) {
-  Suite* suite = suite_create("sleep");
-
-  add_sleep(harness_tcase(suite, "sleep"));
-  add_processes(harness_tcase(suite, "processes"));
-  return harness_main(suite);
 }

@@ -74,7 +74,7 @@ static ndnshm__region_header_t* view_of(const char* name) {
 
 /* --- An app that died between claiming an announcement and writing the byte -------------------- */
 
-START_TEST(next_app_wakes_an_engine_that_sleeps_unannounced) {
+TEST(next_app_wakes_an_engine_that_sleeps_unannounced) {
   const char* name = harness_name("heal");
   ndnshm_t* engine = engine_of(name, 0);
   ndnshm__region_header_t* view = view_of(name);
@@ -90,9 +90,8 @@ START_TEST(next_app_wakes_an_engine_that_sleeps_unannounced) {
   ndnshm_free(engine);
   munmap(view, 4096);
 }
-END_TEST
 
-START_TEST(next_app_wakes_an_engine_that_waits_for_room_unannounced) {
+TEST(next_app_wakes_an_engine_that_waits_for_room_unannounced) {
   const char* name = harness_name("room");
   ndnshm_t* engine = engine_of(name, 0);
   ndnshm__region_header_t* view = view_of(name);
@@ -111,9 +110,8 @@ START_TEST(next_app_wakes_an_engine_that_waits_for_room_unannounced) {
   ndnshm_free(engine);
   munmap(view, 4096);
 }
-END_TEST
 
-START_TEST(app_wakes_no_engine_without_reason) {
+TEST_LOOP(app_wakes_no_engine_without_reason, 2) {
   const char* name = harness_name("asleep");
   ndnshm_t* engine = engine_of(name, 0);
   ndnshm__region_header_t* view = view_of(name);
@@ -129,12 +127,11 @@ START_TEST(app_wakes_no_engine_without_reason) {
   ndnshm_free(app);
   ndnshm_free(engine);
 }
-END_TEST
 
 /* --- Others who want the name ------------------------------------------------------------------ */
 
 /* Somebody removed the region's name; or it is in a container with the same /tmp and another /dev/shm. */
-START_TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
+TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
   const char* name = harness_name("asks");
   ndnshm_t* engine = engine_of(name, 0);
   ndnshm_t* other;
@@ -146,7 +143,6 @@ START_TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
   ndnshm_free(other);
   ndnshm_free(engine);
 }
-END_TEST
 
 static char rival_name[80];
 static int rival_fd = -1;
@@ -175,7 +171,7 @@ static void rival_removes(int fd) {
   ck_assert_int_eq(mkfifo(harness_a2e_path(rival_name), 0600), 0);
 }
 
-START_TEST(name_lost_to_a_rival_at_birth_is_in_use) {
+TEST_LOOP(name_lost_to_a_rival_at_birth_is_in_use, 2) {
   ndnshm_t* engine;
   struct stat st;
 
@@ -190,7 +186,6 @@ START_TEST(name_lost_to_a_rival_at_birth_is_in_use) {
   ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), 0);
   ndnshm_free(engine);
 }
-END_TEST
 
 /* --- Others who are let in before all is ready ------------------------------------------------- */
 
@@ -200,7 +195,7 @@ static void truncate_regular(int fd) {
   if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) ck_assert_int_eq(ftruncate(fd, 0), 0);
 }
 
-START_TEST(region_truncated_as_soon_as_it_lets_others_in_does_no_harm) {
+TEST(region_truncated_as_soon_as_it_lets_others_in_does_no_harm) {
   const char* name = harness_name("soon");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm_t* engine;
@@ -213,7 +208,6 @@ START_TEST(region_truncated_as_soon_as_it_lets_others_in_does_no_harm) {
   in_fchmod = NULL;
   ndnshm_free(engine);
 }
-END_TEST
 
 static mode_t mode_seen;
 static gid_t group_seen;
@@ -226,7 +220,7 @@ static void look_at_region(int fd) {
   group_seen = st.st_gid;
 }
 
-START_TEST(mode_lets_in_the_group_that_was_asked_for_and_no_other) {
+TEST(mode_lets_in_the_group_that_was_asked_for_and_no_other) {
   const char* name = harness_name("group");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm_t* engine;
@@ -241,19 +235,4 @@ START_TEST(mode_lets_in_the_group_that_was_asked_for_and_no_other) {
   ck_assert_uint_eq(mode_seen, 0660);
   ck_assert_uint_eq(group_seen, 12345);
   ndnshm_free(engine);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("takeover");
-  TCase* t = harness_tcase(suite, "takeover");
-
-  tcase_add_test(t, next_app_wakes_an_engine_that_sleeps_unannounced);
-  tcase_add_test(t, next_app_wakes_an_engine_that_waits_for_room_unannounced);
-  tcase_add_loop_test(t, app_wakes_no_engine_without_reason, 0, 2);
-  tcase_add_test(t, who_asks_for_a_name_is_not_taken_for_an_app);
-  tcase_add_loop_test(t, name_lost_to_a_rival_at_birth_is_in_use, 0, 2);
-  tcase_add_test(t, region_truncated_as_soon_as_it_lets_others_in_does_no_harm);
-  tcase_add_test(t, mode_lets_in_the_group_that_was_asked_for_and_no_other);
-  return harness_main(suite);
 }

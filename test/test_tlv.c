@@ -95,7 +95,7 @@ static size_t make_data(uint8_t* buf, size_t cap, const char* uri, uint64_t fres
 
 /* --- Numbers and elements --------------------------------------------------------------------- */
 
-START_TEST(varnum_has_four_sizes) {
+TEST(varnum_has_four_sizes) {
   static const struct {
     uint64_t value;
     size_t size;
@@ -112,9 +112,8 @@ START_TEST(varnum_has_four_sizes) {
     for (size_t len = 0; len < cases[i].size; len++) ck_assert_uint_eq(ndn_varnum_decode(buf, len, &value), 0);
   }
 }
-END_TEST
 
-START_TEST(varnum_rejects_longer_forms) {
+TEST(varnum_rejects_longer_forms) {
   static const char* const cases[] = {
       "fd0000", "fd00fc", "fe00000000", "fe0000ffff", "ff0000000000000000", "ff00000000ffffffff"};
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -123,9 +122,8 @@ START_TEST(varnum_rejects_longer_forms) {
     ck_assert_uint_eq(ndn_varnum_decode(buf, from_hex(cases[i], buf), &value), 0);
   }
 }
-END_TEST
 
-START_TEST(element_must_fit_and_have_a_type) {
+TEST(element_must_fit_and_have_a_type) {
   static const char* const cases[] = {"00",   "0000",     "ff000000010000000000", "08",           "0801",      "0802aa",
                                       "08fd", "08fdffff", "08ffffffffffffffffff", "08fefffffff0", "fd00080100"};
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -143,9 +141,8 @@ START_TEST(element_must_fit_and_have_a_type) {
   ck_assert(tlv.type == UINT32_MAX && tlv.value.len == 0);
   ck_assert_int_eq(ndn_tlv_next(&rest, &tlv), 0);
 }
-END_TEST
 
-START_TEST(integers_are_1_2_4_or_8_bytes) {
+TEST(integers_are_1_2_4_or_8_bytes) {
   static const uint64_t values[] = {0, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t) UINT32_MAX + 1, UINT64_MAX};
   static const size_t sizes[] = {1, 1, 2, 2, 4, 4, 8, 8};
   static const uint8_t bytes[10] = {0};
@@ -161,11 +158,10 @@ START_TEST(integers_are_1_2_4_or_8_bytes) {
     ck_assert_int_eq(ndn_uint_decode((ndn_bytes_t){bytes, len}, &value), good ? 0 : -EBADMSG);
   }
 }
-END_TEST
 
 /* --- Names ------------------------------------------------------------------------------------ */
 
-START_TEST(names_are_in_canonical_order) {
+TEST(names_are_in_canonical_order) {
   static const char* const order[] = {"/",   "/a",     "/a/b",   "/b",       "/aa",  "/aa/a",
                                       "/ab", "/seg=1", "/seg=2", "/seg=256", "/v=0", "/300=a"};
   size_t count = sizeof(order) / sizeof(*order);
@@ -177,9 +173,8 @@ START_TEST(names_are_in_canonical_order) {
     }
   }
 }
-END_TEST
 
-START_TEST(prefixes_end_between_components) {
+TEST(prefixes_end_between_components) {
   ck_assert(ndn_name_has_prefix(name_of("/a/b"), name_of("/a")));
   ck_assert(ndn_name_has_prefix(name_of("/a/b"), name_of("/a/b")));
   ck_assert(ndn_name_has_prefix(name_of("/a"), name_of("/")));
@@ -194,9 +189,8 @@ START_TEST(prefixes_end_between_components) {
   }
   ck_assert_uint_ne(ndn_name_hash(5, name_of("/a/b")), ndn_name_hash(5, name_of("/b/a")));
 }
-END_TEST
 
-START_TEST(uris_round_trip) {
+TEST(uris_round_trip) {
   static const char* const cases[][2] = {{"/", "/"},
                                          {"/a/b", "/a/b"},
                                          {"ndn:/a", "/a"},
@@ -216,9 +210,8 @@ START_TEST(uris_round_trip) {
   ck_assert_str_eq(ndn_name_to_uri(name_of("/abcdefghij"), text, 8), "/abc...");
   ck_assert_uint_eq(name_of("/...").len, 2);
 }
-END_TEST
 
-START_TEST(bad_uris_are_refused) {
+TEST(bad_uris_are_refused) {
   static const char* const cases[] = {"",      "a",      "//",      "/a//b", "/.",       "/..",
                                       "/%4",   "/%zz",   "/a b",    "/0=a",  "/65536=a", "/x=a",
                                       "/seg=", "/seg=x", "/seg=-1", "/v=1x", "/1=short", "/seg=99999999999999999999"};
@@ -229,9 +222,8 @@ START_TEST(bad_uris_are_refused) {
   ck_assert_int_eq(ndn_name_from_uri("/abcdefgh", buf, 9, &name), -ENOBUFS);
   ck_assert_int_eq(ndn_name_from_uri("/seg=7", buf, 2, &name), -ENOBUFS);
 }
-END_TEST
 
-START_TEST(component_types_are_1_to_65535) {
+TEST(component_types_are_1_to_65535) {
   ck_assert_int_eq(decode_hex("05050703080141"), NDN_INTEREST);
   ck_assert_int_eq(decode_hex("05050703000141"), -EBADMSG);
   ck_assert_int_eq(decode_hex("05070705fdffff0141"), NDN_INTEREST);
@@ -240,11 +232,10 @@ START_TEST(component_types_are_1_to_65535) {
   ck_assert_int_eq(decode_hex("05050703020141"), -EBADMSG);
   ck_assert_int_eq(decode_hex("05020700"), -EBADMSG); /* an Interest asks for something */
 }
-END_TEST
 
 /* --- Packets ---------------------------------------------------------------------------------- */
 
-START_TEST(interest_round_trips) {
+TEST(interest_round_trips) {
   uint8_t buf[128];
   size_t len = make_interest(buf, sizeof(buf));
   ndn_interest_t interest;
@@ -262,9 +253,8 @@ START_TEST(interest_round_trips) {
   ck_assert(!interest.can_be_prefix && !interest.must_be_fresh && !interest.has_nonce);
   ck_assert(interest.hop_limit == NULL && interest.lifetime_ms == NDN_LIFETIME_DEFAULT_MS);
 }
-END_TEST
 
-START_TEST(data_round_trips_at_every_length_size) {
+TEST(data_round_trips_at_every_length_size) {
   static const size_t contents[] = {0, 1, 150, 252, 253, 8000, 8600};
   for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
     uint8_t* buf = malloc(NDN_PACKET_MAX);
@@ -284,10 +274,9 @@ START_TEST(data_round_trips_at_every_length_size) {
     free(buf);
   }
 }
-END_TEST
 
 /* The bytes are written out from the format's definition; the digest of "abc" is FIPS 180's own example. */
-START_TEST(signature_is_sha256_of_name_to_signature_info) {
+TEST(signature_is_sha256_of_name_to_signature_info) {
   uint8_t buf[64], digest[NDN_DIGEST_BYTES];
   char hex[65] = "";
   ndn_data_t data = {.name = name_of("/a"), .content = {(const uint8_t*) "x", 1}};
@@ -301,9 +290,8 @@ START_TEST(signature_is_sha256_of_name_to_signature_info) {
   ndn_sha256((ndn_bytes_t){buf + 2, 13}, digest);
   ck_assert_mem_eq(buf + 17, digest, sizeof(digest));
 }
-END_TEST
 
-START_TEST(packets_cut_anywhere_are_broken) {
+TEST(packets_cut_anywhere_are_broken) {
   uint8_t packets[3][256];
   size_t lens[3] = {make_interest(packets[0], 256), make_data(packets[1], 256, "/a/seg=1", 10, 20), 0};
   lens[2] = ndn_nack_header(packets[2], NDN_NACK_NO_ROUTE, lens[0]);
@@ -316,9 +304,8 @@ START_TEST(packets_cut_anywhere_are_broken) {
     ck_assert_int_eq(decode(packets[i], lens[i] + 1), -EBADMSG);
   }
 }
-END_TEST
 
-START_TEST(any_changed_byte_breaks_the_signature) {
+TEST(any_changed_byte_breaks_the_signature) {
   static const uint8_t flips[] = {0x01, 0x02, 0x80, 0xff};
   uint8_t buf[256];
   size_t len = make_data(buf, sizeof(buf), "/a/seg=1", 10, 20);
@@ -332,9 +319,8 @@ START_TEST(any_changed_byte_breaks_the_signature) {
     }
   }
 }
-END_TEST
 
-START_TEST(encoders_stay_within_their_buffer) {
+TEST(encoders_stay_within_their_buffer) {
   uint8_t whole[256];
   size_t interest = make_interest(whole, sizeof(whole));
   size_t data = make_data(whole, sizeof(whole), "/a/seg=1", 10, 20);
@@ -345,7 +331,6 @@ START_TEST(encoders_stay_within_their_buffer) {
     free(buf);
   }
 }
-END_TEST
 
 /* Puts an element in front of the index-th one in a packet. Returns false if there are not so many. */
 static bool splice(const uint8_t* packet, size_t len, size_t index, const char* hex, uint8_t* out, size_t* ret_len) {
@@ -367,7 +352,7 @@ static bool splice(const uint8_t* packet, size_t len, size_t index, const char* 
 }
 
 /* Types 240 and 1000 are not critical; 241 and 1001 are, and 8, being below 32. Nothing precedes the name. */
-START_TEST(unknown_elements_break_a_packet_if_critical) {
+TEST(unknown_elements_break_a_packet_if_critical) {
   static const struct {
     const char* hex;
     bool critical;
@@ -384,9 +369,8 @@ START_TEST(unknown_elements_break_a_packet_if_critical) {
     }
   }
 }
-END_TEST
 
-START_TEST(known_elements_keep_their_order) {
+TEST(known_elements_keep_their_order) {
   ck_assert_int_eq(decode_hex("050b"
                               "0703080141"
                               "0a04a0a1a2a3"),
@@ -446,9 +430,8 @@ START_TEST(known_elements_keep_their_order) {
                               "1700"),
                    -EBADMSG);
 }
-END_TEST
 
-START_TEST(link_packets_are_unwrapped) {
+TEST(link_packets_are_unwrapped) {
   ck_assert_int_eq(decode_hex("6400"), NDN_NOTHING);
   ck_assert_int_eq(decode_hex("6407"
                               "5005"
@@ -499,9 +482,8 @@ START_TEST(link_packets_are_unwrapped) {
                               "fd032000"),
                    -EBADMSG); /* a Nack of nothing */
 }
-END_TEST
 
-START_TEST(nack_gives_its_reason) {
+TEST(nack_gives_its_reason) {
   uint8_t buf[256];
   uint8_t interest[128];
   size_t len = make_interest(interest, sizeof(interest));
@@ -513,11 +495,10 @@ START_TEST(nack_gives_its_reason) {
   ck_assert(packet.kind == NDN_NACK && packet.nack_reason == NDN_NACK_NO_ROUTE);
   ck_assert(packet.wire.base == buf + head && packet.wire.len == len && packet.interest.nonce == 0xdeadbeef);
 }
-END_TEST
 
 /* --- Tables ----------------------------------------------------------------------------------- */
 
-START_TEST(fib_finds_the_longest_prefix) {
+TEST(fib_finds_the_longest_prefix) {
   fib_t fib;
   uint8_t bufs[3][32];
   ndn_name_t routes[3];
@@ -536,14 +517,13 @@ START_TEST(fib_finds_the_longest_prefix) {
   ck_assert_int_eq(fib_find(&fib, name_of("/b/b/c/d/e")), 0);
   fib_free(&fib);
 }
-END_TEST
 
 static pit_result_t pit_ask(pit_t* pit, const char* uri, unsigned int from, uint32_t nonce, uint64_t now_ms) {
   ndn_interest_t interest = {.name = name_of(uri), .has_nonce = true, .nonce = nonce, .lifetime_ms = 1000};
   return pit_add(pit, &interest, from, 9, now_ms);
 }
 
-START_TEST(pit_forwards_once_and_answers_all) {
+TEST(pit_forwards_once_and_answers_all) {
   pit_t* pit = malloc(sizeof(*pit));
   ck_assert_int_eq(pit_init(pit, 1, 2, 5000), 0);
   ck_assert_int_eq(pit_ask(pit, "/a", 0, 10, 5000), PIT_FORWARD);
@@ -563,9 +543,8 @@ START_TEST(pit_forwards_once_and_answers_all) {
   pit_free(pit);
   free(pit);
 }
-END_TEST
 
-START_TEST(pit_matches_prefixes) {
+TEST(pit_matches_prefixes) {
   pit_t* pit = malloc(sizeof(*pit));
   ck_assert_int_eq(pit_init(pit, 1, 100, 0), 0);
   ndn_interest_t interest = {.name = name_of("/a/b"), .can_be_prefix = true, .lifetime_ms = 1000};
@@ -580,9 +559,8 @@ START_TEST(pit_matches_prefixes) {
   pit_free(pit);
   free(pit);
 }
-END_TEST
 
-START_TEST(pit_entries_end_with_their_lifetime) {
+TEST(pit_entries_end_with_their_lifetime) {
   pit_t* pit = malloc(sizeof(*pit));
   ck_assert_int_eq(pit_init(pit, 1, 5000, 0), 0);
   for (uint32_t i = 0; i < 3000; i++) {
@@ -604,7 +582,6 @@ START_TEST(pit_entries_end_with_their_lifetime) {
   pit_free(pit);
   free(pit);
 }
-END_TEST
 
 static void cs_put(cs_t* cs, const char* uri, size_t prefix_size, uint64_t now_ms) {
   uint8_t buf[256];
@@ -620,7 +597,7 @@ static bool cs_has(cs_t* cs, const char* uri, bool can_be_prefix, bool must_be_f
   return wire.len > 0 && decode(wire.base, wire.len) == NDN_DATA;
 }
 
-START_TEST(cs_drops_what_was_not_used) {
+TEST(cs_drops_what_was_not_used) {
   cs_t cs;
   ck_assert_int_eq(cs_init(&cs, 1, 4000), 0);
   cs_put(&cs, "/a/seg=0", 0, 0);
@@ -638,9 +615,8 @@ START_TEST(cs_drops_what_was_not_used) {
   ck_assert_uint_eq(cs.table.count, 4000 / one);
   cs_free(&cs);
 }
-END_TEST
 
-START_TEST(cs_knows_fresh_and_prefix) {
+TEST(cs_knows_fresh_and_prefix) {
   cs_t cs;
   ck_assert_int_eq(cs_init(&cs, 1, 4000), 0);
   cs_put(&cs, "/a/b/v=1", name_of("/a").len, 0); /* fresh until 100 */
@@ -657,7 +633,6 @@ START_TEST(cs_knows_fresh_and_prefix) {
   ck_assert_uint_eq(cs.table.count, 3);
   cs_free(&cs);
 }
-END_TEST
 
 /* --- Captures --------------------------------------------------------------------------------- */
 
@@ -785,7 +760,7 @@ static uint8_t* read_file(const char* directory, const char* file, size_t* ret_l
   return bytes;
 }
 
-START_TEST(captures_decode_as_known) {
+TEST(captures_decode_as_known) {
   const char* directory = getenv("UVFACE_NDN_PCAPS");
   size_t files = 0, known = 0, good = 0;
   if (directory == NULL) SKIP("UVFACE_NDN_PCAPS does not name a directory");
@@ -814,43 +789,5 @@ START_TEST(captures_decode_as_known) {
   closedir(dir);
   ck_assert_msg(known > 0 && good > 0, "%s: %zu captures, none of them known", directory, files);
 }
-END_TEST
 
 /* --- Suite ------------------------------------------------------------------------------------ */
-
-static Suite* tlv_suite(void) {
-  const TTest* const tests[] = {varnum_has_four_sizes,
-                                varnum_rejects_longer_forms,
-                                element_must_fit_and_have_a_type,
-                                integers_are_1_2_4_or_8_bytes,
-                                names_are_in_canonical_order,
-                                prefixes_end_between_components,
-                                uris_round_trip,
-                                bad_uris_are_refused,
-                                component_types_are_1_to_65535,
-                                interest_round_trips,
-                                data_round_trips_at_every_length_size,
-                                signature_is_sha256_of_name_to_signature_info,
-                                packets_cut_anywhere_are_broken,
-                                any_changed_byte_breaks_the_signature,
-                                encoders_stay_within_their_buffer,
-                                unknown_elements_break_a_packet_if_critical,
-                                known_elements_keep_their_order,
-                                link_packets_are_unwrapped,
-                                nack_gives_its_reason,
-                                fib_finds_the_longest_prefix,
-                                pit_forwards_once_and_answers_all,
-                                pit_matches_prefixes,
-                                pit_entries_end_with_their_lifetime,
-                                cs_drops_what_was_not_used,
-                                cs_knows_fresh_and_prefix};
-  Suite* suite = suite_create("tlv");
-  TCase* tcase = harness_tcase(suite, "tlv");
-  for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) tcase_add_test(tcase, tests[i]);
-  tcase_add_test(tcase, captures_decode_as_known);
-  return suite;
-}
-
-int main(void) {
-  return harness_main(tlv_suite());
-}

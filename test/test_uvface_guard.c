@@ -79,7 +79,7 @@ static void pull_away(thief_t* thief) {
   ck_assert_int_eq(ftruncate(thief->region_fd, 0), 0);
 }
 
-START_TEST(truncated_region_fails_the_face_with_eio) {
+TEST_LOOP(truncated_region_fails_the_face_with_eio, 4) {
   thief_t thief;
   char byte = 'x';
   uv_buf_t slot, buf = uv_buf_init(&byte, 1);
@@ -96,10 +96,9 @@ START_TEST(truncated_region_fails_the_face_with_eio) {
   ck_assert_int_eq(uvface_try_send(&thief.pair.engine, &buf, 1), UV_EIO);
   thief_close(&thief);
 }
-END_TEST
 
 /* An engine that only sends must be told, too. */
-START_TEST(truncated_region_fails_a_waiting_send) {
+TEST(truncated_region_fails_a_waiting_send) {
   thief_t thief;
   uvface_send_t req;
   char byte = 'x';
@@ -113,10 +112,9 @@ START_TEST(truncated_region_fails_a_waiting_send) {
   expect_error(&thief, UV_EIO, "lost its memory");
   thief_close(&thief);
 }
-END_TEST
 
 /* The engine holds a descriptor, and so sees the length of the file: no guard is needed for that. */
-START_TEST(probe_finds_a_truncated_region_without_touching_it) {
+TEST(probe_finds_a_truncated_region_without_touching_it) {
   uv_loop_t loop;
   uvface_t engine;
   thief_t thief = {0};
@@ -138,10 +136,9 @@ START_TEST(probe_finds_a_truncated_region_without_touching_it) {
   uvface_close(&engine, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
 /* No signal comes, only zeros; who is idle notices by the probe. */
-START_TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
+TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
   thief_t thief;
   struct stat st;
 
@@ -154,10 +151,9 @@ START_TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
   expect_error(&thief, UV_EPROTO, "wiped");
   thief_close(&thief);
 }
-END_TEST
 
 /* Its peer claimed the announcement, and died before it wrote the byte. */
-START_TEST(probe_finds_a_packet_that_nobody_told_of) {
+TEST(probe_finds_a_packet_that_nobody_told_of) {
   thief_t thief;
   uint32_t zero = 0;
 
@@ -170,12 +166,11 @@ START_TEST(probe_finds_a_packet_that_nobody_told_of) {
   ck_assert_uint_eq(stats_of(&thief.pair.engine).recheck_hits, 1);
   thief_close(&thief);
 }
-END_TEST
 
 #define FACES 64
 #define VICTIMS 48
 
-START_TEST(of_64_faces_48_are_truncated_and_16_go_on) {
+TEST(of_64_faces_48_are_truncated_and_16_go_on) {
   static thief_t thieves[FACES];
   int failed = 0, served = 0;
   uint32_t random = 12345;
@@ -233,11 +228,10 @@ START_TEST(of_64_faces_48_are_truncated_and_16_go_on) {
   }
   finish_loop(&thieves[0].pair.loop);
 }
-END_TEST
 
 /* --- The seal --------------------------------------------------------------------------------- */
 
-START_TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
+TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
   thief_t thief;
   struct stat st;
   void* view;
@@ -267,9 +261,8 @@ START_TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
   thief_close(&thief);
 }
-END_TEST
 
-START_TEST(app_that_stays_silent_is_sealed_by_the_probe) {
+TEST(app_that_stays_silent_is_sealed_by_the_probe) {
   thief_t thief;
 
   if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
@@ -278,9 +271,8 @@ START_TEST(app_that_stays_silent_is_sealed_by_the_probe) {
   ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
   thief_close(&thief);
 }
-END_TEST
 
-START_TEST(name_of_a_sealed_region_is_still_taken) {
+TEST(name_of_a_sealed_region_is_still_taken) {
   thief_t thief;
   uvface_t other;
 
@@ -299,7 +291,6 @@ START_TEST(name_of_a_sealed_region_is_still_taken) {
   uvface_close(&other, NULL);
   thief_close(&thief);
 }
-END_TEST
 
 static int sealing_engine_body(void* arg) {
   thief_t thief = {0};
@@ -315,7 +306,7 @@ static int sealing_engine_body(void* arg) {
 }
 
 /* The region's lock tells who is dead, but its name has gone; and an ndn-rs app reads the FIFO until it ends. */
-START_TEST(name_of_a_dead_sealing_engine_is_free_while_its_app_lingers) {
+TEST(name_of_a_dead_sealing_engine_is_free_while_its_app_lingers) {
   uv_loop_t loop;
   uvface_t app, heir;
   char name[80];
@@ -342,9 +333,8 @@ START_TEST(name_of_a_dead_sealing_engine_is_free_while_its_app_lingers) {
   uvface_close(&heir, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
-START_TEST(engine_that_may_not_seal_goes_on_and_says_so) {
+TEST(engine_that_may_not_seal_goes_on_and_says_so) {
   thief_t thief;
 
   harness_forbid_sealing();
@@ -355,7 +345,6 @@ START_TEST(engine_that_may_not_seal_goes_on_and_says_so) {
   ck_assert_int_eq(access(harness_shm_path(thief.pair.name), F_OK), 0);
   thief_close(&thief);
 }
-END_TEST
 
 /* --- Floods ----------------------------------------------------------------------------------- */
 
@@ -365,7 +354,7 @@ static void flood(uv_idle_t* idle) {
   ck_assert(write(thief->fifo_fd, "zzzzzzzz", 8) == 8 || errno == EAGAIN);
 }
 
-START_TEST(flooded_fifo_is_not_polled_until_it_is_quiet) {
+TEST(flooded_fifo_is_not_polled_until_it_is_quiet) {
   thief_t thief;
   uv_idle_t flooder;
   int waited = 0;
@@ -389,9 +378,8 @@ START_TEST(flooded_fifo_is_not_polled_until_it_is_quiet) {
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
   thief_close(&thief);
 }
-END_TEST
 
-START_TEST(death_of_a_flooder_is_reported) {
+TEST(death_of_a_flooder_is_reported) {
   thief_t thief;
   int waited = 0;
 
@@ -410,7 +398,6 @@ START_TEST(death_of_a_flooder_is_reported) {
   close(thief.region_fd);
   pair_close(&thief.pair);
 }
-END_TEST
 
 /* --- The queue -------------------------------------------------------------------------------- */
 
@@ -432,7 +419,7 @@ static unsigned int queue_until_refused(uvface_t* face, uvface_send_t reqs[], un
   return n;
 }
 
-START_TEST(queue_of_an_engine_is_bounded) {
+TEST_LOOP(queue_of_an_engine_is_bounded, 2) {
   static uvface_send_t reqs[1100];
   thief_t thief;
   uvface_options_t options = small(0);
@@ -463,26 +450,4 @@ START_TEST(queue_of_an_engine_is_bounded) {
     ck_assert_int_eq(err, 0);
   }
   pair_close(&thief.pair);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("uvface_guard");
-  TCase* t = harness_tcase(suite, "guard");
-
-  tcase_add_loop_test(t, truncated_region_fails_the_face_with_eio, 0, 4);
-  tcase_add_test(t, truncated_region_fails_a_waiting_send);
-  tcase_add_test(t, probe_finds_a_truncated_region_without_touching_it);
-  tcase_add_test(t, probe_finds_a_region_that_was_truncated_and_grown_again);
-  tcase_add_test(t, probe_finds_a_packet_that_nobody_told_of);
-  tcase_add_test(t, of_64_faces_48_are_truncated_and_16_go_on);
-  tcase_add_test(t, sealed_region_refuses_every_attack_and_traffic_goes_on);
-  tcase_add_test(t, app_that_stays_silent_is_sealed_by_the_probe);
-  tcase_add_test(t, name_of_a_sealed_region_is_still_taken);
-  tcase_add_test(t, name_of_a_dead_sealing_engine_is_free_while_its_app_lingers);
-  tcase_add_test(t, engine_that_may_not_seal_goes_on_and_says_so);
-  tcase_add_test(t, flooded_fifo_is_not_polled_until_it_is_quiet);
-  tcase_add_test(t, death_of_a_flooder_is_reported);
-  tcase_add_loop_test(t, queue_of_an_engine_is_bounded, 0, 2);
-  return harness_main(suite);
 }

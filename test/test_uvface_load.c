@@ -43,7 +43,7 @@ static void settle(uv_loop_t* loop) {
 /* --- Idle ------------------------------------------------------------------------------------- */
 
 /* A look by the clock now and then is allowed; one each turn would be at least TURNS, for each face. */
-START_TEST(idle_faces_are_not_looked_at) {
+TEST(idle_faces_are_not_looked_at) {
   static uvface_t idle[IDLE_FACES];
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   pair_t pair;
@@ -65,11 +65,10 @@ START_TEST(idle_faces_are_not_looked_at) {
   for (int i = 0; i < IDLE_FACES; i++) uvface_close(&idle[i], NULL);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Full ------------------------------------------------------------------------------------- */
 
-START_TEST(face_that_waits_for_room_is_not_looked_at) {
+TEST(face_that_waits_for_room_is_not_looked_at) {
   pair_t pair;
   uvface_send_t req;
   char byte = 'x';
@@ -86,7 +85,6 @@ START_TEST(face_that_waits_for_room_is_not_looked_at) {
   while (received < 257) uv_run(&pair.loop, UV_RUN_ONCE); /* and is woken: the harness's timeout is the deadline */
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Flooded ---------------------------------------------------------------------------------- */
 
@@ -113,7 +111,7 @@ static uint64_t bytes_drained(const uvface_t* face) {
 
 /* The flooder's ring and FIFO are full at the start of each turn. In that turn the victim gets its packet all the
  * same, and the flooder no more than its share. */
-START_TEST(flooded_face_leaves_the_turn_to_others) {
+TEST(flooded_face_leaves_the_turn_to_others) {
   pair_t flooder;
   uvface_t engine, app;
   ssize_t of_victim = 0, of_flooder = 0;
@@ -146,15 +144,4 @@ START_TEST(flooded_face_leaves_the_turn_to_others) {
   uvface_close(&app, NULL);
   uvface_close(&engine, NULL);
   pair_close(&flooder);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("uvface_load");
-  TCase* tcase = harness_tcase(suite, "load");
-
-  tcase_add_test(tcase, idle_faces_are_not_looked_at);
-  tcase_add_test(tcase, face_that_waits_for_room_is_not_looked_at);
-  tcase_add_test(tcase, flooded_face_leaves_the_turn_to_others);
-  return harness_main(suite);
 }

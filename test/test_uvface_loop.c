@@ -34,7 +34,7 @@ static void reset_counts(void) {
   got_packet = 0;
 }
 
-START_TEST(turn_takes_at_most_64_packets) {
+TEST(turn_takes_at_most_64_packets) {
   pair_t pair;
 
   pair_open(&pair, NULL);
@@ -48,9 +48,8 @@ START_TEST(turn_takes_at_most_64_packets) {
   ck_assert_int_eq(largest_call, 64);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(turn_takes_at_most_256_KiB) {
+TEST_LOOP(turn_takes_at_most_256_KiB, 2) {
   static char large[60000];
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
@@ -69,9 +68,8 @@ START_TEST(turn_takes_at_most_256_KiB) {
   }
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(every_run_mode_delivers) {
+TEST_LOOP(every_run_mode_delivers, 2) {
   pair_t pair;
   char byte = 'x';
   uv_buf_t buf = uv_buf_init(&byte, 1);
@@ -81,11 +79,10 @@ START_TEST(every_run_mode_delivers) {
   ASSERT_OK(uvface_recv_start(&pair.engine, count_packets));
   run_until_parked(&pair.loop, &pair.engine);
   ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), 1);
-  for (int turns = 0; turns < 3 && received == 0; turns++) uv_run(&pair.loop, (uv_run_mode) _i);
+  for (int turns = 0; turns < 3 && received == 0; turns++) uv_run(&pair.loop, _i == 0 ? UV_RUN_ONCE : UV_RUN_NOWAIT);
   ck_assert_int_eq(received, 1);
   pair_close(&pair);
 }
-END_TEST
 
 static void send_from_timer(uv_timer_t* timer) {
   char byte = 't';
@@ -94,7 +91,7 @@ static void send_from_timer(uv_timer_t* timer) {
   ck_assert_int_eq(uvface_try_send(timer->data, &buf, 1), 1);
 }
 
-START_TEST(packet_sent_in_timer_wakes_parked_face) {
+TEST(packet_sent_in_timer_wakes_parked_face) {
   pair_t pair;
   uv_timer_t timer;
 
@@ -112,9 +109,8 @@ START_TEST(packet_sent_in_timer_wakes_parked_face) {
   uv_close((uv_handle_t*) &timer, NULL);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(stopped_face_leaves_packets_and_is_not_woken) {
+TEST(stopped_face_leaves_packets_and_is_not_woken) {
   pair_t pair;
   char byte = 'x';
   uv_buf_t buf = uv_buf_init(&byte, 1);
@@ -133,9 +129,8 @@ START_TEST(stopped_face_leaves_packets_and_is_not_woken) {
   ck_assert_int_eq(received, 10);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(idle_faces_cost_no_cpu) {
+TEST(idle_faces_cost_no_cpu) {
   pair_t pair;
 
   pair_open(&pair, NULL);
@@ -146,7 +141,6 @@ START_TEST(idle_faces_cost_no_cpu) {
   run_asleep(&pair.loop, 1000);
   pair_close(&pair);
 }
-END_TEST
 
 /* Turns both loops' faces for so long; the first pair gets a packet each turn, the second one now and then. */
 static void keep_one_busy(pair_t* busy, uvface_t* seldom_app, uint64_t ms, uint64_t seldom_ns) {
@@ -164,7 +158,7 @@ static void keep_one_busy(pair_t* busy, uvface_t* seldom_app, uint64_t ms, uint6
   }
 }
 
-START_TEST(face_beside_a_busy_one_is_not_put_to_sleep_between_packets) {
+TEST(face_beside_a_busy_one_is_not_put_to_sleep_between_packets) {
   pair_t busy;
   uvface_t engine, app;
   uvface_stats_t before, after;
@@ -190,9 +184,8 @@ START_TEST(face_beside_a_busy_one_is_not_put_to_sleep_between_packets) {
   uvface_close(&app, NULL);
   pair_close(&busy);
 }
-END_TEST
 
-START_TEST(closing_a_hot_face_leaves_the_loop_asleep) {
+TEST(closing_a_hot_face_leaves_the_loop_asleep) {
   pair_t pair;
   uvface_t other;
 
@@ -204,7 +197,6 @@ START_TEST(closing_a_hot_face_leaves_the_loop_asleep) {
   run_asleep(&pair.loop, 500);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Full rings ------------------------------------------------------------------------------- */
 
@@ -217,7 +209,7 @@ static void note_status(uvface_send_t* req, int status) {
   send_done = 1;
 }
 
-START_TEST(full_ring_costs_no_cpu_and_times_out) {
+TEST(full_ring_costs_no_cpu_and_times_out) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_send_t req;
@@ -240,9 +232,8 @@ START_TEST(full_ring_costs_no_cpu_and_times_out) {
   ck_assert_uint_ge(stats_of(&pair.app).tx_full, 1);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(space_wakes_a_waiting_sender) {
+TEST(space_wakes_a_waiting_sender) {
   pair_t pair;
   uvface_send_t req;
   ndnshm_header_t header = {0};
@@ -263,10 +254,9 @@ START_TEST(space_wakes_a_waiting_sender) {
   RUN_UNTIL(&pair.loop, received == 257);
   pair_close(&pair);
 }
-END_TEST
 
 /* A face that would be looked at for 4 s is still looked at after some turns: no turn took that long. */
-START_TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
+TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
 
@@ -277,7 +267,6 @@ START_TEST(spin_of_a_turn_is_bounded_whatever_the_options_say) {
   if (sysconf(_SC_NPROCESSORS_ONLN) > 1) ck_assert_int_eq(uv_backend_timeout(&pair.loop), 0);
   pair_close(&pair);
 }
-END_TEST
 
 /* Stands in front of the library's, so that something can happen between announcing and looking again. */
 static void (*in_fence)(void);
@@ -299,7 +288,7 @@ static void app_comes_late(void) {
   ASSERT_OK(uvface_connect(&late_app, late_name, NULL));
 }
 
-START_TEST(app_that_attaches_while_the_engine_parks_is_served) {
+TEST(app_that_attaches_while_the_engine_parks_is_served) {
   uv_loop_t loop;
   uvface_t engine;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
@@ -329,9 +318,8 @@ START_TEST(app_that_attaches_while_the_engine_parks_is_served) {
   finish_loop(&late_loop);
   finish_loop(&loop);
 }
-END_TEST
 
-START_TEST(queued_buffers_array_may_be_reused_at_once) {
+TEST(queued_buffers_array_may_be_reused_at_once) {
   pair_t pair;
   uvface_send_t req;
   char text[] = "gathered from nine pieces";
@@ -350,7 +338,6 @@ START_TEST(queued_buffers_array_may_be_reused_at_once) {
   ck_assert_uint_eq(received_bytes, 256 + strlen(text));
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Encoding in place ------------------------------------------------------------------------ */
 
@@ -363,7 +350,7 @@ static void keep_last(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   got_packet = 1;
 }
 
-START_TEST(reserved_slot_is_sent_by_commit) {
+TEST(reserved_slot_is_sent_by_commit) {
   pair_t pair;
   uvface_send_t req;
   char byte = 'q';
@@ -392,9 +379,8 @@ START_TEST(reserved_slot_is_sent_by_commit) {
   ASSERT_OK(uvface_reserve(&pair.app, 10, &slot)); /* dropped at close */
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(huge_packets_pass) {
+TEST(huge_packets_pass) {
   size_t huge_bytes = 1000000;
   char* huge = calloc(1, huge_bytes);
   pair_t pair;
@@ -414,7 +400,6 @@ START_TEST(huge_packets_pass) {
   pair_close(&pair);
   free(huge);
 }
-END_TEST
 
 /* --- The end ---------------------------------------------------------------------------------- */
 
@@ -431,7 +416,7 @@ static void count_until_end(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]
   ended++;
 }
 
-START_TEST(everything_sent_before_death_is_delivered_then_one_eof) {
+TEST(everything_sent_before_death_is_delivered_then_one_eof) {
   pair_t pair;
 
   pair_open(&pair, NULL);
@@ -446,9 +431,8 @@ START_TEST(everything_sent_before_death_is_delivered_then_one_eof) {
   ck_assert_int_eq(ended, 1);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(death_while_not_receiving_is_told_on_start) {
+TEST(death_while_not_receiving_is_told_on_start) {
   pair_t pair;
 
   pair_open(&pair, NULL);
@@ -462,9 +446,8 @@ START_TEST(death_while_not_receiving_is_told_on_start) {
   ck_assert_int_eq(received, 256);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(pending_sends_fail_when_the_peer_goes) {
+TEST(pending_sends_fail_when_the_peer_goes) {
   pair_t pair;
   uvface_send_t req;
   char byte = 'x';
@@ -479,7 +462,6 @@ START_TEST(pending_sends_fail_when_the_peer_goes) {
   ck_assert_int_eq(send_status, UV_EPIPE);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Options and names ------------------------------------------------------------------------ */
 
@@ -495,7 +477,7 @@ static int try_create(uv_loop_t* loop, const char* name, const uvface_options_t*
   return err;
 }
 
-START_TEST(bad_options_and_names_are_told) {
+TEST(bad_options_and_names_are_told) {
   uv_loop_t loop;
   char message[256];
   char long_name[202];
@@ -532,9 +514,8 @@ START_TEST(bad_options_and_names_are_told) {
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
   ck_assert_int_eq(uv_loop_close(&loop), 0);
 }
-END_TEST
 
-START_TEST(live_name_is_taken_and_its_face_unharmed) {
+TEST(live_name_is_taken_and_its_face_unharmed) {
   pair_t pair;
   uvface_t second;
   uvface_t lone;
@@ -555,9 +536,8 @@ START_TEST(live_name_is_taken_and_its_face_unharmed) {
   uvface_close(&second, NULL);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(refused_app_is_no_death_to_the_engine) {
+TEST(refused_app_is_no_death_to_the_engine) {
   uv_loop_t loop;
   uvface_t engine, app;
   const char* name = harness_name("refuse");
@@ -579,9 +559,8 @@ START_TEST(refused_app_is_no_death_to_the_engine) {
   uvface_close(&engine, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
-START_TEST(name_is_free_as_soon_as_close_returns) {
+TEST(name_is_free_as_soon_as_close_returns) {
   pair_t pair;
   uvface_t next;
 
@@ -592,9 +571,8 @@ START_TEST(name_is_free_as_soon_as_close_returns) {
   uvface_close(&next, NULL);
   pair_close(&pair);
 }
-END_TEST
 
-START_TEST(stats_tell_what_the_face_is) {
+TEST(stats_tell_what_the_face_is) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_stats_t stats;
@@ -610,7 +588,6 @@ START_TEST(stats_tell_what_the_face_is) {
   ck_assert_str_eq(uvface_version_string(), UVFACE_TEST_VERSION);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- A peer that forgets to wake --------------------------------------------------------------- */
 
@@ -684,7 +661,7 @@ static void on_forgetful_done(uv_async_t* async) {
   forgetful_done = 1;
 }
 
-START_TEST(unannounced_packet_is_found_by_the_recheck) {
+TEST(unannounced_packet_is_found_by_the_recheck) {
   if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   uv_loop_t loop;
   uvface_t engine;
@@ -722,7 +699,6 @@ START_TEST(unannounced_packet_is_found_by_the_recheck) {
   uvface_close(&engine, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
 /* --- Two threads, two loops ------------------------------------------------------------------- */
 
@@ -777,7 +753,7 @@ static void check_sequence(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[])
   }
 }
 
-START_TEST(loops_in_two_threads_are_independent) {
+TEST(loops_in_two_threads_are_independent) {
   uv_loop_t loop;
   uvface_t face;
   sender_t sender = {.name = harness_name("threads")};
@@ -795,37 +771,4 @@ START_TEST(loops_in_two_threads_are_independent) {
   ASSERT_OK(uv_thread_join(&thread));
   uvface_close(&face, NULL);
   finish_loop(&loop);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("uvface_loop");
-  TCase* t = harness_tcase(suite, "loop");
-
-  tcase_add_test(t, turn_takes_at_most_64_packets);
-  tcase_add_loop_test(t, turn_takes_at_most_256_KiB, 0, 2);
-  tcase_add_loop_test(t, every_run_mode_delivers, UV_RUN_ONCE, UV_RUN_NOWAIT + 1);
-  tcase_add_test(t, packet_sent_in_timer_wakes_parked_face);
-  tcase_add_test(t, stopped_face_leaves_packets_and_is_not_woken);
-  tcase_add_test(t, idle_faces_cost_no_cpu);
-  tcase_add_test(t, face_beside_a_busy_one_is_not_put_to_sleep_between_packets);
-  tcase_add_test(t, closing_a_hot_face_leaves_the_loop_asleep);
-  tcase_add_test(t, full_ring_costs_no_cpu_and_times_out);
-  tcase_add_test(t, space_wakes_a_waiting_sender);
-  tcase_add_test(t, spin_of_a_turn_is_bounded_whatever_the_options_say);
-  tcase_add_test(t, app_that_attaches_while_the_engine_parks_is_served);
-  tcase_add_test(t, queued_buffers_array_may_be_reused_at_once);
-  tcase_add_test(t, reserved_slot_is_sent_by_commit);
-  tcase_add_test(t, huge_packets_pass);
-  tcase_add_test(t, everything_sent_before_death_is_delivered_then_one_eof);
-  tcase_add_test(t, death_while_not_receiving_is_told_on_start);
-  tcase_add_test(t, pending_sends_fail_when_the_peer_goes);
-  tcase_add_test(t, bad_options_and_names_are_told);
-  tcase_add_test(t, live_name_is_taken_and_its_face_unharmed);
-  tcase_add_test(t, refused_app_is_no_death_to_the_engine);
-  tcase_add_test(t, name_is_free_as_soon_as_close_returns);
-  tcase_add_test(t, stats_tell_what_the_face_is);
-  tcase_add_test(t, unannounced_packet_is_found_by_the_recheck);
-  tcase_add_test(t, loops_in_two_threads_are_independent);
-  return harness_main(suite);
 }

@@ -198,7 +198,7 @@ static uint64_t kill_and_time(const victim_t* victim) {
 }
 
 /* On a busy machine the kernel may keep anybody waiting longer than that: one in time, of some. */
-START_TEST(killed_peer_is_reported_within_50_ms) {
+TEST_LOOP(killed_peer_is_reported_within_50_ms, 2 * N_STATES) {
   victim_t victim = {.name = harness_name("kill"), .engine = _i % 2 == 0, .state = (victim_state_t) (_i / 2)};
   uint64_t shortest_ns = UINT64_MAX;
 
@@ -209,7 +209,6 @@ START_TEST(killed_peer_is_reported_within_50_ms) {
   }
   ck_assert_msg(shortest_ns < REPORT_NS, "reported after %llu us", (unsigned long long) shortest_ns / 1000);
 }
-END_TEST
 
 static int sends_done, last_status;
 
@@ -257,7 +256,7 @@ static void close_after_death(end_t* end, const victim_t* victim) {
   finish_loop(&end->loop);
 }
 
-START_TEST(stopped_peer_is_not_dead_and_sends_time_out) {
+TEST_LOOP(stopped_peer_is_not_dead_and_sends_time_out, 2) {
   victim_t victim = {.name = harness_name("stop"), .engine = _i == 0, .state = PARKED, .echo = true};
   end_t survivor = {0};
   pid_t pid = harness_fork(victim_body, &victim);
@@ -279,7 +278,6 @@ START_TEST(stopped_peer_is_not_dead_and_sends_time_out) {
   harness_kill(pid);
   close_after_death(&survivor, &victim);
 }
-END_TEST
 
 /* --- Restarts --------------------------------------------------------------------------------- */
 
@@ -322,7 +320,7 @@ static void neighbour_remove_untouched(const neighbour_t* n) {
 }
 
 /* Engines are killed in mid-traffic; every other time the next one takes the name before the app has noticed. */
-START_TEST(app_survives_engine_restarts) {
+TEST(app_survives_engine_restarts) {
   char name[80];
   neighbour_t longer, shorter;
   pid_t pid;
@@ -357,7 +355,6 @@ START_TEST(app_survives_engine_restarts) {
   neighbour_remove_untouched(&longer);
   neighbour_remove_untouched(&shorter);
 }
-END_TEST
 
 /* --- Programs that the application starts ----------------------------------------------------- */
 
@@ -378,7 +375,7 @@ static int count_own_face_fds(void) {
   return n;
 }
 
-START_TEST(a_program_inherits_no_descriptor) {
+TEST(program_inherits_no_descriptor) {
   static const char* const argv[] = {"/bin/ls", "-l", "/proc/self/fd", NULL};
   char line[1024];
   int fd, lines = 0;
@@ -398,7 +395,6 @@ START_TEST(a_program_inherits_no_descriptor) {
   close(fd);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Park and wake ---------------------------------------------------------------------------- */
 
@@ -442,7 +438,7 @@ static int echo_cold_body(void* arg) {
   return 0;
 }
 
-START_TEST(no_round_trip_through_sleep_stalls) {
+TEST(no_round_trip_through_sleep_stalls) {
   const char* trips = getenv("UVFACE_ROUND_TRIPS");
   char name[80];
   char byte = 'x';
@@ -468,7 +464,6 @@ START_TEST(no_round_trip_through_sleep_stalls) {
   end_close(&app);
   ck_assert_int_eq(harness_wait(pid, 5000), 0);
 }
-END_TEST
 
 /* --- Foreign peers ---------------------------------------------------------------------------- */
 
@@ -524,7 +519,7 @@ static void send_verified(uv_idle_t* idle) {
   end->done = 1;
 }
 
-START_TEST(foreign_sink_gets_every_packet) {
+TEST_LOOP(foreign_sink_gets_every_packet, 4) {
   const char* path = foreign_peer(_i / 2);
   bool engine = _i % 2 == 0;
   end_t end = {.to_send = VERIFIED_PACKETS};
@@ -552,9 +547,8 @@ START_TEST(foreign_sink_gets_every_packet) {
   ck_assert_int_eq(end.error, UV_EOF);
   end_close(&end);
 }
-END_TEST
 
-START_TEST(every_packet_of_a_foreign_source_arrives) {
+TEST_LOOP(every_packet_of_a_foreign_source_arrives, 4) {
   const char* path = foreign_peer(_i / 2);
   bool engine = _i % 2 == 0;
   end_t end = {.verify = true, .size_bytes = 64, .count = VERIFIED_PACKETS};
@@ -580,9 +574,8 @@ START_TEST(every_packet_of_a_foreign_source_arrives) {
   ck_assert_int_eq(harness_wait(pid, 5000), 0);
   end_close(&end);
 }
-END_TEST
 
-START_TEST(foreign_peer_pings_our_echo) {
+TEST_LOOP(foreign_peer_pings_our_echo, 4) {
   const char* path = foreign_peer(_i / 2);
   bool engine = _i % 2 == 0;
   end_t end = {.echo = true};
@@ -608,7 +601,6 @@ START_TEST(foreign_peer_pings_our_echo) {
   ck_assert_int_eq(harness_wait(pid, 5000), 0);
   end_close(&end);
 }
-END_TEST
 
 static uint64_t kill_foreign_and_wait_ns(const char* path, bool engine) {
   end_t end = {.count = 1};
@@ -644,7 +636,7 @@ static uint64_t kill_foreign_and_wait_ns(const char* path, bool engine) {
   return end.eof_ns - killed_ns;
 }
 
-START_TEST(killed_foreign_peer_is_reported) {
+TEST_LOOP(killed_foreign_peer_is_reported, 4) {
   const char* path = foreign_peer(_i / 2);
   uint64_t took_ns = UINT64_MAX;
 
@@ -652,10 +644,9 @@ START_TEST(killed_foreign_peer_is_reported) {
   for (int n = 0; n < REPORT_DEATHS && took_ns >= REPORT_NS; n++) took_ns = kill_foreign_and_wait_ns(path, _i % 2 == 0);
   ck_assert_msg(took_ns < REPORT_NS, "reported after %llu us", (unsigned long long) took_ns / 1000);
 }
-END_TEST
 
 /* A peer without a fence that loses wake-ups is looked after by the recheck. */
-START_TEST(withheld_wake_up_is_made_good_by_the_recheck) {
+TEST(withheld_wake_up_is_made_good_by_the_recheck) {
   if (harness_under_valgrind()) SKIP("valgrind has descriptors and threads of its own");
   const char* path = foreign_peer(0);
   end_t end = {.verify = true, .size_bytes = 64, .count = 200};
@@ -693,22 +684,7 @@ START_TEST(withheld_wake_up_is_made_good_by_the_recheck) {
   ck_assert_int_eq(harness_wait(pid, 5000), 0);
   end_close(&end);
 }
-END_TEST
 
-int main(void) {
-  Suite* suite = suite_create("uvface_processes");
-  TCase* t = harness_tcase(suite, "processes");
-
+void harness_setup(void) {
   signal(SIGPIPE, SIG_DFL); /* whatever started us: writing to a dead peer must not kill */
-  tcase_add_loop_test(t, killed_peer_is_reported_within_50_ms, 0, 2 * N_STATES);
-  tcase_add_loop_test(t, stopped_peer_is_not_dead_and_sends_time_out, 0, 2);
-  tcase_add_test(t, app_survives_engine_restarts);
-  tcase_add_test(t, a_program_inherits_no_descriptor);
-  tcase_add_test(t, no_round_trip_through_sleep_stalls);
-  tcase_add_loop_test(t, foreign_sink_gets_every_packet, 0, 4);
-  tcase_add_loop_test(t, every_packet_of_a_foreign_source_arrives, 0, 4);
-  tcase_add_loop_test(t, foreign_peer_pings_our_echo, 0, 4);
-  tcase_add_loop_test(t, killed_foreign_peer_is_reported, 0, 4);
-  tcase_add_test(t, withheld_wake_up_is_made_good_by_the_recheck);
-  return harness_main(suite);
 }

@@ -25,7 +25,7 @@ static void must_not_run_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts
 
 /* --- 1 ---------------------------------------------------------------------------------------- */
 
-START_TEST(rule1_failed_call_never_calls_back) {
+TEST(rule1_failed_call_never_calls_back) {
   pair_t pair;
   uvface_send_t req;
   uvface_t lone;
@@ -53,7 +53,6 @@ START_TEST(rule1_failed_call_never_calls_back) {
   uvface_close(&lone, NULL);
   finish_loop(&pair.loop);
 }
-END_TEST
 
 /* --- 2 ---------------------------------------------------------------------------------------- */
 
@@ -83,7 +82,7 @@ static void outside_close(uvface_t* face) {
   callbacks++;
 }
 
-START_TEST(rule2_callback_never_inside_call) {
+TEST(rule2_callback_never_inside_call) {
   pair_t pair;
   uvface_send_t req;
   uv_buf_t buf = packet();
@@ -103,7 +102,6 @@ START_TEST(rule2_callback_never_inside_call) {
   finish_loop(&pair.loop);
   ck_assert_int_eq(callbacks, 5); /* send, packet, reply sent, two closes */
 }
-END_TEST
 
 /* --- 3 ---------------------------------------------------------------------------------------- */
 
@@ -132,7 +130,7 @@ static void in_order_seen(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) 
   all_seen = next_seen == MANY;
 }
 
-START_TEST(rule3_send_callbacks_in_order_once) {
+TEST(rule3_send_callbacks_in_order_once) {
   static uvface_send_t reqs[MANY];
   static unsigned int values[MANY];
   pair_t pair;
@@ -164,7 +162,6 @@ START_TEST(rule3_send_callbacks_in_order_once) {
   pair_close(&pair);
   ck_assert_uint_eq(next_done, nreqs);
 }
-END_TEST
 
 /* --- 4 ---------------------------------------------------------------------------------------- */
 
@@ -183,7 +180,7 @@ static void note_last(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   if (npkts > 0) last_seen = pkts[npkts - 1].base[0];
 }
 
-START_TEST(rule4_try_send_never_overtakes) {
+TEST(rule4_try_send_never_overtakes) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_send_t req;
@@ -208,7 +205,6 @@ START_TEST(rule4_try_send_never_overtakes) {
   RUN_UNTIL(&pair.loop, last_seen == '2');
   pair_close(&pair);
 }
-END_TEST
 
 /* --- 5 ---------------------------------------------------------------------------------------- */
 
@@ -229,7 +225,7 @@ static void note_closed(uvface_t* face) {
   memset(face, 0xee, sizeof(*face)); /* the memory is ours again */
 }
 
-START_TEST(rule5_close_cancels_in_order_and_comes_last) {
+TEST(rule5_close_cancels_in_order_and_comes_last) {
   pair_t pair;
   uvface_send_t reqs[10];
   uv_buf_t buf = packet();
@@ -249,7 +245,6 @@ START_TEST(rule5_close_cancels_in_order_and_comes_last) {
   finish_loop(&pair.loop);
   ck_assert(closed_last);
 }
-END_TEST
 
 static int viewed;
 
@@ -260,7 +255,7 @@ static void close_and_look(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[])
   viewed = 1;
 }
 
-START_TEST(rule5_views_stay_mapped_until_recv_cb_returns) {
+TEST(rule5_views_stay_mapped_until_recv_cb_returns) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uv_buf_t bufs[2];
@@ -274,7 +269,6 @@ START_TEST(rule5_views_stay_mapped_until_recv_cb_returns) {
   RUN_UNTIL(&pair.loop, viewed);
   pair_close(&pair);
 }
-END_TEST
 
 static unsigned int borrowed;
 static uvface_t next_app;
@@ -294,7 +288,7 @@ static void hand_over(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   count_borrowed(face, npkts, pkts);
 }
 
-START_TEST(rule5_packets_lent_to_the_callback_that_closes_are_not_the_next_apps) {
+TEST(rule5_packets_lent_to_the_callback_that_closes_are_not_the_next_apps) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uv_buf_t buf = packet();
@@ -312,7 +306,6 @@ START_TEST(rule5_packets_lent_to_the_callback_that_closes_are_not_the_next_apps)
   uvface_close(&next_app, NULL);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- 6 ---------------------------------------------------------------------------------------- */
 
@@ -394,7 +387,7 @@ static void call_on_closed(uvface_t* face) {
   uvface_close(face, NULL);
 }
 
-START_TEST(rule6_any_call_from_any_callback) {
+TEST(rule6_any_call_from_any_callback) {
   pair_t pair;
   uv_buf_t buf = packet();
 
@@ -412,9 +405,8 @@ START_TEST(rule6_any_call_from_any_callback) {
   ck_assert(uvface_is_closing(&pair.engine) && uvface_is_closing(&pair.app));
   finish_loop(&pair.loop);
 }
-END_TEST
 
-START_TEST(rule6_close_from_send_and_close_callbacks) {
+TEST(rule6_close_from_send_and_close_callbacks) {
   pair_t pair;
   uvface_send_t req;
   uv_buf_t buf = packet();
@@ -425,7 +417,6 @@ START_TEST(rule6_close_from_send_and_close_callbacks) {
   finish_loop(&pair.loop);
   ck_assert(uvface_is_closing(&pair.app));
 }
-END_TEST
 
 /* --- 7 ---------------------------------------------------------------------------------------- */
 
@@ -436,7 +427,7 @@ static void count_close(uvface_t* face) {
   closes++;
 }
 
-START_TEST(rule7_close_is_owed_after_failed_create) {
+TEST(rule7_close_is_owed_after_failed_create) {
   uv_loop_t loop;
   uvface_t face;
   const char* name = harness_name("squat");
@@ -460,7 +451,6 @@ START_TEST(rule7_close_is_owed_after_failed_create) {
   finish_loop(&loop);
   ck_assert_int_eq(closes, 1);
 }
-END_TEST
 
 /* --- 8 ---------------------------------------------------------------------------------------- */
 
@@ -490,7 +480,7 @@ static void assert_canceled(uvface_t* face) {
   ck_assert_ptr_nonnull(strstr(uvface_errmsg(face), "uvface_recv_start: face "));
 }
 
-START_TEST(rule8_foreign_walk_and_close_is_harmless) {
+TEST_LOOP(rule8_foreign_walk_and_close_is_harmless, 3) {
   pair_t pair;
   uvface_t later;
   uv_buf_t buf = packet();
@@ -516,11 +506,10 @@ START_TEST(rule8_foreign_walk_and_close_is_harmless) {
   finish_loop(&pair.loop);
   ck_assert_int_eq(closes, 3);
 }
-END_TEST
 
 /* --- 9 ---------------------------------------------------------------------------------------- */
 
-START_TEST(rule9_active_face_keeps_loop_alive) {
+TEST(rule9_active_face_keeps_loop_alive) {
   pair_t pair;
   uvface_send_t req;
   uv_buf_t buf = packet();
@@ -546,7 +535,6 @@ START_TEST(rule9_active_face_keeps_loop_alive) {
   ck_assert(!uvface_is_active(&pair.app));
   pair_close(&pair);
 }
-END_TEST
 
 /* --- 10 --------------------------------------------------------------------------------------- */
 
@@ -560,7 +548,7 @@ static void note_eof(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   got_eof++;
 }
 
-START_TEST(rule10_null_callbacks_and_dead_faces) {
+TEST(rule10_null_callbacks_and_dead_faces) {
   pair_t pair;
   uvface_send_t req;
   uvface_stats_t stats;
@@ -591,25 +579,4 @@ START_TEST(rule10_null_callbacks_and_dead_faces) {
   ck_assert_int_eq(uvface_get_stats(&pair.app, &stats), UV_EINVAL); /* closed: nothing is behind it */
   ck_assert_uint_eq(uvface_get_mtu(&pair.app), 0);
   ck_assert_str_eq(uvface_errmsg(NULL), "");
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("uvface_rules");
-  TCase* t = harness_tcase(suite, "rules");
-
-  tcase_add_test(t, rule1_failed_call_never_calls_back);
-  tcase_add_test(t, rule2_callback_never_inside_call);
-  tcase_add_test(t, rule3_send_callbacks_in_order_once);
-  tcase_add_test(t, rule4_try_send_never_overtakes);
-  tcase_add_test(t, rule5_close_cancels_in_order_and_comes_last);
-  tcase_add_test(t, rule5_views_stay_mapped_until_recv_cb_returns);
-  tcase_add_test(t, rule5_packets_lent_to_the_callback_that_closes_are_not_the_next_apps);
-  tcase_add_test(t, rule6_any_call_from_any_callback);
-  tcase_add_test(t, rule6_close_from_send_and_close_callbacks);
-  tcase_add_test(t, rule7_close_is_owed_after_failed_create);
-  tcase_add_loop_test(t, rule8_foreign_walk_and_close_is_harmless, 0, 3);
-  tcase_add_test(t, rule9_active_face_keeps_loop_alive);
-  tcase_add_test(t, rule10_null_callbacks_and_dead_faces);
-  return harness_main(suite);
 }

@@ -38,7 +38,7 @@ static void count_finished(uvface_send_t* req, int status) {
   finished++;
 }
 
-START_TEST(peer_that_reads_at_once_does_not_keep_the_loop) {
+TEST_LOOP(peer_that_reads_at_once_does_not_keep_the_loop, 2) {
   static uvface_send_t reqs[1000];
   static char large[8000];
   pair_t pair;
@@ -67,7 +67,6 @@ START_TEST(peer_that_reads_at_once_does_not_keep_the_loop) {
   read_at_once = NULL;
   pair_close(&pair);
 }
-END_TEST
 
 /* --- Deadlines -------------------------------------------------------------------------------- */
 
@@ -91,7 +90,7 @@ static void send_after_long_work(uv_timer_t* timer) {
   ASSERT_OK(uvface_send(&late_req, timer->data, &buf, 1, note_time));
 }
 
-START_TEST(deadline_counts_from_the_call_not_from_the_turn) {
+TEST(deadline_counts_from_the_call_not_from_the_turn) {
   uv_loop_t loop;
   uvface_t engine; /* no app: nothing but timers wakes this loop */
   uv_timer_t timer;
@@ -114,7 +113,6 @@ START_TEST(deadline_counts_from_the_call_not_from_the_turn) {
   uvface_close(&engine, NULL);
   finish_loop(&loop);
 }
-END_TEST
 
 /* --- What is owed ----------------------------------------------------------------------------- */
 
@@ -126,7 +124,7 @@ static void assert_active_while_owed(uvface_send_t* req, int status) {
   ck_assert_int_eq(uvface_is_active(req->face) != 0, owed > 0);
 }
 
-START_TEST(face_is_active_until_its_last_send_is_called_back) {
+TEST(face_is_active_until_its_last_send_is_called_back) {
   pair_t pair;
   uvface_send_t reqs[3];
   char byte = 'x';
@@ -140,7 +138,6 @@ START_TEST(face_is_active_until_its_last_send_is_called_back) {
   ck_assert_int_eq(uvface_is_active(&pair.app), 0);
   pair_close(&pair);
 }
-END_TEST
 
 /* --- A face that has failed ------------------------------------------------------------------- */
 
@@ -159,7 +156,7 @@ static void assert_says_why(const uvface_t* face, const char* call) {
 }
 
 /* While it floods, too: the FIFO of a failed face is nobody's any more. */
-START_TEST(failed_face_says_why_and_reads_nothing_more) {
+TEST(failed_face_says_why_and_reads_nothing_more) {
   pair_t pair;
   uvface_send_t req;
   char byte = 'x';
@@ -193,16 +190,4 @@ START_TEST(failed_face_says_why_and_reads_nothing_more) {
   close(fifo);
   close(region);
   pair_close(&pair);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("uvface_send");
-  TCase* t = harness_tcase(suite, "send");
-
-  tcase_add_loop_test(t, peer_that_reads_at_once_does_not_keep_the_loop, 0, 2);
-  tcase_add_test(t, deadline_counts_from_the_call_not_from_the_turn);
-  tcase_add_test(t, face_is_active_until_its_last_send_is_called_back);
-  tcase_add_test(t, failed_face_says_why_and_reads_nothing_more);
-  return harness_main(suite);
 }

@@ -115,7 +115,7 @@ static void assert_open_fails(link_t* l, int flags, int code, const char* call, 
 
 /* --- Flags and bytes ------------------------------------------------------------------------------- */
 
-START_TEST(each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both) {
+TEST(each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both) {
   link_t l;
 
   link_plan(&l, "flags");
@@ -129,9 +129,8 @@ START_TEST(each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both) {
   ck_assert(l.app_parked == 0 && l.app_waiting == 0);
   ck_assert(l.engine_parked == 0 && l.engine_waiting == 0);
 }
-END_TEST
 
-START_TEST(nobody_asleep_costs_no_byte) {
+TEST(nobody_asleep_costs_no_byte) {
   link_t l;
 
   link_make(&l, "awake");
@@ -146,9 +145,8 @@ START_TEST(nobody_asleep_costs_no_byte) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(a_sleeper_gets_one_byte_for_many_publishes) {
+TEST(sleeper_gets_one_byte_for_many_publishes) {
   link_t l;
 
   link_make(&l, "once");
@@ -164,9 +162,8 @@ START_TEST(a_sleeper_gets_one_byte_for_many_publishes) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(a_flag_of_any_value_but_zero_is_set) {
+TEST(flag_of_any_value_but_zero_is_set) {
   link_t l;
 
   link_make(&l, "value");
@@ -175,7 +172,6 @@ START_TEST(a_flag_of_any_value_but_zero_is_set) {
   ck_assert_uint_eq(l.engine_parked, 0);
   link_drop(&l);
 }
-END_TEST
 
 static uint32_t* contested; /* a flag in a page that can be read but, at first, not written */
 
@@ -187,7 +183,7 @@ static void rival_claims(int number, siginfo_t* info, void* context) {
   *contested = 0;
 }
 
-START_TEST(of_two_who_see_the_flag_one_claims_it) {
+TEST(of_two_who_see_the_flag_one_claims_it) {
   struct sigaction action = {.sa_sigaction = rival_claims, .sa_flags = SA_SIGINFO};
   struct sigaction before;
   bool woken;
@@ -207,9 +203,8 @@ START_TEST(of_two_who_see_the_flag_one_claims_it) {
   munmap(contested, 4096);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(a_full_fifo_wakes_as_well) {
+TEST(full_fifo_wakes_as_well) {
   char filler[4096] = {0};
   link_t l;
 
@@ -222,9 +217,8 @@ START_TEST(a_full_fifo_wakes_as_well) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 4096);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(a_drain_takes_up_to_4096_bytes) {
+TEST(drain_takes_up_to_4096_bytes) {
   char bytes[5000] = {0};
   link_t l;
 
@@ -236,9 +230,8 @@ START_TEST(a_drain_takes_up_to_4096_bytes) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(the_last_writers_end_is_epipe_after_its_bytes) {
+TEST(last_writers_end_is_epipe_after_its_bytes) {
   link_t l;
 
   link_make(&l, "eof");
@@ -252,17 +245,15 @@ START_TEST(the_last_writers_end_is_epipe_after_its_bytes) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 0);
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(a_descriptor_that_cannot_be_read_says_why) {
+TEST(descriptor_that_cannot_be_read_says_why) {
   link_t l;
 
   link_plan(&l, "ebadf");
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), -EBADF);
 }
-END_TEST
 
-START_TEST(interrupted_reads_and_writes_are_repeated) {
+TEST(interrupted_reads_and_writes_are_repeated) {
   link_t l;
 
   link_make(&l, "eintr");
@@ -275,10 +266,9 @@ START_TEST(interrupted_reads_and_writes_are_repeated) {
   ck_assert_int_eq(interruptions, 0);
   link_drop(&l);
 }
-END_TEST
 
 /* A FIFO takes a page for a byte, and there may be none. The sleeper is not forgotten: the next publish wakes it. */
-START_TEST(a_byte_that_found_no_memory_is_written_by_the_next_publish) {
+TEST(byte_that_found_no_memory_is_written_by_the_next_publish) {
   link_t l;
 
   link_make(&l, "enomem");
@@ -295,7 +285,6 @@ START_TEST(a_byte_that_found_no_memory_is_written_by_the_next_publish) {
   }
   link_drop(&l);
 }
-END_TEST
 
 static volatile sig_atomic_t alarms;
 
@@ -342,29 +331,26 @@ static int wake_the_dead(void* arg) {
   return 0;
 }
 
-START_TEST(a_dead_reader_raises_no_sigpipe) {
+TEST(dead_reader_raises_no_sigpipe) {
   sigpipe_t s = {.blocked = false};
 
   link_plan(&s.link, "sigpipe");
   assert_child_passes(wake_the_dead, &s);
 }
-END_TEST
 
-START_TEST(a_blocked_sigpipe_stays_blocked_and_none_is_left_pending) {
+TEST(blocked_sigpipe_stays_blocked_and_none_is_left_pending) {
   sigpipe_t s = {.blocked = true};
 
   link_plan(&s.link, "blocked");
   assert_child_passes(wake_the_dead, &s);
 }
-END_TEST
 
-START_TEST(a_pending_sigpipe_stays_pending) {
+TEST(pending_sigpipe_stays_pending) {
   sigpipe_t s = {.blocked = true, .pending = true};
 
   link_plan(&s.link, "pending");
   assert_child_passes(wake_the_dead, &s);
 }
-END_TEST
 
 static int wake_the_living(void* arg) {
   sigpipe_t* s = arg;
@@ -382,17 +368,16 @@ static int wake_the_living(void* arg) {
   return 0;
 }
 
-START_TEST(a_write_that_succeeds_leaves_a_pending_sigpipe_too) {
+TEST(write_that_succeeds_leaves_a_pending_sigpipe_too) {
   sigpipe_t s;
 
   link_plan(&s.link, "living");
   assert_child_passes(wake_the_living, &s);
 }
-END_TEST
 
 /* --- Making FIFOs ---------------------------------------------------------------------------------- */
 
-START_TEST(a_dead_engines_fifo_is_replaced) {
+TEST(dead_engines_fifo_is_replaced) {
   struct stat before, after;
   int held, fd;
   link_t l;
@@ -409,9 +394,8 @@ START_TEST(a_dead_engines_fifo_is_replaced) {
   close(fd);
   unlink(l.path);
 }
-END_TEST
 
-START_TEST(a_live_engines_fifo_keeps_the_name) {
+TEST(live_engines_fifo_keeps_the_name) {
   link_t l;
 
   link_make(&l, "live");
@@ -421,10 +405,9 @@ START_TEST(a_live_engines_fifo_keeps_the_name) {
   ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
   link_drop(&l);
 }
-END_TEST
 
 /* e2a: its reader is an app that has not noticed yet, and no engine. */
-START_TEST(a_fifo_to_write_is_replaced_though_an_app_still_reads_it) {
+TEST(fifo_to_write_is_replaced_though_an_app_still_reads_it) {
   int old, fd;
   link_t l;
 
@@ -438,11 +421,10 @@ START_TEST(a_fifo_to_write_is_replaced_though_an_app_still_reads_it) {
   close(fd);
   unlink(l.path);
 }
-END_TEST
 
 /* --- Opening and removing FIFOs --------------------------------------------------------------------- */
 
-START_TEST(a_fifo_without_an_engine_refuses) {
+TEST(fifo_without_an_engine_refuses) {
   link_t l;
 
   link_plan(&l, "refused");
@@ -451,9 +433,8 @@ START_TEST(a_fifo_without_an_engine_refuses) {
   assert_open_fails(&l, O_WRONLY, -ECONNREFUSED, "open", "no engine");
   unlink(l.path);
 }
-END_TEST
 
-START_TEST(only_an_open_reader_counts_as_one) {
+TEST(only_an_open_reader_counts_as_one) {
   link_t l;
 
   link_plan(&l, "reader");
@@ -465,9 +446,8 @@ START_TEST(only_an_open_reader_counts_as_one) {
   ck_assert_int_eq(ndnshm__fifo_clear(l.path, false, &l.access, &l.error), 0); /* though there is a writer */
   link_drop(&l);
 }
-END_TEST
 
-START_TEST(only_the_name_of_our_own_fifo_is_removed) {
+TEST(only_the_name_of_our_own_fifo_is_removed) {
   char aside[340];
   link_t l;
 
@@ -484,41 +464,4 @@ START_TEST(only_the_name_of_our_own_fifo_is_removed) {
   ndnshm__fifo_unlink(l.engine.rx_fd, l.path);
   ck_assert(!exists(l.path));
   link_drop(&l);
-}
-END_TEST
-
-static void add_waking(Suite* suite) {
-  TCase* tcase = harness_tcase(suite, "wake");
-
-  tcase_add_test(tcase, each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both);
-  tcase_add_test(tcase, nobody_asleep_costs_no_byte);
-  tcase_add_test(tcase, a_sleeper_gets_one_byte_for_many_publishes);
-  tcase_add_test(tcase, a_flag_of_any_value_but_zero_is_set);
-  tcase_add_test(tcase, of_two_who_see_the_flag_one_claims_it);
-  tcase_add_test(tcase, a_full_fifo_wakes_as_well);
-  tcase_add_test(tcase, a_drain_takes_up_to_4096_bytes);
-  tcase_add_test(tcase, the_last_writers_end_is_epipe_after_its_bytes);
-  tcase_add_test(tcase, a_descriptor_that_cannot_be_read_says_why);
-  tcase_add_test(tcase, interrupted_reads_and_writes_are_repeated);
-  tcase_add_test(tcase, a_byte_that_found_no_memory_is_written_by_the_next_publish);
-  tcase_add_test(tcase, a_dead_reader_raises_no_sigpipe);
-  tcase_add_test(tcase, a_blocked_sigpipe_stays_blocked_and_none_is_left_pending);
-  tcase_add_test(tcase, a_pending_sigpipe_stays_pending);
-  tcase_add_test(tcase, a_write_that_succeeds_leaves_a_pending_sigpipe_too);
-}
-
-int main(void) {
-  Suite* suite = suite_create("wake");
-  TCase* tcase;
-
-  add_waking(suite);
-  tcase = harness_tcase(suite, "create");
-  tcase_add_test(tcase, a_dead_engines_fifo_is_replaced);
-  tcase_add_test(tcase, a_live_engines_fifo_keeps_the_name);
-  tcase_add_test(tcase, a_fifo_to_write_is_replaced_though_an_app_still_reads_it);
-  tcase = harness_tcase(suite, "open");
-  tcase_add_test(tcase, a_fifo_without_an_engine_refuses);
-  tcase_add_test(tcase, only_an_open_reader_counts_as_one);
-  tcase_add_test(tcase, only_the_name_of_our_own_fifo_is_removed);
-  return harness_main(suite);
 }

@@ -41,14 +41,13 @@ static uint64_t hit(sequence_t* c, uint64_t gap_ns) {
   return uvface__window_hit(&c->w, c->now_ns, false, &c->seen) - c->now_ns;
 }
 
-START_TEST(window_stays_open_while_packets_come_within_it) {
+TEST(window_stays_open_while_packets_come_within_it) {
   sequence_t c = start();
 
   for (int i = 0; i < 100; i++) ck_assert_uint_eq(hit(&c, MAX_NS), MAX_NS);
 }
-END_TEST
 
-START_TEST(window_shuts_step_by_step_while_packets_come_too_late) {
+TEST(window_shuts_step_by_step_while_packets_come_too_late) {
   sequence_t c = start();
   uint64_t expected = MAX_NS;
 
@@ -58,9 +57,8 @@ START_TEST(window_shuts_step_by_step_while_packets_come_too_late) {
   }
   ck_assert_uint_eq(expected, 0);
 }
-END_TEST
 
-START_TEST(each_32nd_miss_tries_a_full_window_and_a_hit_keeps_it) {
+TEST(each_32nd_miss_tries_a_full_window_and_a_hit_keeps_it) {
   sequence_t c = start();
 
   for (int i = 1; i < 32; i++) hit(&c, MISS_NS);
@@ -71,9 +69,8 @@ START_TEST(each_32nd_miss_tries_a_full_window_and_a_hit_keeps_it) {
   ck_assert_uint_eq(hit(&c, SLOW_NS), MAX_NS); /* it was not */
   ck_assert_uint_eq(hit(&c, SLOW_NS), MAX_NS);
 }
-END_TEST
 
-START_TEST(preemption_while_looking_shuts_the_window_for_twice_as_long_each_time) {
+TEST(preemption_while_looking_shuts_the_window_for_twice_as_long_each_time) {
   sequence_t c = start();
 
   hit(&c, SLOW_NS); /* what happened before the first question does not count */
@@ -84,9 +81,8 @@ START_TEST(preemption_while_looking_shuts_the_window_for_twice_as_long_each_time
     ck_assert_uint_eq(hit(&c, SLOW_NS), MAX_NS);
   }
 }
-END_TEST
 
-START_TEST(penalty_has_a_bound) {
+TEST(penalty_has_a_bound) {
   sequence_t c = start();
 
   hit(&c, SLOW_NS);
@@ -97,9 +93,8 @@ START_TEST(penalty_has_a_bound) {
   }
   ck_assert_uint_eq(c.w.penalty, 4096);
 }
-END_TEST
 
-START_TEST(packet_that_comes_at_once_forgives_a_preemption_and_needs_no_question) {
+TEST(packet_that_comes_at_once_forgives_a_preemption_and_needs_no_question) {
   sequence_t c = start();
 
   hit(&c, SLOW_NS);
@@ -110,9 +105,8 @@ START_TEST(packet_that_comes_at_once_forgives_a_preemption_and_needs_no_question
   ck_assert_uint_eq(asked, 0);
   ck_assert_uint_eq(c.w.penalty, 0);
 }
-END_TEST
 
-START_TEST(preemption_while_the_face_slept_does_not_count) {
+TEST(preemption_while_the_face_slept_does_not_count) {
   sequence_t c = start();
 
   hit(&c, SLOW_NS);
@@ -121,9 +115,8 @@ START_TEST(preemption_while_the_face_slept_does_not_count) {
   ck_assert_uint_eq(hit(&c, SLOW_NS), MAX_NS);
   ck_assert_uint_eq(hit(&c, SLOW_NS), MAX_NS); /* nor later: it was noted */
 }
-END_TEST
 
-START_TEST(rest_of_more_than_a_turn_takes_was_not_waited_for) {
+TEST(rest_of_more_than_a_turn_takes_was_not_waited_for) {
   sequence_t c = start();
 
   for (int i = 0; i < 10; i++) hit(&c, MISS_NS); /* shut */
@@ -131,9 +124,8 @@ START_TEST(rest_of_more_than_a_turn_takes_was_not_waited_for) {
   uvface__window_hit(&c.w, c.now_ns, true, &c.seen);
   ck_assert_uint_eq(hit(&c, MISS_NS), MAX_NS); /* a long turn lay between, but there was more all the time */
 }
-END_TEST
 
-START_TEST(sleep_ends_what_was_left_over) {
+TEST(sleep_ends_what_was_left_over) {
   sequence_t c = start();
 
   for (int i = 0; i < 10; i++) hit(&c, MISS_NS);
@@ -142,17 +134,15 @@ START_TEST(sleep_ends_what_was_left_over) {
   uvface__window_sleep(&c.w);
   ck_assert_uint_eq(hit(&c, MISS_NS), 0);
 }
-END_TEST
 
-START_TEST(time_that_was_read_before_the_window_opened_is_no_gap) {
+TEST(time_that_was_read_before_the_window_opened_is_no_gap) {
   sequence_t c = start();
   uint64_t before_ns = c.now_ns - 500;
 
   ck_assert_uint_eq(uvface__window_hit(&c.w, before_ns, false, &c.seen), before_ns + MAX_NS);
 }
-END_TEST
 
-START_TEST(window_of_nothing_never_opens) {
+TEST(window_of_nothing_never_opens) {
   uvface__window_t w;
   long seen = -1;
 
@@ -160,23 +150,4 @@ START_TEST(window_of_nothing_never_opens) {
   ck_assert_uint_eq(uvface__window_open(&w, 1000), 1000);
   for (uint64_t now_ns = 2000; now_ns < 200000; now_ns += 1000)
     ck_assert_uint_eq(uvface__window_hit(&w, now_ns, false, &seen), now_ns);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("window");
-  TCase* t = harness_tcase(suite, "window");
-
-  tcase_add_test(t, window_stays_open_while_packets_come_within_it);
-  tcase_add_test(t, window_shuts_step_by_step_while_packets_come_too_late);
-  tcase_add_test(t, each_32nd_miss_tries_a_full_window_and_a_hit_keeps_it);
-  tcase_add_test(t, preemption_while_looking_shuts_the_window_for_twice_as_long_each_time);
-  tcase_add_test(t, penalty_has_a_bound);
-  tcase_add_test(t, packet_that_comes_at_once_forgives_a_preemption_and_needs_no_question);
-  tcase_add_test(t, preemption_while_the_face_slept_does_not_count);
-  tcase_add_test(t, rest_of_more_than_a_turn_takes_was_not_waited_for);
-  tcase_add_test(t, sleep_ends_what_was_left_over);
-  tcase_add_test(t, time_that_was_read_before_the_window_opened_is_no_gap);
-  tcase_add_test(t, window_of_nothing_never_opens);
-  return harness_main(suite);
 }

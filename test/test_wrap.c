@@ -69,7 +69,7 @@ static void move_engine(uv_idle_t* idle) {
   w->done = w->at_engine == PACKETS && w->received == PACKETS && w->acked == PACKETS;
 }
 
-START_TEST(every_packet_passes_the_wrap_once_in_order) {
+TEST_LOOP(every_packet_passes_the_wrap_once_in_order, 2 * (int) (sizeof(capacities) / sizeof(capacities[0]))) {
   wrap_t* w = calloc(1, sizeof(*w));
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   char name[80];
@@ -98,14 +98,4 @@ START_TEST(every_packet_passes_the_wrap_once_in_order) {
   finish_loop(&w->loop);
   puppet_drop(&w->puppet);
   free(w);
-}
-END_TEST
-
-int main(void) {
-  Suite* suite = suite_create("wrap");
-  TCase* t = harness_tcase(suite, "wrap");
-
-  tcase_add_loop_test(t, every_packet_passes_the_wrap_once_in_order, 0,
-                      2 * (int) (sizeof(capacities) / sizeof(capacities[0])));
-  return harness_main(suite);
 }
