@@ -140,6 +140,12 @@ def check_subproject(shop, version):
         wanted = {f"{name}.{end}" for name in LIBRARIES for end in ("h", "pc")}
         wanted |= {f"lib{name}.{end}" for name in LIBRARIES for end in ("so", "a")}
         shop.tap.check(files == wanted, "subproject: the libraries are installed, and nothing else", files)
+    build = shop.directory / "subproject-static"
+    built = shop.build(source, build, "-Duvface:default_library=static", libuv_alone=True)
+    if shop.tap.check(built, "subproject, static: the consumer builds", shop.said):
+        shop.consumer_works("subproject, static", build / "consumer", version)
+        ours = [so for so in shop.needed(build / "consumer") if so.startswith(("libuvface", "libndnshm"))]
+        shop.tap.check(not ours, "subproject, static: it asks for neither of our libraries", ours)
 
 
 def check_extras(shop):

@@ -339,7 +339,7 @@ def options_of(root, program):
 
 def missing_options(root, texts):
     meson = set(re.findall(r"^option\('(\w+)'", (root / "meson_options.txt").read_text(), re.MULTILINE))
-    meson |= {"version", "c_args", "warning_level"}
+    meson |= {"version", "c_args", "warning_level", "auto_features"}
     for page, text in texts.items():
         for program, arguments in COMMAND.findall(text):
             if program not in TOLD_IN:
