@@ -177,3 +177,16 @@ TEST(app_works_with_a_capacity_that_is_no_power_of_two) {
   remove_names(&f);
   face_drop(&f);
 }
+
+TEST(fifo_of_another_user_is_eperm_unless_trusted) {
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  face_t f = face_plan("stranger");
+
+  if (!is_root()) SKIP("needs root");
+  face_create(&f, 4, 100);
+  ck_assert_int_eq(chown(f.e2a_path, OTHER_UID, (gid_t) -1), 0);
+  assert_connect_fails(&f, -EPERM, "fstat", f.e2a_path, "owned by uid 61234");
+  options.uid = OTHER_UID;
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, &options), 0);
+  face_drop(&f);
+}

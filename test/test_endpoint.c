@@ -170,6 +170,9 @@ TEST(impossible_options_are_einval) {
     ck_assert_int_eq(ndnshm_connect(f.app, f.name, &o), -EINVAL);
   }
   o = (ndnshm_options_t) NDNSHM_OPTIONS_INIT;
+  o.flags = 0x80;
+  assert_create_fails(&f, &o, -EINVAL, "options", "flags", "0x80");
+  o = (ndnshm_options_t) NDNSHM_OPTIONS_INIT;
   o.mode = 01600;
   assert_create_fails(&f, &o, -EINVAL, "options", "mode", "permission bits");
   o = (ndnshm_options_t) NDNSHM_OPTIONS_INIT;

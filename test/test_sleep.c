@@ -285,3 +285,13 @@ TEST(flood_through_a_small_ring_loses_no_wakeup) {
   peer_assert_passes(&app);
   face_drop(&f);
 }
+
+TEST(probe_takes_the_byte_of_an_app_that_nobody_has_heard_of) {
+  face_t f = face_make("probe", 4, 100);
+
+  ck_assert_uint_eq(ndnshm_park(f.engine, NDNSHM_PACKETS), 0);
+  ck_assert_int_eq(send_text(f.app, "hello"), 5);
+  ck_assert_int_eq(ndnshm_probe(f.engine), 1);
+  assert_receives(f.engine, "hello");
+  face_drop(&f);
+}

@@ -171,18 +171,31 @@ static void rival_removes(int fd) {
   ck_assert_int_eq(mkfifo(harness_a2e_path(rival_name), 0600), 0);
 }
 
-TEST_LOOP(name_lost_to_a_rival_at_birth_is_in_use, 2) {
+/* One that knows nothing of a2e's lock takes the region's name. */
+static void rival_takes_region(int fd) {
+  rival_locks(fd);
+  if (rival_fd < 0) {
+    in_flock = rival_takes_region;
+    return;
+  }
+  close(rival_fd); /* and with it the lock */
+  close(open(harness_shm_path(rival_name), O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+}
+
+TEST_LOOP(name_lost_to_a_rival_at_birth_is_in_use, 3) {
   ndnshm_t* engine;
   struct stat st;
 
   snprintf(rival_name, sizeof(rival_name), "%s", harness_name("birth"));
   ck_assert_int_eq(ndnshm_new(&engine), 0);
-  in_flock = _i == 0 ? rival_locks : rival_removes;
+  in_flock = _i == 0 ? rival_locks : _i == 1 ? rival_removes : rival_takes_region;
   ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), -EADDRINUSE);
   ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), "another engine"));
   if (_i == 0) close(rival_fd);
-  ck_assert_int_eq(lstat(harness_a2e_path(rival_name), &st), 0); /* the rival's stays, and so does what he has locked */
+  /* The rival's stays, and so does what he has locked. */
+  ck_assert_int_eq(lstat(_i < 2 ? harness_a2e_path(rival_name) : harness_shm_path(rival_name), &st), 0);
   unlink(harness_a2e_path(rival_name));
+  unlink(harness_shm_path(rival_name));
   ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), 0);
   ndnshm_free(engine);
 }

@@ -482,7 +482,13 @@ TEST(bad_options_and_names_are_told) {
   char message[256];
   char long_name[202];
   uvface_options_t o = UVFACE_OPTIONS_INIT;
+  struct {
+    uvface_options_t known;
+    uint64_t unknown;
+  } newer = {UVFACE_OPTIONS_INIT, 1};
   const char* name = harness_name("opt");
+
+  newer.known.size = sizeof(newer);
 
   memset(long_name, 'n', 201);
   long_name[201] = '\0';
@@ -500,6 +506,9 @@ TEST(bad_options_and_names_are_told) {
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;
   o.size = 3;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
+  ck_assert_ptr_nonnull(strstr(message, "impossible size 3"));
+  ck_assert_int_eq(try_create(&loop, name, &newer.known, message), UV_EINVAL);
+  ck_assert_ptr_nonnull(strstr(message, "does not know"));
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;
   o.flags = 0x80;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);

@@ -180,6 +180,20 @@ static void note_last(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   if (npkts > 0) last_seen = pkts[npkts - 1].base[0];
 }
 
+/* A packet that would have to wait is checked before it is accepted (rule 1). */
+static void refuse_behind_queue(uvface_t* face) {
+  uv_buf_t none = uv_buf_init(payload, 0), huge = uv_buf_init(payload, (unsigned int) uvface_get_mtu(face) + 1);
+  uv_buf_t whole[] = {packet(), huge}, part[] = {packet(), none};
+  uvface_send_t req;
+
+  ck_assert_int_eq(uvface_send(&req, face, NULL, 1, must_not_run_send), UV_EINVAL);
+  ck_assert_int_eq(uvface_send(&req, face, &none, 1, must_not_run_send), UV_EINVAL);
+  ck_assert_int_eq(uvface_send(&req, face, whole, 2, must_not_run_send), UV_EMSGSIZE);
+  ck_assert_int_eq(uvface_send_batch(&req, face, whole, 2, must_not_run_send), UV_EMSGSIZE);
+  ck_assert_int_eq(uvface_send_batch(&req, face, part, 2, must_not_run_send), UV_EINVAL);
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(face), "uvface_send_batch: packet of 0 bytes"));
+}
+
 TEST(rule4_try_send_never_overtakes) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
@@ -193,6 +207,7 @@ TEST(rule4_try_send_never_overtakes) {
   queued_done = last_seen = 0;
   ASSERT_OK(uvface_send(&req, &pair.app, &a, 1, note_done));
   ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), UV_EAGAIN);
+  refuse_behind_queue(&pair.app);
   ASSERT_OK(uvface_recv_start(&pair.engine, note_last)); /* makes room at the next turn */
   while (last_seen == 0) {
     ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), UV_EAGAIN);
@@ -482,10 +497,11 @@ static void assert_canceled(uvface_t* face) {
 
 TEST_LOOP(rule8_foreign_walk_and_close_is_harmless, 3) {
   pair_t pair;
-  uvface_t later;
+  uvface_t later, lone;
   uv_buf_t buf = packet();
 
   pair_open(&pair, NULL);
+  ASSERT_OK(uvface_init(&pair.loop, &lone));
   ASSERT_OK(uvface_recv_start(&pair.engine, ignore_recv));
   if (_i == 0) {
     uv_walk(&pair.loop, close_any, NULL);
@@ -496,6 +512,7 @@ TEST_LOOP(rule8_foreign_walk_and_close_is_harmless, 3) {
   }
   if (_i != 2) uv_run(&pair.loop, UV_RUN_DEFAULT); /* ends: nothing is left alive on the loop */
   if (_i != 2) assert_canceled(&pair.app);
+  if (_i != 2) ck_assert_int_eq(uvface_create(&lone, harness_name("lone"), NULL), UV_ECANCELED);
   uvface_ref(&pair.app);
   closes = 0;
   uvface_close(&pair.app, count_close);
@@ -503,8 +520,9 @@ TEST_LOOP(rule8_foreign_walk_and_close_is_harmless, 3) {
   uvface_close(&pair.engine, count_close);
   ASSERT_OK(uvface_create(&later, harness_name("later"), NULL));
   uvface_close(&later, count_close);
+  uvface_close(&lone, count_close);
   finish_loop(&pair.loop);
-  ck_assert_int_eq(closes, 3);
+  ck_assert_int_eq(closes, 4);
 }
 
 /* --- 9 ---------------------------------------------------------------------------------------- */
