@@ -3,6 +3,7 @@
 #include "ends.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <grp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -105,77 +106,27 @@ void assert_receives_nothing(ndnshm_t* ep) {
   ck_assert_int_eq(ndnshm_recv(ep, arena, sizeof(arena), &packet, 1), 0);
 }
 
-/* --- Peers in a child, until they are killed ------------------------------------------------------- */
-
-static int peer_serve(peer_t* peer, ndnshm_t* ep) {
-  for (int i = 0; i < peer->packets; i++) REQUIRE(send_text(ep, "last words") == 10);
-  if (peer->park) REQUIRE(ndnshm_park(ep, NDNSHM_PACKETS) == 0);
-  REQUIRE(write(peer->ready[1], "r", 1) == 1);
-  for (;;) pause();
-}
-
-int engine_body(void* arg) {
-  peer_t* peer = arg;
+static int engine_until_killed(void* arg) {
+  const face_t* f = arg;
   ndnshm_t* ep;
 
   REQUIRE(ndnshm_new(&ep) == 0);
-  REQUIRE(ndnshm_create(ep, peer->face->name, NULL) == 0);
-  return peer_serve(peer, ep);
+  REQUIRE(ndnshm_create(ep, f->name, NULL) == 0);
+  kill(getpid(), SIGSTOP); /* so that the parent sees that it is ready */
+  return 1;
 }
 
-int app_body(void* arg) {
-  peer_t* peer = arg;
-  ndnshm_t* ep;
-  char byte;
+pid_t start_engine(face_t* f) {
+  pid_t pid = harness_fork(engine_until_killed, f);
 
-  REQUIRE(read(peer->go[0], &byte, 1) == 1);
-  REQUIRE(ndnshm_new(&ep) == 0);
-  REQUIRE(ndnshm_connect(ep, peer->face->name, NULL) == 0);
-  return peer_serve(peer, ep);
-}
-
-void peer_fork(peer_t* peer, int (*body)(void* arg)) {
-  ck_assert_int_eq(pipe2(peer->ready, O_CLOEXEC), 0);
-  ck_assert_int_eq(pipe2(peer->go, O_CLOEXEC), 0);
-  peer->pid = harness_fork(body, peer);
-}
-
-void peer_wait_ready(peer_t* peer) {
-  char byte;
-
-  ck_assert_msg(readable(peer->ready[0], DEADLINE_MS), "the peer is not ready");
-  ck_assert_int_eq(read(peer->ready[0], &byte, 1), 1);
-}
-
-void peer_go(peer_t* peer) {
-  ck_assert_int_eq(write(peer->go[1], "g", 1), 1);
-  peer_wait_ready(peer);
-}
-
-static void close_pipes(peer_t* peer) {
-  for (int i = 0; i < 2; i++) {
-    close(peer->ready[i]);
-    close(peer->go[i]);
-  }
-}
-
-void peer_kill(peer_t* peer) {
-  harness_kill(peer->pid);
-  close_pipes(peer);
-}
-
-void peer_assert_passes(peer_t* peer) {
-  ck_assert_int_eq(harness_wait(peer->pid, DEADLINE_MS), 0);
-  close_pipes(peer);
+  ck_assert(harness_wait_state(pid, 'T', DEADLINE_MS));
+  return pid;
 }
 
 face_t face_of_the_dead(const char* tag) {
   face_t f = face_plan(tag);
-  peer_t engine = {.face = &f};
 
-  peer_fork(&engine, engine_body);
-  peer_wait_ready(&engine);
-  peer_kill(&engine);
+  harness_kill(start_engine(&f));
   ck_assert_int_eq(names_there(&f), 3);
   return f;
 }

@@ -46,25 +46,7 @@ int send_text(ndnshm_t* ep, const char* text);
 void assert_receives(ndnshm_t* ep, const char* text);
 void assert_receives_nothing(ndnshm_t* ep);
 
-/* --- Peers in a child, until they are killed ------------------------------------------------------- */
-
-typedef struct peer_s {
-  const face_t* face;
-  int ready[2], go[2]; /* a byte to the parent, and one from it */
-  int packets;         /* sent before ready */
-  bool park;
-  pid_t pid;
-} peer_t;
-
-/* What the child is. The app waits for peer_go(): it is forked before the engine exists, so that it inherits none
- * of the engine's descriptors. */
-int engine_body(void* arg);
-int app_body(void* arg);
-void peer_fork(peer_t* peer, int (*body)(void* arg));
-void peer_wait_ready(peer_t* peer);
-void peer_go(peer_t* peer);
-void peer_kill(peer_t* peer);
-/* Waits until it has ended by itself, well. */
-void peer_assert_passes(peer_t* peer);
+/* An engine of that name in a child, until it is killed. */
+pid_t start_engine(face_t* f);
 
 #endif

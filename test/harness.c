@@ -58,6 +58,13 @@ unsigned int harness_slow(void) {
   return slow != NULL ? (unsigned int) strtoul(slow, NULL, 10) : 1;
 }
 
+extern void __asan_init(void) __attribute__((weak)); /* there under the sanitizers only */
+extern void __tsan_init(void) __attribute__((weak));
+
+bool harness_under_sanitizer(void) {
+  return __asan_init != NULL || __tsan_init != NULL;
+}
+
 bool harness_under_valgrind(void) {
   return getenv("UVFACE_VALGRIND") != NULL;
 }
@@ -183,16 +190,6 @@ static bool read_proc(pid_t pid, const char* file, char* text, size_t text_bytes
   return true;
 }
 
-uint64_t harness_cpu_ms(pid_t pid) {
-  char text[512];
-  unsigned long user, system;
-  const char* after;
-
-  if (!read_proc(pid, "stat", text, sizeof(text)) || (after = strrchr(text, ')')) == NULL) return 0;
-  if (sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) return 0;
-  return (uint64_t) (user + system) * 1000u / (uint64_t) sysconf(_SC_CLK_TCK);
-}
-
 pid_t harness_fork(int (*body)(void* arg), void* arg) {
   int status;
   pid_t pid;
@@ -298,7 +295,7 @@ static int count_names(const char* directory, const char* prefix) {
 }
 
 /* Names that a killed process left which had our number before. */
-static void remove_names(const char* directory, const char* prefix) {
+static void sweep(const char* directory, const char* prefix) {
   DIR* dir = opendir(directory);
 
   if (dir == NULL) return;
@@ -310,6 +307,7 @@ static void remove_names(const char* directory, const char* prefix) {
 static void before_test(void) {
   char prefix[64];
 
+  board->begun++;
 #ifdef HARNESS_UV
   uv_loop_t loop; /* libuv's own descriptors, made once a process */
 
@@ -317,11 +315,10 @@ static void before_test(void) {
   uv_loop_close(&loop);
 #endif
   snprintf(prefix, sizeof(prefix), "ndn-shm-t-%ld-", (long) getpid());
-  remove_names("/dev/shm", prefix);
+  sweep("/dev/shm", prefix);
   snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
-  remove_names("/tmp", prefix);
+  sweep("/tmp", prefix);
   fds_before = harness_count_fds();
-  board->begun++;
 }
 
 static void after_test(void) {
@@ -371,31 +368,22 @@ static bool choose(const char* argument, bool chosen[MAX_TESTS]) {
   return n > 0;
 }
 
-/* 0, or the exit status with which to end at once. list: asked for on the command line. */
-static int read_arguments(bool chosen[MAX_TESTS], bool* ret_list) {
-  char line[4096];
-  FILE* file = fopen("/proc/self/cmdline", "re");
-  size_t bytes = file != NULL ? fread(line, 1, sizeof(line) - 1, file) : 0;
-  const char* argument;
+/* 0, or the exit status with which to end at once. ret_list: whether names are asked for. */
+static int read_arguments(int argc, char** argv, bool chosen[MAX_TESTS], bool* ret_list) {
   bool all = true;
 
-  if (file != NULL) fclose(file);
-  line[bytes] = '\0';
-  argument = line + strlen(line) + 1;
   *ret_list = false;
-  for (; argument < line + bytes; argument += strlen(argument) + 1) {
-    if (strcmp(argument, "--list") == 0) {
+  for (int a = 1; a < argc; a++) {
+    if (strcmp(argv[a], "--list") == 0) {
       *ret_list = true;
       continue;
     }
     all = false;
-    if (!choose(argument, chosen)) {
-      fprintf(stderr, "%s: no test is called, or has in its name, '%s' (--list prints the names)\n", line, argument);
-      return 2;
-    }
+    if (choose(argv[a], chosen)) continue;
+    fprintf(stderr, "%s: no test is called, or has in its name, '%s' (--list prints the names)\n", argv[0], argv[a]);
+    return 2;
   }
-  if (all)
-    for (unsigned int i = 0; i < nadded; i++) chosen[i] = true;
+  for (unsigned int i = 0; all && i < nadded; i++) chosen[i] = true;
   return 0;
 }
 
@@ -426,28 +414,6 @@ static void print_tap(FILE* in) {
   }
 }
 
-/* The tests run in a child, so that this process can read what they print. */
-static int run_and_print(Suite* suite) {
-  int ends[2], status = 1;
-  FILE* in;
-  pid_t pid;
-
-  if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0) return 1;
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    dup2(ends[1], STDOUT_FILENO);
-    close(ends[0]);
-    close(ends[1]);
-    exit(run(suite));
-  }
-  close(ends[1]);
-  in = fdopen(ends[0], "r");
-  if (in != NULL) print_tap(in);
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
-  if (in != NULL) fclose(in);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-}
-
 /* The chosen tests, each with the proof around it that it leaves nothing. */
 static Suite* make_suite(const bool chosen[MAX_TESTS]) {
   Suite* suite = suite_create(program_invocation_short_name);
@@ -461,10 +427,32 @@ static Suite* make_suite(const bool chosen[MAX_TESTS]) {
   return suite;
 }
 
-int main(void) {
+/* The tests run in a child, so that this process can read what they print. */
+static int run_and_print(const bool chosen[MAX_TESTS]) {
+  int ends[2], status = 1;
+  FILE* in;
+  pid_t pid;
+
+  if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0) return 1;
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    exit(run(make_suite(chosen)));
+  }
+  close(ends[1]);
+  in = fdopen(ends[0], "r");
+  if (in != NULL) print_tap(in);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (in != NULL) fclose(in);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(int argc, char** argv) {
   static bool chosen[MAX_TESTS];
   bool list;
-  int status = read_arguments(chosen, &list);
+  int status = read_arguments(argc, argv, chosen, &list);
 
   if (status != 0) return status;
   for (unsigned int i = 0; list && i < nadded; i++)
@@ -473,5 +461,5 @@ int main(void) {
   board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (board == MAP_FAILED) return 1;
   if (harness_setup != NULL) harness_setup();
-  return run_and_print(make_suite(chosen));
+  return run_and_print(chosen);
 }

@@ -74,6 +74,9 @@ unsigned int harness_slow(void);
  * tests that limit the one or race the other have nothing to say there. */
 bool harness_under_valgrind(void);
 
+/* True with AddressSanitizer or ThreadSanitizer, whose shadow memory is larger than any limit. */
+bool harness_under_sanitizer(void);
+
 /* Whether this process may make files append-only, and taking that from it: an engine then cannot seal its regions,
  * like one that is not privileged or lives in a container. */
 bool harness_may_seal(void);
@@ -107,9 +110,6 @@ void assert_child_passes(int (*body)(void* arg), void* arg);
 
 /* Open descriptors of this process. */
 int harness_count_fds(void);
-
-/* CPU time of a process in milliseconds, from /proc. */
-uint64_t harness_cpu_ms(pid_t pid);
 
 /* Forks: the child runs body(arg) and exits with what it returns; it dies with its parent. */
 pid_t harness_fork(int (*body)(void* arg), void* arg);

@@ -113,10 +113,6 @@ uint32_t* puppet_peer_head(const puppet_t* p) {
   return puppet_word(p, p->engine ? AT_E2A_HEAD : AT_A2E_HEAD);
 }
 
-uint32_t* puppet_peer_parked(const puppet_t* p) {
-  return puppet_word(p, p->engine ? AT_E2A_PARKED : AT_A2E_PARKED);
-}
-
 void puppet_store(uint32_t* word, uint32_t value) {
   __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }

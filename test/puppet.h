@@ -59,8 +59,6 @@ uint32_t* puppet_own_tail(const puppet_t* p);
 uint32_t* puppet_own_head(const puppet_t* p);
 uint32_t* puppet_peer_tail(const puppet_t* p);
 uint32_t* puppet_peer_head(const puppet_t* p);
-uint32_t* puppet_peer_parked(const puppet_t* p);
-
 void puppet_store(uint32_t* word, uint32_t value);
 uint32_t puppet_load(const uint32_t* word);
 

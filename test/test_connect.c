@@ -138,46 +138,6 @@ TEST(app_clears_what_the_one_before_left) {
   face_drop(&f);
 }
 
-/* An engine of another make: 131 slots, indices about to wrap. */
-TEST(app_works_with_a_capacity_that_is_no_power_of_two) {
-  face_t f = face_plan("131");
-  ndnshm__access_t access = {0600, NOBODY, (gid_t) -1};
-  ndnshm__geometry_t g;
-  ndnshm__region_t region;
-  ndnshm__error_t error;
-  ndnshm__rx_t rx;
-  struct iovec packet;
-  int a2e, e2a;
-
-  ck_assert_int_eq(ndnshm__geometry_from_header(131, 100, &g), 0);
-  ck_assert_int_eq(ndnshm__region_create(&region, f.shm, &g, &error), 0);
-  ck_assert_int_eq(ndnshm__fifo_create(f.a2e_path, O_RDONLY, true, &access, &a2e, &error), 0);
-  ck_assert_int_eq(ndnshm__fifo_create(f.e2a_path, O_RDWR, false, &access, &e2a, &error), 0);
-  region.header->a2e_tail.value = region.header->a2e_head.value = 0u - 300;
-  region.header->magic = NDNSHM__MAGIC;
-  ck_assert_int_eq(ndnshm__region_publish(&region, f.shm, &access, &error), 0);
-  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
-  ck_assert_uint_eq(ndnshm_get_capacity(f.app), 131);
-  ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);
-  ck_assert_uint_eq(ndnshm_peer_caps(f.app), 0);
-  ck_assert_int_eq(ndnshm__rx_init(&rx, (unsigned char*) region.header + g.a2e_offset, &region.header->a2e_tail.value,
-                                   &region.header->a2e_head.value, &g),
-                   0);
-  for (uint32_t sent = 0, taken = 0; taken < 1000;) {
-    for (packet = (struct iovec){&sent, sizeof(sent)}; ndnshm_send(f.app, &packet, 1) > 0; sent++) continue;
-    HOLDS(sent > taken && ndnshm__rx_available(&rx, 1) == 1 && ndnshm__rx_slot(&rx, 0, &packet) == 0);
-    HOLDS(packet.iov_len == sizeof(taken) && memcmp(packet.iov_base, &taken, sizeof(taken)) == 0);
-    ndnshm__rx_release(&rx, 1);
-    taken++;
-  }
-  close(a2e);
-  close(e2a);
-  ndnshm__region_close(&region);
-  ndnshm__region_unmap(&region);
-  remove_names(&f);
-  face_drop(&f);
-}
-
 TEST(fifo_of_another_user_is_eperm_unless_trusted) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   face_t f = face_plan("stranger");

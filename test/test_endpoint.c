@@ -69,28 +69,6 @@ TEST(endpoint_that_is_not_open_is_enotconn_everywhere) {
   face_drop(&f);
 }
 
-TEST(engine_makes_three_names_and_takes_them_away) {
-  face_t f = face_plan("names");
-
-  ck_assert_int_eq(names_there(&f), 0);
-  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
-  ck_assert_int_eq(names_there(&f), 3);
-  ck_assert_uint_eq(ndnshm_get_mtu(f.engine), 9020);
-  ck_assert_uint_eq(ndnshm_get_capacity(f.engine), 256);
-  ck_assert_int_ge(ndnshm_fd(f.engine), 0);
-  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
-  ck_assert_uint_eq(ndnshm_get_mtu(f.app), 9020);
-  ck_assert_uint_eq(ndnshm_get_capacity(f.app), 256);
-  ck_assert_int_ge(ndnshm_fd(f.app), 0);
-  ck_assert_int_ne(ndnshm_fd(f.app), ndnshm_fd(f.engine));
-  ndnshm_shutdown(f.app);
-  ck_assert_int_eq(names_there(&f), 3);
-  ndnshm_shutdown(f.engine);
-  ck_assert_int_eq(names_there(&f), 0);
-  ndnshm_shutdown(f.engine);
-  face_drop(&f);
-}
-
 TEST(options_choose_geometry_and_rights) {
   face_t f = face_plan("options");
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
@@ -228,19 +206,6 @@ TEST(impossible_names_are_refused_with_the_reason) {
   assert_errmsg(ep, "name", "xxx", "longer");
   ck_assert_int_eq(ndnshm_connect(ep, longest, NULL), -ENAMETOOLONG);
   ndnshm_free(ep);
-}
-
-TEST(app_reads_nothing_of_the_options_but_uid) {
-  face_t f = face_plan("appopt");
-  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
-
-  face_create(&f, 4, 100);
-  options.capacity = UINT32_MAX;
-  options.mtu = 1;
-  options.mode = 07777;
-  ck_assert_msg(ndnshm_connect(f.app, f.name, &options) == 0, "%s", ndnshm_errmsg(f.app));
-  ck_assert_uint_eq(ndnshm_get_mtu(f.app), 100);
-  face_drop(&f);
 }
 
 TEST(endpoint_in_use_is_ealready) {

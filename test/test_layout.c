@@ -110,25 +110,23 @@ TEST(explicit_slot_size_is_exact) {
 }
 
 TEST(capacity_rounds_up_to_a_power_of_two) {
-  static const uint32_t pairs[][2] = {
-      {1, 1},
-      {2, 2},
-      {3, 4},
-      {4, 4},
-      {5, 8},
-      {15, 16},
-      {16, 16},
-      {17, 32},
-      {131, 256},
-      {255, 256},
-      {256, 256},
-      {257, 512},
-      {65536, 65536},
-      {65537, 131072},
-      {MAX_SLOTS - 1, MAX_SLOTS},
-      {MAX_SLOTS / 2 + 1, MAX_SLOTS},
-      {MAX_SLOTS, MAX_SLOTS},
-  };
+  static const uint32_t pairs[][2] = {{1, 1},
+                                      {2, 2},
+                                      {3, 4},
+                                      {4, 4},
+                                      {5, 8},
+                                      {15, 16},
+                                      {16, 16},
+                                      {17, 32},
+                                      {131, 256},
+                                      {255, 256},
+                                      {256, 256},
+                                      {257, 512},
+                                      {65536, 65536},
+                                      {65537, 131072},
+                                      {MAX_SLOTS - 1, MAX_SLOTS},
+                                      {MAX_SLOTS / 2 + 1, MAX_SLOTS},
+                                      {MAX_SLOTS, MAX_SLOTS}};
 
   for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
     if (SIZE_MAX == UINT32_MAX && pairs[i][1] > MAX_SLOTS / 16) continue; /* not addressable there */

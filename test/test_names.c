@@ -14,58 +14,20 @@
 
 /* --- Names ---------------------------------------------------------------------------------------- */
 
-static int create_same_name(void* arg) {
-  face_t* f = arg;
-  ndnshm_t* ep;
-
-  REQUIRE(ndnshm_new(&ep) == 0);
-  REQUIRE(ndnshm_create(ep, f->name, NULL) == -EADDRINUSE);
-  ndnshm_free(ep);
-  return 0;
-}
-
-TEST(live_engines_name_is_in_use_and_its_face_goes_on) {
-  face_t f = face_make("live", 4, 100);
-  ndnshm_t* second;
-
-  ck_assert_int_eq(ndnshm_new(&second), 0);
-  ck_assert_int_eq(ndnshm_create(second, f.name, NULL), -EADDRINUSE);
-  assert_errmsg(second, "flock", f.shm, "a live engine");
-  assert_child_passes(create_same_name, &f);
-  ck_assert_int_eq(names_there(&f), 3);
-  ck_assert_int_eq(send_text(f.app, "unharmed"), 8);
-  assert_receives(f.engine, "unharmed");
-  ndnshm_free(second);
-  ck_assert_int_eq(names_there(&f), 3);
-  face_drop(&f);
-}
-
-TEST(killed_engines_name_is_taken) {
-  face_t f = face_of_the_dead("dead");
-
-  ck_assert_msg(ndnshm_create(f.engine, f.name, NULL) == 0, "%s", ndnshm_errmsg(f.engine));
-  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
-  ck_assert_int_eq(send_text(f.app, "new life"), 8);
-  assert_receives(f.engine, "new life");
-  face_drop(&f);
-}
-
 /* An app of ours has e2a open for reading, one of ndn-rs both FIFOs both ways. */
 TEST_LOOP(killed_engines_name_is_taken_though_its_app_lives_on, 2) {
   face_t f = face_plan("orphan");
-  peer_t engine = {.face = &f};
+  pid_t engine = start_engine(&f);
   int a2e = -1, e2a = -1;
   int err;
 
-  peer_fork(&engine, engine_body);
-  peer_wait_ready(&engine);
   if (_i == 0) {
     ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
   } else {
     a2e = open(f.a2e_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     e2a = open(f.e2a_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
   }
-  peer_kill(&engine);
+  harness_kill(engine);
   err = ndnshm_create(f.engine, f.name, NULL);
   if (err < 0) remove_names(&f);
   if (_i == 1) {
@@ -219,6 +181,7 @@ static int create_beyond_the_lock_limit(void* arg) {
 }
 
 TEST(region_that_may_not_be_locked_is_enomem) {
+  if (harness_under_sanitizer()) SKIP("a sanitizer's memory cannot be locked");
   face_t f = face_plan("memlock");
 
   assert_child_passes(create_beyond_the_lock_limit, &f);

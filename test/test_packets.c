@@ -24,30 +24,6 @@ TEST(pieces_are_gathered_into_one_packet) {
   face_drop(&f);
 }
 
-TEST(packets_of_no_byte_or_more_than_the_mtu_are_refused) {
-  face_t f = face_make("sizes", 4, 10);
-  struct iovec v[] = {{&f, 4}, {&f, 11}, {&f, 0}, {&f, 7}, {&f, SIZE_MAX - 3}};
-  struct iovec slot;
-
-  ck_assert_int_eq(ndnshm_send(f.app, v, 0), -EINVAL);
-  ck_assert_int_eq(ndnshm_send(f.app, NULL, 1), -EINVAL);
-  ck_assert_int_eq(ndnshm_send(f.app, &v[2], 1), -EINVAL);
-  ck_assert_int_eq(ndnshm_send(f.app, &v[1], 1), -EMSGSIZE);
-  ck_assert_int_eq(ndnshm_send(f.app, &v[4], 1), -EMSGSIZE);
-  ck_assert_int_eq(ndnshm_send(f.app, &v[3], 2), -EMSGSIZE); /* the sum overflows to 3 */
-  ck_assert_int_eq(ndnshm_send_batch(f.app, v, 0), -EINVAL);
-  ck_assert_int_eq(ndnshm_send_batch(f.app, NULL, 1), -EINVAL);
-  ck_assert_int_eq(ndnshm_send_batch(f.app, v, 2), -EMSGSIZE);
-  v[1].iov_len = 10;
-  ck_assert_int_eq(ndnshm_send_batch(f.app, v, 3), -EINVAL);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 0, &slot), -EINVAL);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 1, NULL), -EINVAL);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 11, &slot), -EMSGSIZE);
-  assert_receives_nothing(f.engine);
-  ck_assert_int_eq(ndnshm_send(f.app, &v[1], 1), 10);
-  face_drop(&f);
-}
-
 TEST(full_ring_refuses_and_counts) {
   face_t f = face_make("full", 4, 100);
   struct iovec slot;
@@ -79,26 +55,6 @@ TEST(batch_takes_as_many_as_find_room_in_one_publication) {
   ck_assert_uint_eq(stats.wakeups_sent, 1);
   for (int i = 0; i < 8; i++) assert_receives(f.engine, (char[2]){(char) ('0' + i), '\0'});
   assert_receives_nothing(f.engine);
-  face_drop(&f);
-}
-
-TEST(reserved_slot_is_sent_when_committed) {
-  face_t f = face_make("reserve", 4, 100);
-  struct iovec slot, second;
-
-  ck_assert_int_eq(ndnshm_commit(f.app, 1), -EINVAL);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 10, &slot), 0);
-  ck_assert_uint_eq(slot.iov_len, 10);
-  memcpy(slot.iov_base, "in place!!", 10);
-  assert_receives_nothing(f.engine);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 1, &second), -EALREADY);
-  ck_assert_int_eq(send_text(f.app, "must not overtake"), -EAGAIN);
-  ck_assert_int_eq(ndnshm_send_batch(f.app, &(struct iovec){&f, 1}, 1), -EAGAIN);
-  ck_assert_uint_eq(ndnshm_ready(f.app, NDNSHM_SPACE), 0);
-  ck_assert_int_eq(ndnshm_commit(f.app, 11), -EMSGSIZE);
-  ck_assert_int_eq(ndnshm_commit(f.app, 8), 0);
-  ck_assert_int_eq(ndnshm_commit(f.app, 8), -EINVAL);
-  assert_receives(f.engine, "in place");
   face_drop(&f);
 }
 
@@ -221,118 +177,4 @@ TEST(receive_during_a_peek_hands_out_nothing_twice) {
   face_drop(&f);
   ck_assert_int_eq(err, -EALREADY);
   ck_assert_uint_eq(head, 1);
-}
-
-TEST(peeked_packets_stay_readable_after_shutdown) {
-  face_t f = face_make("views", 4, 16);
-  struct iovec packet;
-
-  send_text(f.app, "still here");
-  ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, &packet, 1), 1);
-  ndnshm_shutdown(f.app);
-  ndnshm_shutdown(f.engine);
-  ck_assert_int_eq(names_there(&f), 0);
-  ck_assert_mem_eq(packet.iov_base, "still here", 10);
-  ndnshm_release(f.engine);
-  face_drop(&f);
-}
-
-/* Lengths vary and a packet's bytes are its number's, so a packet out of place shows. */
-static struct iovec numbered_packet(unsigned char* bytes, uint64_t number, size_t mtu) {
-  struct iovec packet = {bytes, 1 + (size_t) (number % mtu)};
-
-  memset(bytes, (int) (number % 251), packet.iov_len);
-  return packet;
-}
-
-static bool is_numbered(const struct iovec* packet, uint64_t number, size_t mtu) {
-  const unsigned char* bytes = packet->iov_base;
-
-  for (size_t i = 0; i < packet->iov_len; i++)
-    if (bytes[i] != number % 251) return false;
-  return packet->iov_len == 1 + (size_t) (number % mtu);
-}
-
-typedef struct traffic_s {
-  ndnshm_t *from, *to;
-  uint64_t sent, taken;
-  unsigned int random;
-} traffic_t;
-
-static unsigned int traffic_random(traffic_t* t, unsigned int below) {
-  t->random = t->random * 1664525u + 1013904223u;
-  return (t->random >> 8) % below;
-}
-
-static void traffic_send(traffic_t* t) {
-  unsigned char bytes[BURST][200];
-  size_t mtu = ndnshm_get_mtu(t->from);
-  struct iovec v[BURST];
-  unsigned int n = 1 + traffic_random(t, 12);
-  uint64_t used = t->sent - t->taken;
-  uint32_t capacity = ndnshm_get_capacity(t->from);
-  int got;
-
-  for (unsigned int i = 0; i < n; i++) v[i] = numbered_packet(bytes[i], t->sent + i, mtu);
-  got = n == 1 ? ndnshm_send(t->from, v, 1) : ndnshm_send_batch(t->from, v, n);
-  if (n == 1 && got > 0) got = got == (int) v[0].iov_len ? 1 : -1;
-  HOLDS(used == capacity ? got == -EAGAIN : got == (int) (capacity - used < n ? capacity - used : n));
-  if (got > 0) t->sent += (unsigned int) got;
-}
-
-static void traffic_reserve(traffic_t* t) {
-  unsigned char bytes[200];
-  struct iovec packet = numbered_packet(bytes, t->sent, ndnshm_get_mtu(t->from));
-  struct iovec slot;
-
-  if (ndnshm_reserve(t->from, packet.iov_len, &slot) < 0) {
-    HOLDS(t->sent - t->taken == ndnshm_get_capacity(t->from));
-    return;
-  }
-  memcpy(slot.iov_base, bytes, packet.iov_len);
-  if (traffic_random(t, 3) == 0) {
-    HOLDS(ndnshm_commit(t->from, 0) == 0);
-    return;
-  }
-  HOLDS(ndnshm_commit(t->from, packet.iov_len) == 0);
-  t->sent++;
-}
-
-static void traffic_take(traffic_t* t) {
-  unsigned char arena[2000];
-  struct iovec v[BURST];
-  bool peek = traffic_random(t, 2) == 0;
-  unsigned int max = 1 + traffic_random(t, 20);
-  size_t arena_bytes = 200 + traffic_random(t, sizeof(arena) - 200);
-  int n = peek ? ndnshm_peek(t->to, SIZE_MAX, v, max) : ndnshm_recv(t->to, arena, arena_bytes, v, max);
-
-  HOLDS(n >= 0 && n <= (int) max && (n > 0 || t->sent == t->taken));
-  if (peek) traffic_send(t); /* must not touch what is peeked */
-  for (int i = 0; i < n; i++) HOLDS(is_numbered(&v[i], t->taken + (unsigned int) i, ndnshm_get_mtu(t->to)));
-  if (peek) ndnshm_release(t->to);
-  t->taken += (unsigned int) n;
-}
-
-TEST(random_operations_match_a_queue) {
-  static void (*const operations[])(traffic_t * t) = {
-      traffic_send,
-      traffic_reserve,
-      traffic_take,
-      traffic_take,
-  };
-  const unsigned int rounds = 100000 / harness_slow();
-  face_t f = face_make("random", 8, 200);
-  traffic_t ways[2] = {{.from = f.app, .to = f.engine, .random = (unsigned int) harness_now_ns()},
-                       {.from = f.engine, .to = f.app, .random = 7}};
-  ndnshm_stats_t stats;
-
-  fprintf(stderr, "# seed %u\n", ways[0].random);
-  for (unsigned int i = 0; i < rounds; i++) operations[traffic_random(&ways[i % 2], 4)](&ways[i % 2]);
-  ck_assert_uint_gt(ways[0].taken, rounds / 10);
-  ck_assert_int_eq(ndnshm_get_stats(f.app, &stats), 0);
-  ck_assert_uint_eq(stats.tx_packets, ways[0].sent);
-  ck_assert_uint_eq(stats.rx_packets, ways[1].taken);
-  ck_assert_uint_eq(f.header->a2e_tail.value, (uint32_t) ways[0].sent);
-  ck_assert_uint_eq(f.header->a2e_head.value, (uint32_t) ways[0].taken);
-  face_drop(&f);
 }

@@ -156,21 +156,6 @@ TEST(names_are_those_of_the_protocol) {
   ck_assert_str_eq(names.e2a, "/tmp/.ndn-a.B-c_9.e2a.pipe");
 }
 
-TEST(names_of_up_to_200_allowed_characters_are_accepted) {
-  static const char* const good[] = {"a", "Z", "0", "-", "_", "a.", "a..b", "-.", "nfd-app"};
-  char longest[NDNSHM__NAME_MAX + 1];
-  ndnshm__names_t names;
-  ndnshm__error_t error;
-
-  for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-    ck_assert_msg(ndnshm__names_init(good[i], &names, &error) == 0, "%s", good[i]);
-  memset(longest, 'x', sizeof(longest));
-  longest[200] = '\0';
-  ck_assert_int_eq(ndnshm__names_init(longest, &names, &error), 0);
-  ck_assert_uint_eq(strlen(names.shm), strlen("/ndn-shm-") + 200);
-  ck_assert_uint_eq(strlen(names.e2a), strlen("/tmp/.ndn-.e2a.pipe") + 200);
-}
-
 TEST(root_ourselves_and_the_trusted_user_are_trusted_and_nobody_else) {
   ck_assert(ndnshm__owner_is_trusted(0, NOBODY));
   ck_assert(ndnshm__owner_is_trusted(geteuid(), NOBODY));
@@ -196,18 +181,6 @@ TEST(created_region_has_its_size_is_backed_and_empty) {
   bytes = (const unsigned char*) f.region.header;
   for (size_t i = 0; i < f.geometry.region_bytes; i++)
     if (i < 8 || i >= 16) ck_assert_uint_eq(bytes[i], 0); /* the magic is the caller's to write */
-  face_drop(&f);
-}
-
-TEST(large_region_is_backed_to_its_last_page) {
-  face_t f = face_plan("large");
-  struct stat st;
-
-  ck_assert_int_eq(ndnshm__geometry_from_options(0, 0, 0, &f.geometry), 0);
-  ck_assert_int_eq(face_create(&f), 0);
-  ck_assert_int_eq(stat(f.path, &st), 0);
-  ck_assert_uint_eq((uint64_t) st.st_size, 4620736);
-  ck_assert_uint_ge((uint64_t) st.st_blocks * 512, 4620736);
   face_drop(&f);
 }
 
@@ -243,18 +216,6 @@ TEST(allocation_that_takes_longer_than_a_timer_ends) {
   face_drop(&f);
 }
 
-TEST(region_that_no_memory_can_back_leaves_nothing) {
-  face_t f = face_plan("huge");
-  int err;
-
-  if (ndnshm__geometry_from_options(NDNSHM__MAX_CAPACITY, NDNSHM__MAX_SLOT_BYTES, 0, &f.geometry) < 0) return;
-  err = face_create(&f);
-  ck_assert_msg(err == -ENOSPC || err == -EFBIG, "%d", err);
-  assert_text(&f.error, f.names.shm);
-  assert_text(&f.error, strerror(-err));
-  ck_assert(!exists(f.path));
-}
-
 /* --- Attaching ----------------------------------------------------------------------------------- */
 
 TEST(attached_region_is_the_engines) {
@@ -273,33 +234,6 @@ TEST(attached_region_is_the_engines) {
   ck_assert_uint_eq(((unsigned char*) f.region.header)[f.geometry.region_bytes - 1], 0x5a);
   app_drop(&app);
   ck_assert_ptr_null(app.header);
-  app_drop(&app);
-  face_drop(&f);
-}
-
-TEST(attached_region_knows_whether_it_still_has_its_name) {
-  face_t f = face_make("hasname");
-  ndnshm__region_t app;
-
-  ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error), 0);
-  ck_assert(ndnshm__region_has_name(&app));
-  unlink(f.path);
-  ck_assert(!ndnshm__region_has_name(&app));
-  write_file(f.path, "successor", 9);
-  ck_assert(!ndnshm__region_has_name(&app));
-  app_drop(&app);
-  face_drop(&f);
-}
-
-TEST(capacity_that_is_no_power_of_two_is_attached) {
-  face_t f = face_plan("131");
-  ndnshm__region_t app;
-
-  ck_assert_int_eq(ndnshm__geometry_from_header(131, 9000, &f.geometry), 0);
-  ck_assert_int_eq(face_create(&f), 0);
-  f.region.header->magic = NDNSHM__MAGIC;
-  ck_assert_int_eq(ndnshm__region_attach(&app, f.names.shm, NOBODY, &f.error), 0);
-  ck_assert_uint_eq(app.geometry.capacity, 131);
   app_drop(&app);
   face_drop(&f);
 }
@@ -378,14 +312,6 @@ TEST(only_an_engine_that_took_the_lock_is_known_to_be_dead) {
   face_drop(&f);
 }
 
-TEST(name_that_is_gone_needs_no_lock) {
-  face_t f = face_plan("gone");
-  ndnshm__stale_t stale = {.fd = -77};
-
-  ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
-  ck_assert_int_eq(stale.fd, -1);
-}
-
 TEST(hard_link_to_a_live_region_is_in_use_too) {
   face_t f = face_make("hard");
   face_t alias = face_plan("hard-alias");
@@ -423,33 +349,4 @@ TEST(name_retaken_between_look_and_lock_is_not_ours_to_remove) {
   ck_assert_msg(err == -EADDRINUSE || stale.fd == -1, "the lock is on a file that has lost the name");
 }
 
-TEST(file_system_without_locks_still_creates) {
-  face_t f = face_plan("nolock");
-
-  flock_errno = ENOLCK;
-  ck_assert_int_eq(face_create(&f), 0);
-  flock_errno = 0;
-  face_drop(&f);
-}
-
 /* --- Removing ------------------------------------------------------------------------------------ */
-
-TEST(only_the_name_of_our_own_region_is_removed) {
-  face_t f = face_make("unlink");
-  char aside[340];
-
-  snprintf(aside, sizeof(aside), "%s-aside", f.path);
-  ck_assert_int_eq(rename(f.path, aside), 0);
-  ndnshm__region_unlink(&f.region, f.names.shm); /* no such name: nothing to do */
-  write_file(f.path, "x", 1);
-  ndnshm__region_unlink(&f.region, f.names.shm);
-  ck_assert(exists(f.path));
-  ck_assert_int_eq(rename(aside, f.path), 0);
-  ndnshm__region_unlink(&f.region, f.names.shm);
-  ck_assert(!exists(f.path));
-  write_file(f.path, "x", 1);
-  ndnshm__region_unlink(&f.region, f.names.shm); /* ours has no name left */
-  ck_assert(exists(f.path));
-  face_drop(&f);
-  ndnshm__region_unlink(&f.region, f.names.shm);
-}

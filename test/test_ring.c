@@ -587,22 +587,6 @@ TEST(length_beyond_the_slot_is_a_protocol_error) {
   pair_drop(&p);
 }
 
-TEST(lengths_from_none_to_the_whole_slot_are_read_as_they_are) {
-  struct iovec packet;
-  pair_t p;
-
-  pair_make(&p, 1, 40, 0);
-  p.shared_tail = 1;
-  ck_assert_int_eq(ndnshm__rx_available(&p.rx, 1), 1);
-  for (uint32_t length = 0; length <= 40; length++) {
-    memcpy(p.slots, &length, 4);
-    ck_assert_int_eq(ndnshm__rx_slot(&p.rx, 0, &packet), 0);
-    ck_assert_uint_eq(packet.iov_len, length);
-    ck_assert_ptr_eq(packet.iov_base, p.slots + 4);
-  }
-  pair_drop(&p);
-}
-
 /* Rewrites a length, possible and impossible in turn, until it is killed. Now and then each stays for a while:
  * of two stores that follow each other at once the first may never be seen by another processor. */
 static int flip_length(void* arg) {

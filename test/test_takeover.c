@@ -202,26 +202,6 @@ TEST_LOOP(name_lost_to_a_rival_at_birth_is_in_use, 3) {
 
 /* --- Others who are let in before all is ready ------------------------------------------------- */
 
-static void truncate_regular(int fd) {
-  struct stat st;
-
-  if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) ck_assert_int_eq(ftruncate(fd, 0), 0);
-}
-
-TEST(region_truncated_as_soon_as_it_lets_others_in_does_no_harm) {
-  const char* name = harness_name("soon");
-  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
-  ndnshm_t* engine;
-
-  options.flags = NDNSHM_SIGBUS_GUARD;
-  options.mode = 0660;
-  ck_assert_int_eq(ndnshm_new(&engine), 0);
-  in_fchmod = truncate_regular;
-  if (ndnshm_create(engine, name, &options) == 0) ck_assert_int_eq(ndnshm_probe(engine), -EIO);
-  in_fchmod = NULL;
-  ndnshm_free(engine);
-}
-
 static mode_t mode_seen;
 static gid_t group_seen;
 

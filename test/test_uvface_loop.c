@@ -569,18 +569,6 @@ TEST(refused_app_is_no_death_to_the_engine) {
   finish_loop(&loop);
 }
 
-TEST(name_is_free_as_soon_as_close_returns) {
-  pair_t pair;
-  uvface_t next;
-
-  pair_open(&pair, NULL);
-  ASSERT_OK(uvface_init(&pair.loop, &next));
-  uvface_close(&pair.engine, NULL);
-  ASSERT_OK(uvface_create(&next, pair.name, NULL));
-  uvface_close(&next, NULL);
-  pair_close(&pair);
-}
-
 TEST(stats_tell_what_the_face_is) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;

@@ -85,34 +85,6 @@ static void link_drop(link_t* l) {
   unlink(l->path);
 }
 
-static void assert_text(const ndnshm__error_t* error, const char* piece) {
-  ck_assert_msg(strstr(error->text, piece) != NULL, "'%s' does not contain '%s'", error->text, piece);
-}
-
-static void assert_create_fails(link_t* l, int code, const char* call, const char* reason) {
-  int fds = harness_count_fds();
-  int fd = -77;
-
-  ck_assert_int_eq(ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &fd, &l->error), code);
-  ck_assert_int_eq(fd, -77);
-  ck_assert_int_eq(harness_count_fds(), fds);
-  assert_text(&l->error, call);
-  assert_text(&l->error, l->path);
-  assert_text(&l->error, reason);
-}
-
-static void assert_open_fails(link_t* l, int flags, int code, const char* call, const char* reason) {
-  int fds = harness_count_fds();
-  int fd = -77;
-
-  ck_assert_int_eq(ndnshm__fifo_open(l->path, flags, NOBODY, &fd, &l->error), code);
-  ck_assert_int_eq(fd, -77);
-  ck_assert_int_eq(harness_count_fds(), fds);
-  assert_text(&l->error, call);
-  assert_text(&l->error, l->path);
-  assert_text(&l->error, reason);
-}
-
 /* --- Flags and bytes ------------------------------------------------------------------------------- */
 
 TEST(each_announcement_sets_its_own_flag_and_one_withdrawal_clears_both) {
@@ -286,8 +258,6 @@ TEST(byte_that_found_no_memory_is_written_by_the_next_publish) {
   link_drop(&l);
 }
 
-static volatile sig_atomic_t alarms;
-
 /* --- SIGPIPE --------------------------------------------------------------------------------------- */
 
 typedef struct sigpipe_s {
@@ -377,35 +347,6 @@ TEST(write_that_succeeds_leaves_a_pending_sigpipe_too) {
 
 /* --- Making FIFOs ---------------------------------------------------------------------------------- */
 
-TEST(dead_engines_fifo_is_replaced) {
-  struct stat before, after;
-  int held, fd;
-  link_t l;
-
-  link_plan(&l, "stale");
-  ck_assert_int_eq(mkfifo(l.path, 0644), 0);
-  held = open(l.path, O_PATH | O_CLOEXEC); /* keeps the inode from being used again */
-  ck_assert_int_eq(fstat(held, &before), 0);
-  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDONLY, true, &l.access, &fd, &l.error), 0);
-  ck_assert_int_eq(lstat(l.path, &after), 0);
-  ck_assert_uint_ne(after.st_ino, before.st_ino);
-  ck_assert_uint_eq(after.st_mode & 07777, 0600);
-  close(held);
-  close(fd);
-  unlink(l.path);
-}
-
-TEST(live_engines_fifo_keeps_the_name) {
-  link_t l;
-
-  link_make(&l, "live");
-  assert_create_fails(&l, -EADDRINUSE, "flock", "a live engine");
-  ndnshm__wake_announce_parked(&l.engine);
-  ck_assert(ndnshm__wake_parked_peer(&l.app));
-  ck_assert_int_eq(ndnshm__wake_drain(&l.engine), 1);
-  link_drop(&l);
-}
-
 /* e2a: its reader is an app that has not noticed yet, and no engine. */
 TEST(fifo_to_write_is_replaced_though_an_app_still_reads_it) {
   int old, fd;
@@ -424,16 +365,6 @@ TEST(fifo_to_write_is_replaced_though_an_app_still_reads_it) {
 
 /* --- Opening and removing FIFOs --------------------------------------------------------------------- */
 
-TEST(fifo_without_an_engine_refuses) {
-  link_t l;
-
-  link_plan(&l, "refused");
-  assert_open_fails(&l, O_WRONLY, -ENOENT, "open", strerror(ENOENT));
-  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
-  assert_open_fails(&l, O_WRONLY, -ECONNREFUSED, "open", "no engine");
-  unlink(l.path);
-}
-
 TEST(only_an_open_reader_counts_as_one) {
   link_t l;
 
@@ -444,24 +375,5 @@ TEST(only_an_open_reader_counts_as_one) {
   close(l.engine.rx_fd);
   l.engine.rx_fd = -1;
   ck_assert_int_eq(ndnshm__fifo_clear(l.path, false, &l.access, &l.error), 0); /* though there is a writer */
-  link_drop(&l);
-}
-
-TEST(only_the_name_of_our_own_fifo_is_removed) {
-  char aside[340];
-  link_t l;
-
-  link_make(&l, "unlink");
-  snprintf(aside, sizeof(aside), "%s.aside", l.path);
-  ck_assert_int_eq(rename(l.path, aside), 0);
-  ndnshm__fifo_unlink(l.engine.rx_fd, l.path); /* no such name: nothing to do */
-  ck_assert_int_eq(mkfifo(l.path, 0600), 0);
-  ndnshm__fifo_unlink(l.engine.rx_fd, l.path);
-  ck_assert(exists(l.path));
-  ck_assert_int_eq(rename(aside, l.path), 0);
-  ndnshm__fifo_unlink(-1, l.path);
-  ck_assert(exists(l.path));
-  ndnshm__fifo_unlink(l.engine.rx_fd, l.path);
-  ck_assert(!exists(l.path));
   link_drop(&l);
 }
