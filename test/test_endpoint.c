@@ -37,6 +37,7 @@ static void assert_every_call_fails(ndnshm_t* ep, int code) {
   ck_assert_uint_eq(ndnshm_get_mtu(ep), 0);
   ck_assert_uint_eq(ndnshm_get_capacity(ep), 0);
   ck_assert_uint_eq(ndnshm_peer_caps(ep), 0);
+  ck_assert_int_eq(ndnshm_probe(ep), code);
 }
 
 TEST(no_endpoint_is_einval_everywhere_and_harmless) {

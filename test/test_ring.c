@@ -538,23 +538,6 @@ TEST(impossible_tail_is_a_protocol_error) {
   }
 }
 
-TEST(possible_indices_are_believed) {
-  static const uint32_t possible[] = {0, 1, 15, 16};
-  pair_t p;
-
-  for (size_t i = 0; i < sizeof(possible) / sizeof(possible[0]); i++) {
-    pair_make(&p, 16, 40, 0u - 7);
-    p.shared_tail += possible[i];
-    ck_assert_int_eq(ndnshm__rx_available(&p.rx, 99), (int) possible[i]);
-    p.shared_tail = 0u - 7;
-    send_some(&p, 16);
-    p.shared_head = p.tx.tail - possible[i];
-    ck_assert_int_eq(ndnshm__tx_room(&p.tx, 99), 16 - (int) possible[i]);
-    ck_assert(ndnshm__tx_ready(&p.tx) == (possible[i] < 16));
-    pair_drop(&p);
-  }
-}
-
 TEST(impossible_indices_are_found_when_an_end_is_bound) {
   pair_t p;
 

@@ -156,28 +156,6 @@ TEST(shutdown_withdraws_announcements) {
   face_drop(&f);
 }
 
-TEST(statistics_count_packets_and_bytes) {
-  face_t f = face_make("stats", 4, 100);
-  struct iovec v[3] = {{&f, 10}, {&f, 20}, {&f, 30}};
-  char arena[400];
-  ndnshm_stats_t app, engine;
-
-  ck_assert_int_eq(ndnshm_send(f.app, v, 3), 60);
-  ck_assert_int_eq(ndnshm_send_batch(f.app, v, 2), 2);
-  ck_assert_int_eq(ndnshm_reserve(f.app, 50, v), 0);
-  ck_assert_int_eq(ndnshm_commit(f.app, 5), 0);
-  ck_assert_int_eq(ndnshm_recv(f.engine, arena, sizeof(arena), v, 1), 1);
-  ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, v, 2), 2);
-  ndnshm_release(f.engine);
-  ck_assert_int_eq(ndnshm_get_stats(f.app, &app), 0);
-  ck_assert_int_eq(ndnshm_get_stats(f.engine, &engine), 0);
-  ck_assert(app.tx_packets == 4 && app.tx_bytes == 95 && app.rx_packets == 0 && app.rx_bytes == 0);
-  ck_assert(engine.rx_packets == 3 && engine.rx_bytes == 90);
-  ck_assert(engine.tx_packets == 0 && engine.tx_bytes == 0);
-  ck_assert(app.tx_full == 0 && app.wakeups_sent == 0 && engine.parks == 0);
-  face_drop(&f);
-}
-
 /* --- Two processes over poll(2) --------------------------------------------------------------------- */
 
 /* One number over bare poll(2), always asleep before it: 0, -ETIMEDOUT if no wake-up came. */

@@ -598,3 +598,37 @@ TEST(rule10_null_callbacks_and_dead_faces) {
   ck_assert_uint_eq(uvface_get_mtu(&pair.app), 0);
   ck_assert_str_eq(uvface_errmsg(NULL), "");
 }
+
+/* face: NULL, or one that uvface_init() has not seen. */
+static void assert_no_face(uvface_t* face) {
+  uvface_stats_t stats;
+  uvface_send_t req;
+  uv_buf_t buf = packet(), slot;
+
+  ck_assert_int_eq(uvface_create(face, "name", NULL), UV_EINVAL);
+  ck_assert_int_eq(uvface_connect(face, "name", NULL), UV_EINVAL);
+  ck_assert_int_eq(uvface_recv_start(face, must_not_run_recv), UV_EINVAL);
+  ck_assert_int_eq(uvface_recv_stop(face), UV_EINVAL);
+  ck_assert_int_eq(uvface_send(&req, face, &buf, 1, must_not_run_send), UV_EINVAL);
+  ck_assert_int_eq(uvface_try_send(face, &buf, 1), UV_EINVAL);
+  ck_assert_int_eq(uvface_try_send_batch(face, &buf, 1), UV_EINVAL);
+  ck_assert_int_eq(uvface_reserve(face, 1, &slot), UV_EINVAL);
+  ck_assert_int_eq(uvface_commit(face, 1), UV_EINVAL);
+  ck_assert_int_eq(uvface_get_stats(face, &stats), UV_EINVAL);
+  ck_assert(!uvface_is_active(face) && uvface_is_closing(face) && !uvface_has_ref(face) && uvface_get_mtu(face) == 0);
+  ck_assert_str_eq(uvface_errmsg(face), "");
+  uvface_ref(face);
+  uvface_unref(face);
+  uvface_close(face, NULL);
+}
+
+TEST(rule10_what_is_no_face_is_einval_everywhere) {
+  uvface_t never = {.priv_ = NULL};
+  uv_loop_t loop;
+
+  assert_no_face(NULL);
+  assert_no_face(&never);
+  ck_assert_int_eq(uvface_init(NULL, &never), UV_EINVAL);
+  ck_assert_int_eq(uvface_init(&loop, NULL), UV_EINVAL);
+  ck_assert_uint_eq(uvface_version() >> 16 == 0 && uvface_version() > 0, 1);
+}
