@@ -2,13 +2,10 @@
 /* ends.c: see ends.h. */
 #include "ends.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <grp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 face_t face_plan(const char* tag) {

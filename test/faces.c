@@ -123,3 +123,66 @@ uvface_stats_t stats_of(const uvface_t* face) {
   ASSERT_OK(uvface_get_stats(face, &stats));
   return stats;
 }
+
+/* --- A face of one role ------------------------------------------------------------------------- */
+
+static void fill_message(unsigned char* message, size_t bytes, uint64_t sequence) {
+  memset(message, (int) (sequence & 0xff), bytes);
+  for (int b = 0; b < 8; b++) message[b] = (unsigned char) (sequence >> (8 * b));
+}
+
+static bool check_message(const uv_buf_t* packet, size_t bytes, uint64_t sequence) {
+  unsigned char expected[9000];
+
+  fill_message(expected, bytes, sequence);
+  return packet->len == bytes && memcmp(packet->base, expected, bytes) == 0;
+}
+
+bool end_send_message(end_t* end) {
+  unsigned char message[9000];
+  uv_buf_t buf = uv_buf_init((char*) message, (unsigned int) end->size_bytes);
+
+  fill_message(message, end->size_bytes, end->sent);
+  if (uvface_try_send(&end->face, &buf, 1) < 0) return false;
+  end->sent++;
+  return true;
+}
+
+void end_on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  end_t* end = face->data;
+
+  if (npkts < 0) {
+    end->eof_ns = harness_now_ns();
+    end->error = (int) npkts;
+    end->done = 1;
+    return;
+  }
+  for (ssize_t p = 0; p < npkts; p++) {
+    if (end->verify && !check_message(&pkts[p], end->size_bytes, end->received)) end->bad++;
+    end->received++;
+    if (end->echo && uvface_try_send(face, &pkts[p], 1) < 0) end->bad++;
+    if (end->stream) end_send_message(end);
+  }
+  if (end->count != 0 && end->received >= end->count) end->done = 1;
+}
+
+int end_open(end_t* end, const char* name, bool engine, const uvface_options_t* options) {
+  uint64_t deadline_ns = harness_now_ns() + UINT64_C(10000000000) * harness_slow();
+  int err;
+
+  uv_loop_init(&end->loop);
+  uvface_init(&end->loop, &end->face);
+  end->face.data = end;
+  if (engine) return uvface_create(&end->face, name, options);
+  do {
+    err = uvface_connect(&end->face, name, options);
+    if (err == 0) break;
+    run_for(&end->loop, 5);
+  } while (harness_now_ns() < deadline_ns);
+  return err;
+}
+
+void end_close(end_t* end) {
+  uvface_close(&end->face, NULL);
+  finish_loop(&end->loop);
+}

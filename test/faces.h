@@ -69,4 +69,30 @@ int fill_ring(uvface_t* face);
 
 #define ASSERT_OK(call) ck_assert_msg((call) == 0, "%s", #call)
 
+/* --- A face of one role on a loop of its own, with what happened to it ------------------------- */
+
+/* Within which a killed peer must be reported, in the best of so many deaths. */
+#define REPORT_NS (50 * UINT64_C(1000000) * harness_slow())
+#define REPORT_DEATHS 5
+
+typedef struct end_s {
+  uv_loop_t loop;
+  uvface_t face;
+  uint64_t received, bad;
+  uint64_t sent, to_send;
+  size_t size_bytes;
+  bool echo, verify;
+  bool stream;     /* sends the next message for each that arrives */
+  uint64_t count;  /* ends after so many received; 0 = never */
+  uint64_t eof_ns; /* when the end was told */
+  int error;       /* UV_EOF ... */
+  int done;
+} end_t;
+
+/* An app waits for its engine. */
+int end_open(end_t* end, const char* name, bool engine, const uvface_options_t* options);
+void end_close(end_t* end);
+void end_on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
+bool end_send_message(end_t* end);
+
 #endif

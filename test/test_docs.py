@@ -58,7 +58,7 @@ TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
 # What pages and comments name, and what must therefore exist.
 SOURCES = ("lib", "uvface", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
-FOLDERS += ("test", "test/fuzz", "test/models", "test/stress")
+FOLDERS += ("test", "test/fuzz", "test/interop", "test/models", "test/stress")
 PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
 BUILT = re.compile(r"(?<![\w./-])build(?:-\w+)?/((?:[\w-]+/)+)([a-z][a-z0-9_-]*)(?![\w./-])")
 FILE = re.compile(r"(?<![\w./*<-])([\w-]+\.(?:c|h|py|rst|pml|cpp))\b(?!\()")
@@ -246,8 +246,7 @@ def check_tests(tap, root):
     for page in [*sorted((root / "docs").glob("*.rst")), root / "README.md"]:
         text = page.read_text()
         for binary, names in TESTS.findall(text) + RUN_ONE.findall(text):
-            source = root / "test" / f"{binary}.c"
-            code = source.read_text() if source.exists() else ""
+            code = "".join(source.read_text() for source in (root / "test").rglob(f"{binary}.c"))
             run = set(TEST.findall(code))
             named += 1
             missing += [f"{page.name}: {binary}: {name}" for name in re.findall(r"\w+", names) if name not in run]
@@ -301,7 +300,7 @@ def missing_files(root, texts):
             if not (root / folder / f"{name}.c").exists() and not (built.exists() and f"'{name}'" in built.read_text()):
                 yield f"{page}: build/{folder}{name}"
         yield from (f"{page}: {name}" for name in FILE.findall(text) if name not in known)
-        yield from (f"{page}: {name}" for name in PROGRAM.findall(text) if not list((root / "test").glob(f"{name}.*")))
+        yield from (f"{page}: {name}" for name in PROGRAM.findall(text) if not list((root / "test").rglob(f"{name}.*")))
 
 
 def missing_parts(root, texts):
@@ -320,7 +319,7 @@ def missing_names(root, texts):
     """Functions, types, macros and variables of the environment that are named and are not there."""
     known = {name for kind in declared(root).values() for declaration in kind for name in OUR_NAME.findall(declaration)}
     known |= {callable_name(name) for name in declared(root)["type"]}
-    known |= {file.stem.removeprefix("test_") for file in (root / "test").glob("test_*.c")}
+    known |= {file.stem.removeprefix("test_") for file in (root / "test").rglob("test_*.c")}
     environment = "".join(code(root).values()) + (root / "test/meson.build").read_text()
     environment = "".join(re.findall(r"(?:getenv\(|environ\W+|set\()[^)]*", environment))
     known |= set(re.findall(r"\bUVFACE_[A-Z_]+\b", environment))

@@ -40,14 +40,14 @@ typedef struct will_s {
 } will_t;
 
 /* An end of a face, the victim's or the survivor's. */
-typedef struct end_s {
+typedef struct survivor_s {
   uv_loop_t loop;
   uvface_t face;
   unsigned int got, bad, ends;
   int end_error;
   uint64_t end_ns;
   unsigned int reply_at; /* answers that packet; 0 = none */
-} end_t;
+} survivor_t;
 
 typedef struct case_s {
   char name[80];
@@ -83,7 +83,7 @@ static int try_message(uvface_t* face, unsigned int sequence) {
 }
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
-  end_t* end = face->data;
+  survivor_t* end = face->data;
 
   if (npkts < 0) {
     end->ends++;
@@ -108,7 +108,7 @@ static uvface_options_t cold_options(void) {
   return options;
 }
 
-static int open_end(end_t* end, const char* name, bool is_engine) {
+static int open_end(survivor_t* end, const char* name, bool is_engine) {
   uvface_options_t options = cold_options();
   int err = uv_loop_init(&end->loop);
 
@@ -127,7 +127,7 @@ static void on_victim_sent(uvface_send_t* req, int status) {
     will->failed = true;
 }
 
-static void push_now(end_t* end, will_t* will) {
+static void push_now(survivor_t* end, will_t* will) {
   unsigned char texts[BATCH][100];
   uv_buf_t bufs[BATCH];
   uv_buf_t slot;
@@ -148,7 +148,7 @@ static void push_now(end_t* end, will_t* will) {
 }
 
 /* More than there is room for; then until all are in the ring, and the survivor has answered the last. */
-static void push_and_wait(end_t* end, will_t* will) {
+static void push_and_wait(survivor_t* end, will_t* will) {
   static unsigned char texts[QUEUED][100];
   static uvface_send_t reqs[QUEUED];
   unsigned int first = will->begun;
@@ -167,7 +167,7 @@ static void push_and_wait(end_t* end, will_t* will) {
 static int victim_body(void* arg) {
   const case_t* c = arg;
   will_t* will = c->will;
-  end_t end = {.got = 0};
+  survivor_t end = {.got = 0};
   char byte = 'r';
 
   close(c->control[0]); /* so that the survivor's death, and ours, end the conversation */
@@ -230,15 +230,15 @@ static const char* died_before(const case_t* c) {
 
 #define SURVIVES(c, condition) ck_assert_msg(condition, "%s: %s", died_before(c), #condition)
 
-static void greet(end_t* end) {
+static void greet(survivor_t* end) {
   for (unsigned int g = 0; g < GREETINGS; g++) ck_assert_int_gt(try_message(&end->face, g), 0);
   ASSERT_OK(uvface_recv_start(&end->face, on_packets));
   for (int turn = 0; turn < 3; turn++) uv_run(&end->loop, UV_RUN_NOWAIT); /* it is asleep now */
 }
 
 /* A byte each way over the name, from a new engine and a new app, or from an engine that waits for its app. */
-static void assert_serves(const case_t* c, end_t* engine) {
-  end_t app = {.got = 0};
+static void assert_serves(const case_t* c, survivor_t* engine) {
+  survivor_t app = {.got = 0};
   uint64_t end_ns = harness_now_ns() + DEADLINE_NS;
   unsigned int before = engine->got;
   int err = open_end(&app, c->name, false);
@@ -256,13 +256,13 @@ static void assert_serves(const case_t* c, end_t* engine) {
   finish_loop(&app.loop);
 }
 
-static void close_end(end_t* end) {
+static void close_end(survivor_t* end) {
   uvface_close(&end->face, NULL);
   finish_loop(&end->loop);
 }
 
 static void assert_name_is_free(const case_t* c) {
-  end_t heir = {.got = 0};
+  survivor_t heir = {.got = 0};
   int err = open_end(&heir, c->name, true);
 
   ck_assert_msg(err == 0, "%s: %s", died_before(c), uvface_errmsg(&heir.face));
@@ -279,7 +279,7 @@ static void count_busy(uv_handle_t* handle, void* n) {
 }
 
 /* A survivor that was attached: told once, within reason; everything that was sent has arrived; at rest. */
-static void assert_was_told(const case_t* c, end_t* survivor) {
+static void assert_was_told(const case_t* c, survivor_t* survivor) {
   int busy = 0;
 
   run_for(&survivor->loop, 1);
@@ -294,7 +294,7 @@ static void assert_was_told(const case_t* c, end_t* survivor) {
 }
 
 /* Until the survivor is told, or nothing can come any more. Reaps the victim. */
-static void run_to_the_end(const case_t* c, end_t* survivor, pid_t pid, bool attached) {
+static void run_to_the_end(const case_t* c, survivor_t* survivor, pid_t pid, bool attached) {
   uint64_t end_ns = harness_now_ns() + DEADLINE_NS;
   bool reaped = false;
 
@@ -314,7 +314,7 @@ static void run_to_the_end(const case_t* c, end_t* survivor, pid_t pid, bool att
 }
 
 /* The victim is an engine: true if it lived until we were attached, and were told of its death. */
-static bool survive_engine(case_t* c, pid_t pid, end_t* app) {
+static bool survive_engine(case_t* c, pid_t pid, survivor_t* app) {
   struct pollfd ready = {.fd = c->control[0], .events = POLLIN};
   char byte;
   int err;
@@ -336,7 +336,7 @@ static bool survive_engine(case_t* c, pid_t pid, end_t* app) {
 }
 
 /* The victim is an app: true if it lived until it was attached, and we were told of its death. */
-static bool survive_app(case_t* c, pid_t pid, end_t* engine) {
+static bool survive_app(case_t* c, pid_t pid, survivor_t* engine) {
   ck_assert_int_eq(open_end(engine, c->name, true), 0);
   greet(engine);
   ck_assert_int_eq(send(c->control[0], "g", 1, 0), 1);
@@ -352,7 +352,7 @@ static bool survive_app(case_t* c, pid_t pid, end_t* engine) {
 
 /* One death. True if the victim's life was long enough for it. late: counts those told of too late. */
 static bool die_once(case_t* c, unsigned int* told, unsigned int* late) {
-  end_t survivor = {.reply_at = SINGLES + BATCH + 1 + QUEUED};
+  survivor_t survivor = {.reply_at = SINGLES + BATCH + 1 + QUEUED};
   int fds = harness_count_fds();
   bool finished;
   pid_t pid;
@@ -418,7 +418,7 @@ static void create_and_die(case_t* c, unsigned int step) {
 }
 
 /* Attached to the first engine until its death, of which it does not know yet. */
-static void attach_to_victim(case_t* c, end_t* app) {
+static void attach_to_victim(case_t* c, survivor_t* app) {
   char byte;
 
   *c->will = (will_t){.begun = 0};
@@ -436,7 +436,7 @@ static void attach_to_victim(case_t* c, end_t* app) {
 }
 
 static bool die_as_heir(case_t* c, unsigned int step, lingerer_t lingerer) {
-  end_t app = {.got = 0};
+  survivor_t app = {.got = 0};
   int a2e = -1, e2a = -1;
   int fds = harness_count_fds();
   bool finished;

@@ -3,7 +3,6 @@
 #include "ends.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define BURST 256

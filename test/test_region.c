@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* test_region.c: the names of a face; creating, attaching, inspecting, locking and removing its region, and
- * every way in which that must be refused. Faults that the kernel does not produce on demand are injected at
- * flock and posix_fallocate. What runs as another user, with other limits or dies, runs in a child.
- * Tests of other users need root and say so when they are skipped. */
+/* test_region.c: the region's file: how it is made, found broken, and told to be a live or a dead engine's. Squatted
+ * names, owners and limits are test_places.c's, where the whole face meets them. */
 #include "region.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "harness.h"

@@ -4,9 +4,7 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 /* --- Sleeping and waking ---------------------------------------------------------------------------- */
 

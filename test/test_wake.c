@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and making and opening
- * FIFOs beside dead engines and squatters. That no wake-up is lost is shown by test/models and, end to end,
- * by test_sleep.c. Failures are injected at read and write. What changes signals, limits or users runs in a
- * child. Tests of other users need root and say so when they are skipped. */
+/* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and FIFOs beside dead engines. That
+ * no wake-up is lost is shown by test/models and, end to end, by test_sleep.c. What changes signals runs in a child. */
 #include "fifo.h"
 #include "ring.h"
 #include "wake.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "harness.h"
