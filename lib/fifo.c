@@ -88,14 +88,22 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
   return 0;
 }
 
-/* chmod, because umask may take from the owner the right to open what mkfifo made. */
+/* chmod, where umask has taken from the owner the right to open what mkfifo made; and there alone, because another
+ * engine may have taken ours for a dead one's: then what has the name now is not ours. If nothing has it, open tells. */
+static int let_owner_open(const char* path, mode_t mode, ndnshm__error_t* error) {
+  struct stat st;
+
+  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
+  if ((st.st_mode & 0600) == 0600 || chmod(path, mode) == 0 || errno == ENOENT) return 0;
+  return ndnshm__fail_errno(error, "chmod", path);
+}
+
 static int make_private(const char* path, mode_t mode, ndnshm__error_t* error) {
   int err;
 
   if (mkfifo(path, mode) != 0) return ndnshm__fail_errno(error, "mkfifo", path);
-  if (chmod(path, mode) == 0) return 0;
-  err = ndnshm__fail_errno(error, "chmod", path);
-  unlink(path);
+  err = let_owner_open(path, mode, error);
+  if (err < 0) unlink(path);
   return err;
 }
 

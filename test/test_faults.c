@@ -13,6 +13,7 @@
 #include <ndnshm.h>
 
 #include "faces.h"
+#include "fifo.h"
 #include "shim.h"
 
 #define MAX_CALLS 200
@@ -334,14 +335,19 @@ static void prepare_core_create(scene_t* s) {
   (void) s;
 }
 
+/* Under a umask that takes from the owner what it must give back. */
 static int act_core_create(scene_t* s) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  mode_t before;
   int err;
 
   options.capacity = SMALL_RING;
   options.uid = geteuid();
   if (s->core_engine == NULL && (err = ndnshm_new(&s->core_engine)) < 0) return err;
-  return ndnshm_create(s->core_engine, s->name, &options);
+  before = umask(0777);
+  err = ndnshm_create(s->core_engine, s->name, &options);
+  umask(before);
+  return err;
 }
 
 static const char* core_engine_errmsg(const scene_t* s) {
@@ -563,6 +569,64 @@ TEST_LOOP(app_that_looks_at_any_moment_sees_no_half_face, 2) {
   ck_assert_msg(birth.other == 0, "%s", birth.errmsg);
   ck_assert_uint_ge(birth.in, 1);
   ck_assert_uint_ge(birth.not_yet, 20);
+}
+
+/* A rival takes the name while we do: it clears what it takes for a dead engine's before one step of ours, and comes to
+ * life before the next, or at once. */
+static struct rival_s {
+  ndnshm_t* engine;
+  char name[80];
+  unsigned int step, clears_at, lives_at;
+  int result; /* 1 = not yet alive */
+} rival;
+
+static const ndnshm_options_t rival_options = {
+    .size = sizeof(rival_options), .mode = 0660, .uid = (uid_t) -1, .gid = (gid_t) -1};
+
+static void step_in_as_rival(void) {
+  const ndnshm__access_t access = {.mode = 0660, .uid = (uid_t) -1, .gid = (gid_t) -1};
+  ndnshm__error_t ignored;
+
+  rival.step++;
+  if (rival.step == rival.clears_at) ndnshm__fifo_clear(harness_a2e_path(rival.name), false, &access, &ignored);
+  if (rival.step == rival.lives_at) rival.result = ndnshm_create(rival.engine, rival.name, &rival_options);
+}
+
+static void assert_one_has_it_whole(int ours) {
+  struct stat st;
+  ndnshm_t* app;
+
+  ck_assert_msg((ours == 0) != (rival.result == 0), "step %u: %d and %d", rival.lives_at, ours, rival.result);
+  ck_assert_msg(count_names(rival.name) == 3, "step %u: %d names", rival.lives_at, count_names(rival.name));
+  ck_assert_int_eq(stat(harness_a2e_path(rival.name), &st), 0);
+  ck_assert_msg((st.st_mode & 07777) == 0660, "step %u: mode %o", rival.lives_at, (unsigned int) st.st_mode);
+  HOLDS(ndnshm_new(&app) == 0);
+  ck_assert_int_eq(ndnshm_connect(app, rival.name, NULL), 0);
+  ndnshm_free(app);
+}
+
+/* _i: how many steps lie between what a rival clears and its life. */
+TEST_LOOP(engine_that_comes_in_between_gets_the_name_whole_or_not_at_all, 2) {
+  unsigned int lives_at = 0;
+  bool came;
+
+  do {
+    ndnshm_t* engine;
+    int ours;
+
+    lives_at++;
+    rival = (struct rival_s){.lives_at = lives_at, .clears_at = lives_at - (unsigned int) _i, .result = 1};
+    snprintf(rival.name, sizeof(rival.name), "%s", harness_name("rival"));
+    ck_assert(ndnshm_new(&engine) == 0 && ndnshm_new(&rival.engine) == 0);
+    shim_before_each(step_in_as_rival);
+    ours = ndnshm_create(engine, rival.name, &rival_options);
+    shim_before_each(NULL);
+    came = rival.result != 1;
+    if (came) assert_one_has_it_whole(ours);
+    ndnshm_free(engine);
+    ndnshm_free(rival.engine);
+  } while (came);
+  ck_assert_uint_ge(lives_at, 20);
 }
 
 /* --- A failure that the core knows nothing of --------------------------------------------------- */
