@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,17 +23,6 @@ int fchmod(int fd, mode_t mode) {
 
   if (in_fchmod != NULL) in_fchmod(fd);
   return rc;
-}
-
-static void (*in_flock)(int fd);
-
-/* The same in front of the lock. */
-int flock(int fd, int operation) {
-  void (*hook)(int fd) = in_flock;
-
-  in_flock = NULL;
-  if (hook != NULL) hook(fd);
-  return (int) syscall(SYS_flock, fd, operation);
 }
 
 static bool readable(int fd) {
@@ -141,62 +129,6 @@ TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
   ck_assert_int_eq(ndnshm_create(other, name, NULL), -EADDRINUSE);
   ck_assert(!readable(ndnshm_fd(engine)));
   ndnshm_free(other);
-  ndnshm_free(engine);
-}
-
-static char rival_name[80];
-static int rival_fd = -1;
-
-/* Between our FIFO's birth and its lock another engine takes it for a dead one's, and holds it ... */
-static void rival_locks(int fd) {
-  struct stat st;
-
-  if (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode)) {
-    in_flock = rival_locks; /* the region's lock: not yet */
-    return;
-  }
-  rival_fd = open(harness_a2e_path(rival_name), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  ck_assert_int_eq((int) syscall(SYS_flock, rival_fd, LOCK_EX | LOCK_NB), 0);
-}
-
-/* ... or has removed its name already. */
-static void rival_removes(int fd) {
-  rival_locks(fd);
-  if (rival_fd < 0) {
-    in_flock = rival_removes;
-    return;
-  }
-  close(rival_fd);
-  ck_assert_int_eq(unlink(harness_a2e_path(rival_name)), 0);
-  ck_assert_int_eq(mkfifo(harness_a2e_path(rival_name), 0600), 0);
-}
-
-/* One that knows nothing of a2e's lock takes the region's name. */
-static void rival_takes_region(int fd) {
-  rival_locks(fd);
-  if (rival_fd < 0) {
-    in_flock = rival_takes_region;
-    return;
-  }
-  close(rival_fd); /* and with it the lock */
-  close(open(harness_shm_path(rival_name), O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-}
-
-TEST_LOOP(name_lost_to_a_rival_at_birth_is_in_use, 3) {
-  ndnshm_t* engine;
-  struct stat st;
-
-  snprintf(rival_name, sizeof(rival_name), "%s", harness_name("birth"));
-  ck_assert_int_eq(ndnshm_new(&engine), 0);
-  in_flock = _i == 0 ? rival_locks : _i == 1 ? rival_removes : rival_takes_region;
-  ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), -EADDRINUSE);
-  ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), "another engine"));
-  if (_i == 0) close(rival_fd);
-  /* The rival's stays, and so does what he has locked. */
-  ck_assert_int_eq(lstat(_i < 2 ? harness_a2e_path(rival_name) : harness_shm_path(rival_name), &st), 0);
-  unlink(harness_a2e_path(rival_name));
-  unlink(harness_shm_path(rival_name));
-  ck_assert_int_eq(ndnshm_create(engine, rival_name, NULL), 0);
   ndnshm_free(engine);
 }
 
