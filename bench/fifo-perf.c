@@ -138,5 +138,5 @@ void wire_close(wire_t* w) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "fifo-perf");
+  return perf_main(argc, argv, "fifo-perf", 0);
 }

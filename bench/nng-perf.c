@@ -112,5 +112,5 @@ void wire_close(wire_t* w) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "nng-perf");
+  return perf_main(argc, argv, "nng-perf", 0);
 }

@@ -337,5 +337,5 @@ void link_free(link_t* l) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "pipe-perf");
+  return perf_main(argc, argv, "pipe-perf", PERF_PIPE);
 }

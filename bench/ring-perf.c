@@ -296,7 +296,7 @@ static int probe(const perf_options_t* o) {
 
 int main(int argc, char** argv) {
   if (argc != 4 || strcmp(argv[1], "probe") != 0 || strcmp(argv[2], "--cpu") != 0)
-    return perf_main(argc, argv, "ring-perf");
+    return perf_main(argc, argv, "ring-perf", PERF_RING);
   perf_options_t o = {.program = "ring-perf probe"};
   char* end;
   o.cpu[0] = (int) strtol(argv[3], &end, 10);

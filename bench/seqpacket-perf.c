@@ -121,5 +121,5 @@ void wire_close(wire_t* w) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "seqpacket-perf");
+  return perf_main(argc, argv, "seqpacket-perf", 0);
 }

@@ -109,5 +109,5 @@ void wire_close(wire_t* w) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "zmq-perf");
+  return perf_main(argc, argv, "zmq-perf", 0);
 }

@@ -66,7 +66,7 @@ def check_verified(side, count):
 def run_mode(program, mode, server_role, *options):
     # On a busy machine a poller that shares its CPU waits a time slice for each reply.
     count = 300 if program == 'ring-perf' else 200 if mode == 'paced' else 3000
-    fits = ('--reply', '2000') if program == 'fifo-perf' else ()  # a packet in one write
+    fits = ('--reply', '2000') if (program, mode) == ('fifo-perf', 'fetch') else ()  # a packet in one write
     out, _ = finish(ours(mode, '--name', new_name(), '--count', count, '--server-role', server_role,
                          '--verify', '--json', *fits, *options, program=program))
     run = json.loads(out)
@@ -162,15 +162,15 @@ def test_suite_without_tools():
 def test_batches():
     for mode in ('throughput', 'fetch'):
         run_mode('uvface-perf', mode, 'engine', '--batch', '32', '--borrow', '--no-spin')
-        run_mode('uvface-perf', mode, 'app', '--batch', '48', '--capacity', '16', '--window', '100')
+        window = ('--window', '100') if mode == 'fetch' else ()
+        run_mode('uvface-perf', mode, 'app', '--batch', '48', '--capacity', '16', *window)
 
 
 def test_echo_under_pressure():
     """Far more packets under way than either ring holds: echo has to keep what finds no room."""
-    for program in ('uvface-perf', 'pipe-perf'):
+    for program, *options in (('uvface-perf', '--capacity', '16', '--borrow'), ('pipe-perf',)):
         name = new_name()
-        echo = ours('rtt', '--side', 'echo', '--role', 'engine', '--name', name, '--capacity', '16',
-                    '--borrow', program=program)
+        echo = ours('rtt', '--side', 'echo', '--role', 'engine', '--name', name, *options, program=program)
         fetch = ours('fetch', '--side', 'fetch', '--role', 'app', '--name', name, '--count', '20000',
                      '--size', '1000', '--reply', '1000', '--window', '5000', '--verify', '--json',
                      program=program)
@@ -203,11 +203,38 @@ def test_verify_finds_a_fault():
 
 def test_usage():
     for argv in (['fly'], [], ['rtt', '--count', 'x'], ['rtt', '--side', 'ping'], ['rtt', '--size', '7'],
-                 ['rtt', '--side', 'sink', '--role', 'app', '--name', 'n']):
+                 ['rtt', '--side', 'sink', '--role', 'app', '--name', 'n'], ['fly', '--help']):
         _, err = finish(ours(*argv), 2)
         assert err, argv
-    out, _ = finish(ours('--help'))
-    assert '--server-role' in out
+
+
+OPTIONS = {  # by program and mode: some that it has, and some that are another's
+    ('uvface-perf', ''): ('--server-role --hot-ns --literal --borrow --window --verify', '--coalesce'),
+    ('uvface-perf', 'fetch'): ('--count --window --reply --batch --borrow', '--interval-us --coalesce'),
+    ('uvface-perf', 'throughput'): ('--batch --hot-ns', '--window --reply --interval-us'),
+    ('uvface-perf', 'rtt'): ('--verify --no-spin', '--batch --window'),
+    ('uvface-perf', 'paced'): ('--interval-us', '--batch --reply'),
+    ('uvface-perf', 'full'): ('--literal', '--verify --batch'),
+    ('ring-perf', 'rtt'): ('--borrow --capacity', '--hot-ns --literal --coalesce'),
+    ('pipe-perf', 'rtt'): ('--coalesce', '--borrow --capacity --no-spin'),
+    ('seqpacket-perf', 'fetch'): ('--window', '--coalesce --borrow'),
+}
+
+
+def test_help():
+    """Each program and mode lists the options that it has, and takes no other."""
+    for (program, mode), (own, foreign) in OPTIONS.items():
+        mode = [mode] if mode else []
+        out, _ = finish(ours(*mode, '--help', program=program))
+        listed = {line.split()[0] for line in out.splitlines() if line.startswith('  --')}
+        assert listed >= {'--json', '--cpu', *own.split()}, (program, mode, listed)
+        assert not listed & set(foreign.split()), (program, mode, listed & set(foreign.split()))
+        for option in foreign.split() if mode else ():
+            _, err = finish(ours(*mode, f'{option}=1' if option in VALUED else option, program=program), 2)
+            assert option.lstrip('-') in err, err
+
+
+VALUED = ('--batch', '--window', '--reply', '--interval-us', '--capacity', '--hot-ns')
 
 
 def test_no_engine():
@@ -361,6 +388,7 @@ def all_tests():
     yield 'a missing reply is a stall: counted, exit 3', test_stall
     yield '--verify finds a fault: exit 4', test_verify_finds_a_fault
     yield 'a wrong command line: exit 2', test_usage
+    yield 'each program and mode lists and takes its own options', test_help
     yield 'no engine: exit 1, the error names the face', test_no_engine
     yield 'server or client cannot start: exit 1 at once', test_cannot_start
     yield 'packets larger than the slots: exit 1, the error names the call', test_too_large

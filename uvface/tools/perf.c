@@ -166,10 +166,10 @@ static int run_both(perf_options_t* o, int argc, char** argv, json_t** ret_repor
   return exit_code;
 }
 
-int perf_main(int argc, char** argv, const char* program) {
+int perf_main(int argc, char** argv, const char* program, unsigned int links) {
   perf_options_t o;
   json_t* report = NULL;
-  int exit_code = perf_options_parse(&o, argc, argv, program);
+  int exit_code = perf_options_parse(&o, argc, argv, program, links);
   if (exit_code != PERF_OK) return exit_code;
   if (o.side == SIDE_BOTH)
     exit_code = run_both(&o, argc, argv, &report);

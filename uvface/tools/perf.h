@@ -24,6 +24,13 @@ enum {
   PERF_MAX_SAMPLES = 1 << 24
 };
 
+/* What a link has options for, beside those that all have. */
+enum {
+  PERF_RING = 1, /* the ring: --capacity, --slot-size, --borrow */
+  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal */
+  PERF_PIPE = 4  /* --coalesce */
+};
+
 typedef enum perf_mode_e { MODE_THROUGHPUT, MODE_RTT, MODE_PACED, MODE_FETCH, MODE_FULL, MODE_COUNT } perf_mode_t;
 
 /* The client sides come first: side < SIDE_FIRST_SERVER is the one that drives the run. */
@@ -94,8 +101,8 @@ typedef struct perf_result_s {
 
 /* --- perf.c ------------------------------------------------------------------------------------ */
 
-/* The whole program, but for the link. Returns the exit code. */
-int perf_main(int argc, char** argv, const char* program);
+/* The whole program, but for the link. links: which options it has, PERF_RING and so on. Returns the exit code. */
+int perf_main(int argc, char** argv, const char* program, unsigned int links);
 
 /* Prints "program side: text" on stderr, as one line. */
 __attribute__((format(printf, 2, 3))) void perf_error(const perf_options_t* o, const char* format, ...);
@@ -113,7 +120,7 @@ bool perf_server_gone(const perf_options_t* o);
 /* --- perf_options.c ---------------------------------------------------------------------------- */
 
 /* Fills o from the command line. Returns PERF_OK, or PERF_USAGE after a message; --help exits with 0. */
-int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* program);
+int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* program, unsigned int links);
 /* Reads "64", "20k", "1M". Returns false, ret_n untouched, on anything else or more than max. */
 bool perf_parse_count(const char* text, uint64_t max, uint64_t* ret_n);
 const char* perf_mode_name(perf_mode_t mode);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* perf_options.c: the command line of the measuring programs, one and the same for all of them. Guarantees
- * that what it returns is complete and in range; whether a name or a slot size is acceptable is left to
+/* perf_options.c: the command line of the measuring programs: one table, of which each program and each mode has
+ * its part, and no more than that is taken or listed. Guarantees that what it returns is complete and in range; whether a name or a slot size is acceptable is left to
  * the link, which knows. Also holds the names of modes, sides and roles, and CPU pinning. */
 #include "perf.h"
 
@@ -39,42 +39,14 @@ perf_kind_t perf_server_of(perf_mode_t mode) {
   return servers[mode];
 }
 
-static const char usage_text[] =
-    "MODE [options]\n"
-    "\n"
-    "Runs a client and a server process over one face and prints what they measured.\n"
-    "\n"
-    "  throughput  source -> sink, one way; the rate is the sink's\n"
-    "  rtt         ping <-> echo, one packet at a time\n"
-    "  paced       the same, a packet every --interval-us; also what an idle server costs\n"
-    "  fetch       fetch <-> fetchserver: --window Interests outstanding, --reply bytes back\n"
-    "  full        stuff -> sip: no room but every 10 ms; what waiting costs, and how long until\n"
-    "              the sender goes on, as a round trip\n"
-    "\n"
-    "  --server-role engine|app  role of sink, echo or fetchserver (engine)\n"
-    "  --side SIDE --role engine|app --name NAME\n"
-    "                            run that end alone, in this process\n"
-    "  --name NAME               name of the face\n"
-    "  --count N                 packets or round trips (20k, 1M; default: by time)\n"
-    "  --secs S                  run this long (2)\n"
-    "  --size N                  bytes of a packet, an Interest (64; with replies 100)\n"
-    "  --reply N                 fetch: bytes of a reply (8000)\n"
-    "  --batch N                 hand over N packets at once; 1: each on its own (1)\n"
-    "  --window N                fetch: Interests outstanding (64)\n"
-    "  --interval-us N           paced: microseconds between packets (100)\n"
-    "  --verify                  number, fill and check every packet\n"
-    "  --borrow                  receive slots, not copies\n"
-    "  --coalesce                pipe-perf: one write for all packets that are ready\n"
-    "  --literal                 uvface-perf: announce nothing, as a face of ndn-rs\n"
-    "  --cpu A[,B]               pin the client to CPU A, the server to B\n"
-    "  --capacity N              slots per ring\n"
-    "  --slot-size N             bytes, the largest packet\n"
-    "  --hot-ns N, --spin-ns N   how long a face stays awake; --no-spin: both 0\n"
-    "  --timeout-ms N            no packet for this long is a stall; give up after three (10000)\n"
-    "  --json                    print one JSON object\n"
-    "  --version, --help\n"
-    "\n"
-    "Exit: 0 well; 1 failed, or the peer left early; 2 usage; 3 stalled; 4 --verify found a fault.\n";
+static const char* const mode_texts[MODE_COUNT] = {
+    "source -> sink, one way; the rate is the sink's",
+    "ping <-> echo, one packet at a time",
+    "the same, a packet every --interval-us; also what an idle server costs",
+    "fetch <-> fetchserver: --window Interests outstanding, --reply bytes back",
+    "stuff -> sip, which takes packets every 10 ms: what waiting for room costs, and how long\n"
+    "              after there is room the sender goes on, as a round trip",
+};
 
 bool perf_parse_count(const char* text, uint64_t max, uint64_t* ret_n) {
   char* end;
@@ -117,7 +89,7 @@ enum {
   OPT_REPLY,
   OPT_BATCH,
   OPT_WINDOW,
-  OPT_INTERVAL,
+  OPT_PACE,
   OPT_VERIFY,
   OPT_BORROW,
   OPT_COALESCE,
@@ -135,40 +107,101 @@ enum {
   OPT_ROLE
 };
 
-static const struct option long_options[] = {
-    {"name", required_argument, NULL, OPT_NAME},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"secs", required_argument, NULL, OPT_SECS},
-    {"size", required_argument, NULL, OPT_SIZE},
-    {"reply", required_argument, NULL, OPT_REPLY},
-    {"batch", required_argument, NULL, OPT_BATCH},
-    {"window", required_argument, NULL, OPT_WINDOW},
-    {"interval-us", required_argument, NULL, OPT_INTERVAL},
-    {"verify", no_argument, NULL, OPT_VERIFY},
-    {"borrow", no_argument, NULL, OPT_BORROW},
-    {"coalesce", no_argument, NULL, OPT_COALESCE},
-    {"literal", no_argument, NULL, OPT_LITERAL},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"capacity", required_argument, NULL, OPT_CAPACITY},
-    {"slot-size", required_argument, NULL, OPT_SLOT_SIZE},
-    {"hot-ns", required_argument, NULL, OPT_HOT},
-    {"spin-ns", required_argument, NULL, OPT_SPIN},
-    {"no-spin", no_argument, NULL, OPT_NO_SPIN},
-    {"timeout-ms", required_argument, NULL, OPT_TIMEOUT},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"server-role", required_argument, NULL, OPT_SERVER_ROLE},
-    {"side", required_argument, NULL, OPT_SIDE},
-    {"role", required_argument, NULL, OPT_ROLE},
-    {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+enum {
+  IN_THROUGHPUT = 1 << MODE_THROUGHPUT,
+  IN_PACED = 1 << MODE_PACED,
+  IN_FETCH = 1 << MODE_FETCH,
+  IN_FULL = 1 << MODE_FULL,
+  IN_ALL = (1 << MODE_COUNT) - 1
 };
+
+/* argument: NULL if it takes none. links: who has it, 0 for all. */
+typedef struct row_s {
+  const char* name;
+  const char* argument;
+  int option;
+  unsigned int modes, links;
+  const char* help;
+} row_t;
+
+static const row_t rows[] = {
+    {"server-role", "ROLE", OPT_SERVER_ROLE, IN_ALL, 0, "engine or app: the role of the second of the two (engine)"},
+    {"side", "SIDE", OPT_SIDE, IN_ALL, 0, "run that end alone, in this process; needs --role and --name"},
+    {"role", "ROLE", OPT_ROLE, IN_ALL, 0, "engine or app: the role of that end"},
+    {"name", "NAME", OPT_NAME, IN_ALL, 0, "name of the face"},
+    {"count", "N", OPT_COUNT, IN_ALL, 0, "packets or round trips (20k, 1M; default: by time)"},
+    {"secs", "S", OPT_SECS, IN_ALL, 0, "run this long (2)"},
+    {"size", "N", OPT_SIZE, IN_ALL, 0, "bytes of a packet, an Interest (64; with replies 100)"},
+    {"reply", "N", OPT_REPLY, IN_FETCH, 0, "bytes of a reply (8000)"},
+    {"batch", "N", OPT_BATCH, IN_THROUGHPUT | IN_FETCH, 0, "hand over N packets at once; 1: each on its own (1)"},
+    {"window", "N", OPT_WINDOW, IN_FETCH, 0, "Interests outstanding (64)"},
+    {"interval-us", "N", OPT_PACE, IN_PACED, 0, "microseconds between packets (100)"},
+    {"verify", NULL, OPT_VERIFY, IN_ALL & ~IN_FULL, 0, "number, fill and check every packet"},
+    {"borrow", NULL, OPT_BORROW, IN_ALL, PERF_RING, "receive slots, not copies"},
+    {"coalesce", NULL, OPT_COALESCE, IN_ALL, PERF_PIPE, "one write for all packets that are ready"},
+    {"literal", NULL, OPT_LITERAL, IN_ALL, PERF_FACE, "announce nothing, as a face of ndn-rs"},
+    {"cpu", "A[,B]", OPT_CPU, IN_ALL, 0, "pin the client to CPU A, the server to B"},
+    {"capacity", "N", OPT_CAPACITY, IN_ALL, PERF_RING, "slots per ring"},
+    {"slot-size", "N", OPT_SLOT_SIZE, IN_ALL, PERF_RING, "bytes, the largest packet"},
+    {"hot-ns", "N", OPT_HOT, IN_ALL, PERF_FACE, "how long a loop turns without sleeping after a packet"},
+    {"spin-ns", "N", OPT_SPIN, IN_ALL, PERF_FACE, "how long it looks at the rings before it would sleep"},
+    {"no-spin", NULL, OPT_NO_SPIN, IN_ALL, PERF_FACE, "both 0"},
+    {"timeout-ms", "N", OPT_TIMEOUT, IN_ALL, 0, "no packet for this long is a stall; three end the run (10000)"},
+    {"json", NULL, OPT_JSON, IN_ALL, 0, "print one JSON object"},
+    {"version", NULL, 'V', IN_ALL, 0, "print the version"},
+    {"help", NULL, 'h', IN_ALL, 0, "print this; with a MODE, what that mode has"},
+};
+enum { ROWS = sizeof(rows) / sizeof(*rows) };
+
+static bool has_row(unsigned int links, const row_t* row) {
+  return row->links == 0 || (row->links & links) != 0;
+}
+
+static void list_modes(unsigned int modes) {
+  for (unsigned int i = 0; i < MODE_COUNT; i++)
+    if ((modes & 1U << i) != 0) printf("  %-12s%s\n", mode_names[i], mode_texts[i]);
+}
+
+/* "fetch: " before the text of an option that not all of these modes have. */
+static void list_options(unsigned int links, unsigned int modes) {
+  char left[32];
+  for (const row_t* row = rows; row < rows + ROWS; row++) {
+    if (!has_row(links, row) || (row->modes & modes) == 0) continue;
+    snprintf(left, sizeof(left), "--%s %s", row->name, row->argument != NULL ? row->argument : "");
+    printf("  %-20s", left);
+    if ((row->modes & modes) != modes) {
+      const char* comma = "";
+      for (unsigned int i = 0; i < MODE_COUNT; i++) {
+        if ((row->modes & 1U << i) == 0) continue;
+        printf("%s%s", comma, mode_names[i]);
+        comma = ", ";
+      }
+      printf(": ");
+    }
+    printf("%s\n", row->help);
+  }
+}
+
+/* mode: -1 for all. */
+static void print_help(const char* program, unsigned int links, int mode) {
+  unsigned int modes = mode < 0 ? IN_ALL : 1U << mode;
+  printf(
+      "Usage: %s %s [options]\n\n"
+      "Runs a client and a server process over one face and prints what they measured.\n\n",
+      program, mode < 0 ? "MODE" : mode_names[mode]);
+  list_modes(modes);
+  putchar('\n');
+  list_options(links, modes);
+  printf("\nExit: 0 well; 1 failed, or the peer left early; 2 usage; 3 stalled; 4 --verify found a fault.\n");
+}
 
 /* What the command line says before it is known what it means together. */
 typedef struct parsed_s {
   perf_options_t* o;
   int server_role, side, role; /* -1 = not given */
   uint64_t size_bytes;         /* 0 = not given */
+  bool help;
+  const char* foreign[MODE_COUNT]; /* an option that was given and is not one of this mode, or NULL */
 } parsed_t;
 
 /* The numbers: option, smallest, largest, and where they go. */
@@ -182,7 +215,7 @@ static bool apply_number(parsed_t* p, int option, const char* text) {
     case OPT_REPLY: o->reply_bytes = (size_t) n; return n >= 8 && n <= 1 << 20;
     case OPT_BATCH: o->batch = (unsigned int) n; return n >= 1 && n <= PERF_MAX_BATCH;
     case OPT_WINDOW: o->window = (unsigned int) n; return n >= 1;
-    case OPT_INTERVAL: o->interval_us = n; return n >= 1;
+    case OPT_PACE: o->interval_us = n; return n >= 1;
     case OPT_CAPACITY: o->capacity = (uint32_t) n; return true;
     case OPT_SLOT_SIZE: o->slot_size = (uint32_t) n; return true;
     case OPT_HOT: o->hot_ns = (int64_t) n; return true;
@@ -236,7 +269,43 @@ static int settle(parsed_t* p) {
   return PERF_OK;
 }
 
-int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* program) {
+/* For getopt: the options of this program. */
+static void long_options(unsigned int links, struct option ret_options[ROWS + 1]) {
+  struct option* next = ret_options;
+  for (const row_t* row = rows; row < rows + ROWS; row++)
+    if (has_row(links, row))
+      *next++ = (struct option){row->name, row->argument != NULL ? required_argument : no_argument, NULL, row->option};
+  *next = (struct option){NULL, 0, NULL, 0};
+}
+
+static void note_foreign(parsed_t* p, int option) {
+  const row_t* row = rows;
+  while (row->option != option) row++;
+  for (unsigned int i = 0; i < MODE_COUNT; i++)
+    if ((row->modes & 1U << i) == 0) p->foreign[i] = row->name;
+}
+
+static int read_options(parsed_t* p, int argc, char** argv, unsigned int links) {
+  const char* program = p->o->program;
+  struct option options[ROWS + 1];
+  int option, index = 0;
+  long_options(links, options);
+  while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
+    if (option == '?') return PERF_USAGE;
+    if (option == 'V') {
+      printf("%s %s\n", program, PERF_VERSION);
+      exit(PERF_OK);
+    }
+    if (option == 'h')
+      p->help = true;
+    else if (!apply(p, option, optarg))
+      return usage_error(program, "bad value for --", options[index].name);
+    note_foreign(p, option);
+  }
+  return PERF_OK;
+}
+
+int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* program, unsigned int links) {
   *o = (perf_options_t){.program = program,
                         .secs = 2,
                         .reply_bytes = 8000,
@@ -247,20 +316,23 @@ int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* pro
                         .cpu = {-1, -1},
                         .hot_ns = -1,
                         .spin_ns = -1};
-  parsed_t p = {o, -1, -1, -1, 0};
-  int option, index = 0;
-  while ((option = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
-    if (option == '?') return PERF_USAGE;
-    if (option == 'h') printf("Usage: %s %s", program, usage_text);
-    if (option == 'V') printf("%s %s\n", program, PERF_VERSION);
-    if (option == 'h' || option == 'V') exit(PERF_OK);
-    if (!apply(&p, option, optarg)) return usage_error(program, "bad value for --", long_options[index].name);
-  }
+  parsed_t p = {.o = o, .server_role = -1, .side = -1, .role = -1};
+  int rc = read_options(&p, argc, argv, links);
+  if (rc != PERF_OK) return rc;
   int mode = optind < argc ? find_name(argv[optind], mode_names, MODE_COUNT) : -1;
+  if (p.help && (mode >= 0 || optind == argc)) {
+    print_help(program, links, mode);
+    exit(PERF_OK);
+  }
   if (mode < 0)
     return usage_error(program, optind < argc ? "no such mode: " : "MODE is missing",
                        optind < argc ? argv[optind] : "");
   if (optind + 1 < argc) return usage_error(program, "unexpected argument: ", argv[optind + 1]);
+  if (p.foreign[mode] != NULL) {
+    fprintf(stderr, "%s: %s has no --%s; see %s %s --help\n", program, mode_names[mode], p.foreign[mode], program,
+            mode_names[mode]);
+    return PERF_USAGE;
+  }
   o->mode = (perf_mode_t) mode;
   return settle(&p);
 }

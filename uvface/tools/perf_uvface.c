@@ -181,5 +181,5 @@ void link_free(link_t* l) {
 }
 
 int main(int argc, char** argv) {
-  return perf_main(argc, argv, "uvface-perf");
+  return perf_main(argc, argv, "uvface-perf", PERF_RING | PERF_FACE);
 }
