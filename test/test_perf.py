@@ -20,6 +20,7 @@ BUILD = sys.argv[1]
 RUST = sys.argv[2] if len(sys.argv) > 2 and sys.argv[2] else None
 SLOW = float(os.environ.get('UVFACE_SLOW', '1'))
 DEADLINE_S = 30 * SLOW
+CPUS = sorted(os.sched_getaffinity(0))
 HEADER_BYTES, MAGIC, A2E_HEAD, E2A_HEAD = 448, 0, 128, 256
 
 processes = []
@@ -181,8 +182,78 @@ def test_echo_under_pressure():
 
 def test_by_time_and_as_text():
     out, _ = finish(ours('rtt', '--name', new_name(), '--secs', '0.1'))
-    for word in ('uvface-perf rtt', 'p99.9', 'parks', 'spin_hits', 'CPU'):
+    for word in ('uvface-perf rtt', 'p99.9', 'parks', 'spin_hits', 'CPU', 'round trips/s', 'build', 'CPU model',
+                 'placement', 'echo on CPU', 'hint        not pinned'):
         assert word in out, out
+    out, _ = finish(ours('throughput', '--name', new_name(), '--secs', '0.1', '--cpu', str(CPUS[0])))
+    assert 'M packets/s' in out and 'round trip' not in out and 'not pinned' not in out, out
+    assert f'source on CPU {CPUS[0]}, pinned; sink on CPU {CPUS[0]}, pinned' in out, out
+
+
+def run_with(program, mode, *options, **more):
+    out, _ = finish(start(path_of(program), mode, '--name', new_name(), '--count', '2000', '--json', *options, **more))
+    return json.loads(out)
+
+
+def test_place():
+    """Where both ends ran, whether they had to, and of what build the program is."""
+    client, server = CPUS[0], CPUS[-1]
+    run = run_with('uvface-perf', 'throughput', '--cpu', f'{client},{server}')
+    assert (run['client']['cpus'], run['server']['cpus']) == ([client], [server]), run
+    assert run['client']['pinned'] and run['server']['pinned'] and not hints_of(run, 'pinned'), run
+    assert run['cpu_model'], run
+    run = run_with('pipe-perf', 'throughput', preexec_fn=lambda: os.sched_setaffinity(0, {server}))
+    assert run['client']['cpus'] == run['server']['cpus'] == [server] and not hints_of(run, 'pinned'), run
+    assert run['build']['libraries'] == [], run
+    if len(CPUS) > 1:
+        run = run_with('uvface-perf', 'rtt')
+        assert not run['client']['pinned'] and hints_of(run, 'not pinned'), run
+        assert set(run['client']['cpus'] + run['server']['cpus']) <= set(CPUS), run
+    with open(os.path.join(BUILD, 'meson-info', 'intro-buildoptions.json'), encoding='utf-8') as file:
+        made = {option['name']: option['value'] for option in json.load(file)}
+    run = run_with('uvface-perf', 'rtt')
+    assert run['build']['type'].split()[0] == made['buildtype'], run['build']
+    assert ('sanitizers' in run['build']['type']) == (made['b_sanitize'] not in ('none', [])), run['build']
+    assert bool(hints_of(run, '--buildtype=release')) == (run['build']['type'] != 'release'), run['hints']
+    assert [os.path.basename(path).split('.')[0] for path in run['build']['libraries']] == ['libuvface', 'libndnshm']
+
+
+def hints_of(run, words):
+    return [hint for hint in run['hints'] if words in hint]
+
+
+def test_round_trips_per_second():
+    for mode, has in (('rtt', True), ('paced', True), ('throughput', False), ('fetch', False)):
+        run = run_with('uvface-perf', mode)
+        assert ('round_trips_per_s' in run) == has, run
+        assert not has or 0 < run['round_trips_per_s'] == run['packets_per_s'], run
+
+
+def test_intervals():
+    """As JSON they are what the client counted, without a gap; as text they come while it runs."""
+    for program, mode in (('uvface-perf', 'throughput'), ('uvface-perf', 'rtt'), ('pipe-perf', 'fetch'),
+                          ('seqpacket-perf', 'paced'), ('uvface-perf', 'full')):
+        out, _ = finish(ours(mode, '--name', new_name(), '--secs', '0.5', '--interval', '0.1', '--json',
+                             program=program))
+        run = json.loads(out)
+        parts = run['intervals']
+        assert 1 <= len(parts) <= parts[-1]['to_s'] / 0.1 + 1 and parts[0]['from_s'] == 0, (mode, parts)
+        assert all(a['to_s'] == b['from_s'] < b['to_s'] for a, b in zip(parts, parts[1:])), (mode, parts)
+        assert abs(parts[-1]['to_s'] - run['client']['seconds']) < 1e-6, (mode, parts)
+        assert sum(part['packets'] for part in parts) == run['client']['packets'] > 0, (mode, parts)
+        assert all(abs(part['packets_per_s'] * (part['to_s'] - part['from_s']) - part['packets']) <= 1
+                   for part in parts), (mode, parts)
+    out, _ = finish(ours('rtt', '--name', new_name(), '--secs', '3', '--interval', '0.01', '--json'))
+    server = json.loads(out)['server']
+    assert server and 'intervals' not in server, 'the server kept intervals that nobody reads'
+    for mode, words in (('rtt', 'round trips/s: '), ('throughput', 'M packets/s: ')):
+        run = ours(mode, '--name', new_name(), '--secs', '60', '--interval', '1')
+        line = run.stdout.readline()
+        assert line.startswith('   0.00 to ') and words in line and run.poll() is None, line
+        run.terminate()
+        finish(run, 1)
+    for text in ('-1', 'x', '', '0.001'):
+        finish(ours('rtt', '--interval', text), 2)
 
 
 def test_stall():
@@ -373,7 +444,7 @@ def all_tests():
     for program in ('seqpacket-perf', 'fifo-perf', 'nng-perf', 'zmq-perf'):
         if os.path.exists(path_of(program)):
             yield from mode_tests(program)
-    if len(os.sched_getaffinity(0)) > 1:  # two busy pollers on one CPU wait for each other's time slice
+    if len(CPUS) > 1:  # two busy pollers on one CPU wait for each other's time slice
         yield from mode_tests('ring-perf')
     yield 'batches, borrowed slots, a ring smaller than the window', test_batches
     yield 'echo with more packets under way than the rings hold', test_echo_under_pressure
@@ -381,10 +452,13 @@ def all_tests():
     yield 'coalesced writes', test_coalesced
     yield 'memory, descriptors and threads are reported', test_costs
     yield 'many faces on one loop, over sockets too', test_many_faces
-    if len(os.sched_getaffinity(0)) > 1:
+    if len(CPUS) > 1:
         yield 'the comparison, tables and plots', test_suite
         yield 'the comparison where nothing can count system calls', test_suite_without_tools
     yield 'by time, as text', test_by_time_and_as_text
+    yield 'where the ends ran and of what build they are, and hints', test_place
+    yield 'round trips a second, where that is what is counted', test_round_trips_per_second
+    yield 'intervals: a line at once, an array in the end', test_intervals
     yield 'a missing reply is a stall: counted, exit 3', test_stall
     yield '--verify finds a fault: exit 4', test_verify_finds_a_fault
     yield 'a wrong command line: exit 2', test_usage

@@ -50,7 +50,10 @@ bool perf_server_gone(const perf_options_t* o) {
 }
 
 unsigned int perf_tick_ms(const perf_options_t* o) {
-  return o->timeout_ms >= 1000 ? 250 : o->timeout_ms / 4 + 1;
+  unsigned int tick_ms = o->timeout_ms >= 1000 ? 250 : o->timeout_ms / 4 + 1;
+  double twentieth_ms = o->interval_secs * 50;
+  if (twentieth_ms == 0 || twentieth_ms >= tick_ms) return tick_ms;
+  return twentieth_ms > 1 ? (unsigned int) twentieth_ms : 1;
 }
 
 /* A server started by hand waits for its client as long as it takes. */
@@ -65,8 +68,9 @@ bool perf_keep_waiting(const perf_options_t* o, uint64_t since_ns) {
 /* The child repeats our command line; what comes last wins, and stdout is its report. */
 static void exec_server(const perf_options_t* o, int argc, char** argv, int report_fd, pid_t parent) {
   const char* role = perf_role_name(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE);
-  const char* extra[] = {"--side", perf_side_name(perf_server_of(o->mode)), "--role", role, "--name", o->name, "--json",
-                         NULL};
+  const char* extra[] = {
+      "--side", perf_side_name(perf_server_of(o->mode)), "--role", role, "--name", o->name, "--json", "--interval", "0",
+      NULL};
   char** all = calloc((size_t) argc + sizeof(extra) / sizeof(*extra), sizeof(*all));
   if (all == NULL || dup2(report_fd, STDOUT_FILENO) < 0) _exit(PERF_FAILED);
   memcpy(all, argv, (size_t) argc * sizeof(*all));
@@ -148,6 +152,7 @@ static int run_alone(const perf_options_t* o, json_t** ret_report) {
   catch_signals();
   int exit_code = side_run(o, &result, &stats);
   *ret_report = report_side(o, &result, stats);
+  place_describe(*ret_report, result.place.pinned);
   free(result.samples_ns);
   return exit_code;
 }

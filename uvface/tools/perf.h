@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* perf.h: what the parts of the measuring programs share. A program is perf.c (roles, processes),
- * perf_options.c, perf_side.c (who sends what when), perf_report.c (output) and one link: perf_uvface.c,
+ * perf_options.c, perf_side.c (who sends what when), perf_place.c (where and of what build), perf_report.c (output) and one link: perf_uvface.c,
  * pipe-perf.c, ring-perf.c, or perf_wire.c around a rival of one file. The link moves packets and knows
  * nothing of modes; the sides know nothing of transports, so that rivals differ in the link alone.
  * Guarantees nothing to anybody else: private. */
@@ -8,6 +8,7 @@
 #define PERF_H
 
 #include <jansson.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,7 @@ typedef struct perf_options_s {
   char name[201];
   uint64_t count; /* packets or round trips; 0 = by time */
   double secs;
+  double interval_secs; /* time between lines while it runs; 0 = none */
   size_t size_bytes;
   size_t reply_bytes;
   unsigned int batch;  /* packets handed to the link at once; 1 = each on its own */
@@ -82,6 +84,12 @@ typedef struct perf_verify_s {
   uint64_t bad_length;
 } perf_verify_t;
 
+/* Where an end was seen. */
+typedef struct perf_place_s {
+  cpu_set_t seen;
+  bool pinned; /* to one CPU, by --cpu or from outside */
+} perf_place_t;
+
 /* What one side measured. The window opens at the first packet received (a source: sent; with
  * round trips: after the warm-up), so that waiting for the peer is not part of any rate. */
 typedef struct perf_result_s {
@@ -93,6 +101,8 @@ typedef struct perf_result_s {
   uint64_t stalls;
   int fds, threads;  /* that the link has opened and started, when the window closes */
   int64_t rss_bytes; /* by which the process has grown since before the link was opened */
+  perf_place_t place;
+  json_t* intervals; /* --interval: an array, else NULL */
   perf_verify_t verify;
   uint32_t* samples_ns; /* round trips, or NULL */
   size_t nsamples;
@@ -172,10 +182,22 @@ json_t* link_stats(const link_t* l);
 /* Frees what link_run() left. */
 void link_free(link_t* l);
 
+/* --- perf_place.c ------------------------------------------------------------------------------ */
+
+/* Notes where the caller runs now; a place begins as zeros. */
+void place_look(perf_place_t* place);
+/* The CPUs that were seen. New reference. */
+json_t* place_cpus(const perf_place_t* place);
+/* Adds build, cpu_model and hints to the report of a whole program. pinned: whether all its ends were. */
+void place_describe(json_t* report, bool pinned);
+
 /* --- perf_report.c ----------------------------------------------------------------------------- */
 
 /* What one side measured as JSON; sorts r->samples_ns. Takes over link_stats. New reference. */
 json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stats);
+/* What was counted between two times since the window opened, as an element of r->intervals; and, unless all is to
+ * be JSON, as a line of text at once. */
+void report_interval(const perf_options_t* o, perf_result_t* r, double from_s, double to_s, uint64_t packets);
 /* Both sides of a run; steals client and server (server may be NULL: it ended without a report). */
 json_t* report_run(const perf_options_t* o, json_t* client, json_t* server, int exit_code);
 /* Prints what either made, as text, or as JSON with o->json. */

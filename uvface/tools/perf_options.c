@@ -85,6 +85,7 @@ enum {
   OPT_NAME = 256,
   OPT_COUNT,
   OPT_SECS,
+  OPT_INTERVAL,
   OPT_SIZE,
   OPT_REPLY,
   OPT_BATCH,
@@ -131,6 +132,8 @@ static const row_t rows[] = {
     {"name", "NAME", OPT_NAME, IN_ALL, 0, "name of the face"},
     {"count", "N", OPT_COUNT, IN_ALL, 0, "packets or round trips (20k, 1M; default: by time)"},
     {"secs", "S", OPT_SECS, IN_ALL, 0, "run this long (2)"},
+    {"interval", "S", OPT_INTERVAL, IN_ALL, 0,
+     "meanwhile a line every S seconds, with what was counted since the last"},
     {"size", "N", OPT_SIZE, IN_ALL, 0, "bytes of a packet, an Interest (64; with replies 100)"},
     {"reply", "N", OPT_REPLY, IN_FETCH, 0, "bytes of a reply (8000)"},
     {"batch", "N", OPT_BATCH, IN_THROUGHPUT | IN_FETCH, 0, "hand over N packets at once; 1: each on its own (1)"},
@@ -231,6 +234,10 @@ static bool apply(parsed_t* p, int option, const char* text) {
   switch (option) {
     case OPT_NAME: return snprintf(o->name, sizeof(o->name), "%s", text) < (int) sizeof(o->name);
     case OPT_SECS: o->secs = strtod(text, &end); return *end == '\0' && o->secs > 0 && o->secs < 1e6;
+    case OPT_INTERVAL:
+      o->interval_secs = strtod(text, &end);
+      return *end == '\0' && end != text &&
+             (o->interval_secs == 0 || (o->interval_secs >= 0.01 && o->interval_secs < 1e6));
     case OPT_CPU: return parse_cpus(text, o->cpu);
     case OPT_SERVER_ROLE: return (p->server_role = find_name(text, role_names, ROLE_COUNT)) >= 0;
     case OPT_ROLE: return (p->role = find_name(text, role_names, ROLE_COUNT)) >= 0;

@@ -60,6 +60,29 @@ static json_t* verify_json(const perf_verify_t* v) {
                    (json_int_t) v->bad_length);
 }
 
+/* What a packet that was counted stands for. */
+static const char* counted(const perf_options_t* o) {
+  return o->mode == MODE_RTT || o->mode == MODE_PACED ? "round trips" : o->mode == MODE_FETCH ? "replies" : "packets";
+}
+
+/* "12.3456 M packets/s: 24691200 packets"; round trips are too few for millions. */
+static void print_count(const perf_options_t* o, double rate, double packets) {
+  bool few = o->mode == MODE_RTT || o->mode == MODE_PACED;
+  printf("%.*f %s%s/s: %.0f %s", few ? 0 : 4, few ? rate : rate / 1e6, few ? "" : "M ", counted(o), packets,
+         counted(o));
+}
+
+void report_interval(const perf_options_t* o, perf_result_t* r, double from_s, double to_s, uint64_t packets) {
+  double rate = to_s > from_s ? (double) packets / (to_s - from_s) : 0;
+  json_array_append_new(r->intervals, json_pack("{s:f, s:f, s:I, s:f}", "from_s", from_s, "to_s", to_s, "packets",
+                                                (json_int_t) packets, "packets_per_s", rate));
+  if (o->json) return;
+  printf("%7.2f to %.2f s  ", from_s, to_s);
+  print_count(o, rate, (double) packets);
+  putchar('\n');
+  fflush(stdout); /* it may be read while we run */
+}
+
 json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stats) {
   double secs = (double) r->window_ns / 1e9;
   json_t* side = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:i, s:o}",
@@ -69,9 +92,27 @@ json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stat
                            ratio((double) r->packets, secs), "gbit_per_s", ratio((double) r->bytes * 8e-9, secs), "cpu",
                            cpu_json(r), "fds", r->fds, "threads", r->threads, "rss_bytes", (json_int_t) r->rss_bytes,
                            "stalls", (json_int_t) r->stalls, "exit", r->exit_code, "link", link_stats);
+  json_object_set_new(side, "cpus", place_cpus(&r->place));
+  json_object_set_new(side, "pinned", json_boolean(r->place.pinned));
+  if (o->side == SIDE_PING || o->side == SIDE_PACED)
+    json_object_set(side, "round_trips_per_s", json_object_get(side, "packets_per_s"));
+  if (r->intervals != NULL) json_object_set_new(side, "intervals", r->intervals);
   if (r->samples_ns != NULL) json_object_set_new(side, "rtt_ns", rtt_json(r));
   if (r->verify.checked != 0) json_object_set_new(side, "verify", verify_json(&r->verify));
   return side;
+}
+
+/* What describes a whole program belongs to the run, and neither end need repeat it. */
+static void describe_run(json_t* run, json_t* client, json_t* server) {
+  static const char* const keys[] = {"build", "cpu_model", "hints", "intervals"};
+  bool pinned = json_is_true(json_object_get(client, "pinned")) && json_is_true(json_object_get(server, "pinned"));
+  if (json_object_get(client, "intervals") != NULL)
+    json_object_set(run, "intervals", json_object_get(client, "intervals"));
+  for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+    json_object_del(client, keys[i]);
+    json_object_del(server, keys[i]);
+  }
+  place_describe(run, pinned);
 }
 
 /* The sink sees the one-way rate, the sipping end when the other went on; the client, all that has a reply. */
@@ -84,10 +125,12 @@ json_t* report_run(const perf_options_t* o, json_t* client, json_t* server, int 
                 "reply", (json_int_t) o->reply_bytes, "batch", (int) o->batch, "window", (int) o->window, "interval_us",
                 (json_int_t) o->interval_us, "borrow", (int) o->borrow, "coalesce", (int) o->coalesce, "literal",
                 (int) o->literal, "verify", (int) o->verify, "cpu", o->cpu[0], o->cpu[1], "exit", exit_code);
-  static const char* const headline[] = {"packets", "seconds", "packets_per_s", "gbit_per_s", "rtt_ns"};
+  static const char* const headline[] = {"packets",           "seconds",    "packets_per_s",
+                                         "round_trips_per_s", "gbit_per_s", "rtt_ns"};
   for (size_t i = 0; i < sizeof(headline) / sizeof(*headline); i++)
     if (json_object_get(receiver, headline[i]) != NULL)
       json_object_set(run, headline[i], json_object_get(receiver, headline[i]));
+  describe_run(run, client, server);
   json_object_set_new(run, "client", client);
   json_object_set_new(run, "server", server != NULL ? server : json_null());
   return run;
@@ -102,12 +145,14 @@ static const char* string(const json_t* object, const char* key) {
   return text != NULL ? text : "?";
 }
 
-static void print_rate(const json_t* object) {
-  if (json_is_real(json_object_get(object, "packets_per_s")))
-    printf("  rate        %.4f M/s, %.3f Gbit/s: %.0f packets in %.3f s\n", number(object, "packets_per_s") / 1e6,
-           number(object, "gbit_per_s"), number(object, "packets"), number(object, "seconds"));
-  else
-    printf("  rate        none: everything arrived at once\n");
+static void print_rate(const perf_options_t* o, const json_t* object) {
+  printf("  rate        ");
+  if (json_is_real(json_object_get(object, "packets_per_s"))) {
+    print_count(o, number(object, "packets_per_s"), number(object, "packets"));
+    printf(" in %.3f s, %.3f Gbit/s\n", number(object, "seconds"), number(object, "gbit_per_s"));
+  } else {
+    printf("none: everything arrived at once\n");
+  }
 }
 
 static void print_rtt(const json_t* rtt) {
@@ -141,6 +186,36 @@ static void print_side(const json_t* side) {
   if (number(side, "stalls") > 0) printf("  STALLS      %.0f\n", number(side, "stalls"));
 }
 
+static void print_place(const json_t* side) {
+  const json_t* cpus = json_object_get(side, "cpus");
+  printf(" %s on CPU", string(side, "side"));
+  if (json_array_size(cpus) == 0) printf(" ?");
+  for (size_t i = 0; i < json_array_size(cpus); i++)
+    printf("%s %lld", i > 0 ? "," : "", (long long) json_integer_value(json_array_get(cpus, i)));
+  printf(json_is_true(json_object_get(side, "pinned")) ? ", pinned" : ", not pinned");
+}
+
+/* report: of a run of both or, without a client, of one side. */
+static void print_circumstances(const json_t* report) {
+  const json_t* client = json_object_get(report, "client");
+  const json_t* server = json_object_get(report, "server");
+  const json_t* build = json_object_get(report, "build");
+  const json_t* libraries = json_object_get(build, "libraries");
+  const json_t* hints = json_object_get(report, "hints");
+  printf("  build       %s", string(build, "type"));
+  for (size_t i = 0; i < json_array_size(libraries); i++)
+    printf("%s%s", i > 0 ? ", " : ", with ", json_string_value(json_array_get(libraries, i)));
+  printf("\n  CPU model   %s\n  placement  ", string(report, "cpu_model"));
+  print_place(client != NULL ? client : report);
+  if (json_is_object(server)) {
+    putchar(';');
+    print_place(server);
+  }
+  putchar('\n');
+  for (size_t i = 0; i < json_array_size(hints); i++)
+    printf("  hint        %s\n", json_string_value(json_array_get(hints, i)));
+}
+
 void report_print(const perf_options_t* o, const json_t* report) {
   if (o->json) {
     json_dumpf(report, stdout, JSON_COMPACT);
@@ -152,8 +227,9 @@ void report_print(const perf_options_t* o, const json_t* report) {
   if (o->mode == MODE_FETCH) printf(", replies of %zu, window %u", o->reply_bytes, o->window);
   if (o->batch > 1) printf(", batches of %u", o->batch);
   putchar('\n');
-  print_rate(report);
+  print_rate(o, report);
   print_rtt(json_object_get(report, "rtt_ns"));
   print_side(client != NULL ? client : report);
   if (json_is_object(json_object_get(report, "server"))) print_side(json_object_get(report, "server"));
+  print_circumstances(report);
 }

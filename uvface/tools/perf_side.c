@@ -28,6 +28,7 @@ void side_open_window(side_t* s) {
   s->open = true;
   s->r->packets = s->r->bytes = 0;
   getrusage(RUSAGE_SELF, &s->opened_usage);
+  place_look(&s->r->place);
   s->opened_ns = perf_now_ns();
 }
 
@@ -53,11 +54,29 @@ static struct process_size_s process_size(void) {
                                  resident * sysconf(_SC_PAGESIZE)};
 }
 
+static bool counts_sent(const side_t* s) {
+  return s->o->side == SIDE_SOURCE || s->o->side == SIDE_STUFF;
+}
+
+static void end_interval(side_t* s, double now_s) {
+  uint64_t packets = counts_sent(s) ? s->sent : s->r->packets;
+  report_interval(s->o, s->r, s->interval_from_s, now_s, packets - s->interval_packets);
+  s->intervals = (uint64_t) (now_s / s->o->interval_secs); /* a look that comes late makes one long interval */
+  s->interval_from_s = now_s;
+  s->interval_packets = packets;
+}
+
+static void watch_interval(side_t* s) {
+  double now_s = (double) (perf_now_ns() - s->opened_ns) / 1e9;
+  if (s->open && s->o->interval_secs > 0 && now_s >= (double) (s->intervals + 1) * s->o->interval_secs)
+    end_interval(s, now_s);
+}
+
 static void close_window(side_t* s) {
   struct rusage usage;
   perf_result_t* r = s->r;
   if (!s->open) return;
-  if (s->o->side == SIDE_SOURCE || s->o->side == SIDE_STUFF) {
+  if (counts_sent(s)) {
     r->packets = s->sent;
     r->bytes = s->sent * s->o->size_bytes;
   }
@@ -71,6 +90,8 @@ static void close_window(side_t* s) {
   r->fds = size.fds - s->size_before.fds;
   r->threads = size.threads - s->size_before.threads;
   r->rss_bytes = size.rss_bytes - s->size_before.rss_bytes;
+  place_look(&r->place);
+  if (s->o->interval_secs > 0) end_interval(s, (double) r->window_ns / 1e9); /* the last, if it is shorter */
 }
 
 static uint64_t faults(const perf_verify_t* v) {
@@ -249,7 +270,9 @@ static void show_progress(const side_t* s) {
 
 /* A server that ended is noticed by end of file, unless it never attached: hence the second look. */
 void side_tick(side_t* s) {
+  if (s->open) place_look(&s->r->place);
   if (s->progress) show_progress(s);
+  watch_interval(s);
   if (perf_signal() != 0) {
     perf_error(s->o, "face %s: ended by %s", s->o->name, strsignal(perf_signal()));
     side_finish(s, PERF_FAILED);
@@ -328,7 +351,8 @@ int side_run(const perf_options_t* o, perf_result_t* ret_result, json_t** ret_li
                   .ops = side_ops_of(o->side),
                   .r = ret_result,
                   .warmup = warmup_rounds(o),
-                  .progress = o->side < SIDE_FIRST_SERVER && isatty(STDERR_FILENO)};
+                  .progress = o->side < SIDE_FIRST_SERVER && o->interval_secs == 0 && isatty(STDERR_FILENO)};
+    if (o->interval_secs > 0) ret_result->intervals = json_array();
     if (allocate_packets(s) && allocate_samples(s))
       run_open(s, o, ret_link_stats);
     else

@@ -21,12 +21,14 @@ struct side_s {
   link_t* link;
   perf_result_t* r;
   bool open, done, progress;
-  uint64_t sent, received; /* packets, warm-up included */
-  uint64_t warmup;         /* replies before the window opens */
-  uint64_t opened_ns;      /* when the window opened */
-  uint64_t sent_ns;        /* ping: when the last packet went */
-  uint64_t due_ns;         /* paced: when the next one goes; sip: when it takes packets again */
-  uint64_t resumed_ns;     /* sip: when it last did; 0 = what came of it is known */
+  uint64_t sent, received;              /* packets, warm-up included */
+  uint64_t warmup;                      /* replies before the window opens */
+  uint64_t opened_ns;                   /* when the window opened */
+  double interval_from_s;               /* since then: when this interval began */
+  uint64_t interval_packets, intervals; /* counted before it; how many would be over now */
+  uint64_t sent_ns;                     /* ping: when the last packet went */
+  uint64_t due_ns;                      /* paced: when the next one goes; sip: when it takes packets again */
+  uint64_t resumed_ns;                  /* sip: when it last did; 0 = what came of it is known */
   size_t max_samples;
   uint64_t next_seq; /* the number the next packet must have */
   struct rusage opened_usage;
