@@ -14,7 +14,17 @@
  *   CLEAR_BY_STORE    the producer clears parked by load and store, not by exchange
  *   LITERAL           the producer leaves parked alone and writes its byte whenever it is set, as ndn-rs does
  *   RECHECK           the consumer looks once more, one time per park, when no store is in a buffer any more:
- *                     a millisecond is longer than any store stays there */
+ *                     a millisecond is longer than any store stays there
+ * DEFERRED is the form for a producer that publishes many times in one turn of a loop. Each publish looks at parked
+ * at once, without a fence. At most one byte is written in a turn; if it is spent, parked stays as it is. Whoever has
+ * published owes a settle, which is a fence and another look, before it blocks or closes. If the settle finds parked
+ * set and the byte spent, it is still owed, and the next turn has a byte. A turn may end anywhere: the proof does not
+ * need to know where. A byte may overtake its packet here; then the consumer sleeps again, and the settle wakes it.
+ * Each of these breaks it:
+ *   SETTLE_AFTER_BLOCKING  the producer settles after it has waited for room, not before
+ *   NO_SETTLE_ON_CLOSE     the producer closes while it owes
+ *   NO_SETTLE_FENCE        settle looks without a fence
+ *   DROP_SECOND_BYTE       nothing is owed after such a settle either */
 #define N 4
 #define CAP 2
 #define TAIL 0
@@ -23,6 +33,24 @@
 #define SLOT(i) (3 + (i) % CAP)
 #define PAYLOAD(i) (100 + (i))
 #define FENCE(buffer) empty(buffer)
+#define ROOM (tail - mem[HEAD] < CAP)
+
+#ifdef DEFERRED
+#define NO_PUBLISH_FENCE
+#define DEFER 1
+#else
+#define DEFER 0 /* nothing is ever owed, and a byte never spent */
+#endif
+#ifdef SETTLE_AFTER_BLOCKING
+#define MAY_SETTLE (tail == N || ROOM)
+#else
+#define MAY_SETTLE true
+#endif
+#ifdef NO_SETTLE_ON_CLOSE
+#define MAY_CLOSE true
+#else
+#define MAY_CLOSE (!owes)
+#endif
 
 byte mem[3 + CAP];
 chan pbuf = [6] of { byte, byte };  /* what the producer stored and nobody else sees yet: address, value */
@@ -36,7 +64,8 @@ inline write_byte() {
   if
   :: nfull(fifo) -> fifo!1
   :: full(fifo)
-  fi
+  fi;
+  spent = DEFER
 }
 
 inline wake_consumer() {
@@ -53,6 +82,20 @@ inline wake_consumer() {
      :: atomic { mem[PARKED] == 1 -> mem[PARKED] = 0 }; write_byte()
      :: mem[PARKED] == 0
      fi
+#endif
+  fi
+}
+
+inline settle() {
+#ifndef NO_SETTLE_FENCE
+  FENCE(pbuf);
+#endif
+  if
+  :: !spent -> wake_consumer(); owes = 0
+  :: spent && mem[PARKED] == 0 -> owes = 0
+  :: spent && mem[PARKED] == 1
+#ifdef DROP_SECOND_BYTE
+     -> owes = 0
 #endif
   fi
 }
@@ -79,17 +122,23 @@ inline sleep() {
 
 active proctype producer() {
   byte tail = 0;
+  bit owes = 0, spent = 0;  /* a settle; this turn's byte */
   do
-  :: tail == N -> break
-  :: tail < N ->
-     tail - mem[HEAD] < CAP;
+  :: tail == N && MAY_CLOSE -> break
+  :: tail < N && ROOM ->
      pbuf!SLOT(tail), PAYLOAD(tail);
      tail++;
      pbuf!TAIL, tail;
 #ifndef NO_PUBLISH_FENCE
      FENCE(pbuf);
 #endif
-     wake_consumer()
+     owes = DEFER;
+     if
+     :: spent
+     :: !spent -> wake_consumer()
+     fi
+  :: owes && MAY_SETTLE -> settle()
+  :: spent -> spent = 0  /* a new turn */
   od
 }
 
