@@ -4,7 +4,8 @@
 // exhaustively; the whole loop (packets, room, payload, FIFOs that are semaphores) at random, from fixed
 // seeds, and so can miss what is rare. A lost wake-up shows as a deadlock, a slot read or written too early
 // as a data race. Every variant that lacks a fence or an order must be caught, else the model proves nothing.
-// Memory orders are those of lib/ring and lib/wake. The only C++ of the project.
+// Memory orders are those of lib/ring and lib/wake. Deferred is the form of wakeup.pml that settles once a turn
+// instead of fencing each publish and release. The only C++ of the project.
 #include <relacy/windows.h>
 
 #include <cstdio>
@@ -13,7 +14,7 @@
 
 namespace {
 
-// What the variant being checked does without: a fence, or the order of one access to an index.
+// What the variant being checked does without: a fence, the order of one access to an index, or a step of settling.
 enum {
   NOTHING = 0,
   PUBLISH_FENCE = 1,
@@ -23,13 +24,20 @@ enum {
   TAIL_STORE = 16,
   TAIL_LOAD = 32,
   HEAD_STORE = 64,
-  HEAD_LOAD = 128
+  HEAD_LOAD = 128,
+  DEFERRED = 256 | PUBLISH_FENCE | RELEASE_FENCE,  // and settles instead
+  SETTLE_FENCE = 512,
+  SETTLE_BEFORE_BLOCKING = 1024,
+  SETTLE_ON_CLOSE = 2048,
+  SECOND_BYTE = 4096
 };
 unsigned without;
 
 void fence(unsigned which) {
   if (!(without & which)) rl::atomic_thread_fence(rl::mo_seq_cst, $);
 }
+
+bool deferred() { return (without & DEFERRED) == DEFERRED; }
 
 rl::memory_order order(unsigned access, rl::memory_order wanted) {
   return without & access ? rl::mo_relaxed : wanted;
@@ -47,11 +55,19 @@ struct bare : rl::test_suite<bare, 2> {
     woken = seen = false;
   }
 
+  void look() {
+    if (parked.load(rl::mo_relaxed, $) && parked.exchange(0, rl::mo_relaxed, $)) woken = true;
+  }
+
   void thread(unsigned id) {
     if (id == 0) {
       tail.store(1, rl::mo_release, $);
       fence(PUBLISH_FENCE);
-      if (parked.load(rl::mo_relaxed, $)) woken = parked.exchange(0, rl::mo_relaxed, $);
+      look();
+      if (deferred() && !(without & SETTLE_ON_CLOSE)) {
+        fence(SETTLE_FENCE);
+        look();
+      }
     } else {
       parked.store(1, rl::mo_relaxed, $);
       fence(PARK_FENCE);
@@ -69,12 +85,19 @@ struct whole : rl::test_suite<whole, 2> {
   rl::atomic<unsigned> tail, head, parked, waiting;
   rl::var<unsigned> slot[capacity];
   HANDLE packet_fifo, room_fifo;
+  struct end {
+    rl::atomic<unsigned> *flag;  // of the peer, as is the FIFO
+    HANDLE fifo;
+    bool owes, spent;  // a settle; this turn's byte
+  } producer, consumer;
 
   void before() {
     tail($) = head($) = 0;
     parked($) = waiting($) = 0;
     packet_fifo = CreateSemaphore(0, 0, 100, 0);
     room_fifo = CreateSemaphore(0, 0, 100, 0);
+    producer = {&parked, packet_fifo, false, false};
+    consumer = {&waiting, room_fifo, false, false};
   }
 
   void after() {
@@ -82,8 +105,38 @@ struct whole : rl::test_suite<whole, 2> {
     CloseHandle(room_fifo);
   }
 
-  void wake(rl::atomic<unsigned> &flag, HANDLE fifo) {
-    if (flag.load(rl::mo_relaxed, $) && flag.exchange(0, rl::mo_relaxed, $)) ReleaseSemaphore(fifo, 1, 0);
+  // Returns whether it wrote a byte.
+  bool wake(end &own) {
+    if (!own.flag->load(rl::mo_relaxed, $) || !own.flag->exchange(0, rl::mo_relaxed, $)) return false;
+    ReleaseSemaphore(own.fifo, 1, 0);
+    return true;
+  }
+
+  // The look right after a store. A flag that is set when the turn's byte is spent stays, for the settle.
+  void look(end &own) {
+    bool woke = !own.spent && wake(own);
+
+    if (!deferred()) return;
+    if (woke) own.spent = true;
+    own.owes = true;
+  }
+
+  // Ends the turn; if the flag is set and the turn's byte spent, the next turn too, which has a byte.
+  void settle(end &own) {
+    while (own.owes) {
+      fence(SETTLE_FENCE);
+      if (own.spent) {
+        own.owes = own.flag->load(rl::mo_relaxed, $) && !(without & SECOND_BYTE);
+      } else {
+        wake(own);
+        own.owes = false;
+      }
+      own.spent = false;
+    }
+  }
+
+  void settle_before_blocking(end &own) {
+    if (!(without & SETTLE_BEFORE_BLOCKING)) settle(own);
   }
 
   void sleep(rl::atomic<unsigned> &flag, HANDLE fifo) {
@@ -100,6 +153,7 @@ struct whole : rl::test_suite<whole, 2> {
 
   void produce(unsigned i) {
     while (full(i)) {
+      settle_before_blocking(producer);
       waiting.store(1, rl::mo_relaxed, $);
       fence(WAIT_FENCE);
       if (full(i))
@@ -110,11 +164,12 @@ struct whole : rl::test_suite<whole, 2> {
     slot[i % capacity]($) = 100 + i;
     tail.store(i + 1, order(TAIL_STORE, rl::mo_release), $);
     fence(PUBLISH_FENCE);
-    wake(parked, packet_fifo);
+    look(producer);
   }
 
   void consume(unsigned i) {
     while (empty(i)) {
+      settle_before_blocking(consumer);
       parked.store(1, rl::mo_relaxed, $);
       fence(PARK_FENCE);
       if (empty(i))
@@ -125,16 +180,20 @@ struct whole : rl::test_suite<whole, 2> {
     RL_ASSERT(slot[i % capacity]($) == 100 + i);
     head.store(i + 1, order(HEAD_STORE, rl::mo_release), $);
     fence(RELEASE_FENCE);
-    wake(waiting, room_fifo);
+    look(consumer);
   }
 
   void thread(unsigned id) {
+    end &own = id == 0 ? producer : consumer;
+
     for (unsigned i = 0; i < packets; i++) {
       if (id == 0)
         produce(i);
       else
         consume(i);
+      if (own.owes && rl::rand(2)) settle(own);  // a turn may end after any packet
     }
+    if (!(without & SETTLE_ON_CLOSE)) settle(own);
   }
 };
 
@@ -175,19 +234,32 @@ int main() {
   const rl::test_result_e safe = rl::test_result_success, lost = rl::test_result_user_assert_failed,
                           stuck = rl::test_result_deadlock, race = rl::test_result_data_race;
 
-  std::printf("1..13\n");
+  std::printf("1..26\n");
   check<bare>("bare, both fences", NOTHING, safe);
   check<bare>("bare, no publish fence", PUBLISH_FENCE, lost);
   check<bare>("bare, no park fence", PARK_FENCE, lost);
   check<bare>("bare, no fence", PUBLISH_FENCE | PARK_FENCE, lost);
+  check<bare>("bare, deferred", DEFERRED, safe);
+  check<bare>("bare, deferred, no park fence", DEFERRED | PARK_FENCE, lost);
+  check<bare>("bare, deferred, no settle fence", DEFERRED | SETTLE_FENCE, lost);
+  check<bare>("bare, deferred, no settle on close", DEFERRED | SETTLE_ON_CLOSE, lost);
   check<whole>("whole loop, all fences", NOTHING, safe);
   check<whole>("whole loop, no publish fence", PUBLISH_FENCE, stuck);
   check<whole>("whole loop, no park fence", PARK_FENCE, stuck);
   check<whole>("whole loop, no release fence", RELEASE_FENCE, stuck);
   check<whole>("whole loop, no wait fence", WAIT_FENCE, stuck);
+  check<whole>("whole loop, deferred", DEFERRED, safe);
+  check<whole>("whole loop, deferred, no park fence", DEFERRED | PARK_FENCE, stuck);
+  check<whole>("whole loop, deferred, no wait fence", DEFERRED | WAIT_FENCE, stuck);
+  check<whole>("whole loop, deferred, no settle fence", DEFERRED | SETTLE_FENCE, stuck);
+  check<whole>("whole loop, deferred, settle after blocking", DEFERRED | SETTLE_BEFORE_BLOCKING, stuck);
+  check<whole>("whole loop, deferred, no settle on close", DEFERRED | SETTLE_ON_CLOSE, stuck);
+  check<whole>("whole loop, deferred, second byte dropped", DEFERRED | SECOND_BYTE, stuck);
   check<whole>("whole loop, tail stored relaxed", TAIL_STORE, race);
   check<whole>("whole loop, tail loaded relaxed", TAIL_LOAD, race);
   check<whole>("whole loop, head stored relaxed", HEAD_STORE, race);
   check<whole>("whole loop, head loaded relaxed", HEAD_LOAD, race);
+  check<whole>("whole loop, deferred, tail stored relaxed", DEFERRED | TAIL_STORE, race);
+  check<whole>("whole loop, deferred, head stored relaxed", DEFERRED | HEAD_STORE, race);
   return failures != 0;
 }
