@@ -31,6 +31,7 @@ METRICS = {
     'round_trip': Metric('round trip ns', 'time', 0),
     'copy_64': Metric('copy of 64 B, ns', 'time', 1),
     'copy_1024': Metric('copy of 1024 B, ns', 'time', 1),
+    'copy_8000': Metric('copy of 8000 B, ns', 'time', 1),
     'copy_8800': Metric('copy of 8800 B, ns', 'time', 1),
 }
 WORKS = {

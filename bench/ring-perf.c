@@ -232,7 +232,7 @@ typedef struct shared_s {
   _Alignas(64) char packets[COPY_PACKETS][COPY_MAX_BYTES];
 } shared_t;
 
-static const size_t copy_sizes[] = {64, 1024, 8800};
+static const size_t copy_sizes[] = {64, 1024, 8000, 8800};
 enum { COPY_SIZES = sizeof(copy_sizes) / sizeof(*copy_sizes) };
 
 static unsigned int copy_turn(size_t size, unsigned int round) {

@@ -160,6 +160,20 @@ def test_suite_without_tools():
     assert 'System calls are not counted' in out and 'FAILED' not in out, out
 
 
+def test_borrowed_lines_are_read():
+    """Every byte from the ninth on is the number's low one, so the sum tells how many were read."""
+    for program, size in (('uvface-perf', 64), ('uvface-perf', 1000), ('uvface-perf', 8800), ('ring-perf', 1000)):
+        for borrow in ([], ['--borrow']) if program == 'uvface-perf' or len(CPUS) > 1 else ():
+            run = run_mode(program, 'throughput', 'engine', '--size', str(size), *borrow)
+            lines = -(-size // 64) + 1 if borrow else 1  # a slot's packet may begin anywhere in a line
+            want = lines * sum(seq & 0xff for seq in range(run['server']['verify']['checked']))
+            assert run['server']['read_sum'] == want, (program, size, borrow, run['server'], want)
+    run = run_mode('uvface-perf', 'fetch', 'engine', '--borrow')
+    interests = sum(seq & 0xff for seq in range(run['client']['verify']['checked']))
+    assert run['client']['read_sum'] == (8000 // 64 + 1) * interests, run['client']
+    assert run['server']['read_sum'] == 3 * interests, run['server']
+
+
 def test_batches():
     for mode in ('throughput', 'fetch'):
         run_mode('uvface-perf', mode, 'engine', '--batch', '32', '--borrow', '--no-spin')
@@ -446,6 +460,7 @@ def all_tests():
             yield from mode_tests(program)
     if len(CPUS) > 1:  # two busy pollers on one CPU wait for each other's time slice
         yield from mode_tests('ring-perf')
+    yield 'of borrowed packets every line is read', test_borrowed_lines_are_read
     yield 'batches, borrowed slots, a ring smaller than the window', test_batches
     yield 'echo with more packets under way than the rings hold', test_echo_under_pressure
     yield 'a full ring: with and without SPACE, and over sockets', test_full

@@ -99,6 +99,7 @@ typedef struct perf_result_s {
   uint64_t pacing_ns;          /* of it, what paced spent on looking at the clock until the next packet was due */
   int64_t voluntary_switches, involuntary_switches;
   uint64_t stalls;
+  uint64_t read_sum; /* of the bytes that were read of the packets: that they were */
   int fds, threads;  /* that the link has opened and started, when the window closes */
   int64_t rss_bytes; /* by which the process has grown since before the link was opened */
   perf_place_t place;

@@ -167,6 +167,7 @@ static void echo_packets(side_t* s, const struct iovec pkts[], unsigned int npkt
 
 static void fetchserver_packets(side_t* s, const struct iovec pkts[], unsigned int npkts) {
   if (!s->open) side_open_window(s);
+  side_read_packets(s, pkts, npkts);
   s->received += npkts;
   s->r->packets += npkts;
   for (unsigned int i = 0; i < npkts; i++) {

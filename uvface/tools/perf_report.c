@@ -97,6 +97,7 @@ json_t* report_side(const perf_options_t* o, perf_result_t* r, json_t* link_stat
   if (o->side == SIDE_PING || o->side == SIDE_PACED)
     json_object_set(side, "round_trips_per_s", json_object_get(side, "packets_per_s"));
   if (r->intervals != NULL) json_object_set_new(side, "intervals", r->intervals);
+  json_object_set_new(side, "read_sum", json_integer((json_int_t) r->read_sum));
   if (r->samples_ns != NULL) json_object_set_new(side, "rtt_ns", rtt_json(r));
   if (r->verify.checked != 0) json_object_set_new(side, "verify", verify_json(&r->verify));
   return side;

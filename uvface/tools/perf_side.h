@@ -42,7 +42,6 @@ struct side_s {
   unsigned int out_at, out_n;
   bool waiting;
   unsigned char* memory; /* of the outgoing packets */
-  unsigned char touched;
   /* stall detector */
   uint64_t seen_progress, seen_ns;
   unsigned int stalls_in_row, gone_ticks;
@@ -66,6 +65,8 @@ bool side_time_is_up(const side_t* s);
 void side_write_packet(void* at, size_t len, uint64_t seq);
 /* Counts packets and, with --verify, checks them; len: the length each must have. */
 void side_take_packets(side_t* s, const struct iovec pkts[], unsigned int npkts, size_t len);
+/* Reads what a receiver without interest in the bytes must read of them: of slots, every line. */
+void side_read_packets(side_t* s, const struct iovec pkts[], unsigned int npkts);
 /* Sends out[out_at .. out_n). Returns true when all of it is gone; false when it waits, and ops->room()
  * follows, or failed, and s->done is set. transient: the bytes are gone when the callback returns. */
 bool side_push(side_t* s, bool transient);
