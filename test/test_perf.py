@@ -9,6 +9,7 @@ original. Says nothing about speed. Leaves no names and no processes behind, and
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -227,6 +228,7 @@ def test_place():
         made = {option['name']: option['value'] for option in json.load(file)}
     run = run_with('uvface-perf', 'rtt')
     assert run['build']['type'].split()[0] == made['buildtype'], run['build']
+    assert re.match(r'(gcc|clang) \d', run['build']['compiler']), run['build']
     assert ('sanitizers' in run['build']['type']) == (made['b_sanitize'] not in ('none', [])), run['build']
     assert bool(hints_of(run, '--buildtype=release')) == (run['build']['type'] != 'release'), run['hints']
     assert [os.path.basename(path).split('.')[0] for path in run['build']['libraries']] == ['libuvface', 'libndnshm']

@@ -16,6 +16,12 @@
 /* What Meson was told; a sanitizer or coverage is named with it. */
 static const char build_type[] = PERF_BUILD;
 
+#if defined(__clang__)
+static const char compiler[] = "clang " __clang_version__;
+#else
+static const char compiler[] = "gcc " __VERSION__;
+#endif
+
 static int add_library(struct dl_phdr_info* info, size_t size, void* libraries) {
   char path[PATH_MAX];
   (void) size;
@@ -62,7 +68,8 @@ void place_describe(json_t* report, bool pinned) {
     json_array_append_new(hints, json_string(text));
   }
   if (!pinned) json_array_append_new(hints, json_string("not pinned: the kernel may move the ends about; see --cpu"));
-  json_object_set_new(report, "build", json_pack("{s:s, s:o}", "type", build_type, "libraries", libraries));
+  json_object_set_new(report, "build",
+                      json_pack("{s:s, s:s, s:o}", "type", build_type, "compiler", compiler, "libraries", libraries));
   json_object_set_new(report, "cpu_model", cpu_model());
   json_object_set_new(report, "hints", hints);
 }

@@ -203,7 +203,7 @@ static void print_circumstances(const json_t* report) {
   const json_t* build = json_object_get(report, "build");
   const json_t* libraries = json_object_get(build, "libraries");
   const json_t* hints = json_object_get(report, "hints");
-  printf("  build       %s", string(build, "type"));
+  printf("  build       %s, %s", string(build, "type"), string(build, "compiler"));
   for (size_t i = 0; i < json_array_size(libraries); i++)
     printf("%s%s", i > 0 ? ", " : ", with ", json_string_value(json_array_get(libraries, i)));
   printf("\n  CPU model   %s\n  placement  ", string(report, "cpu_model"));
