@@ -6,13 +6,14 @@ anything here, so that the runner, the tables and the plots agree on the words."
 import collections
 
 # mode: of uvface-perf and its kin, or 'many' or 'probe'. options: further arguments. cpus: 2, or 1 for both ends on
-# one. costs: system calls are counted in a run of its own. rivals: who takes part.
-Case = collections.namedtuple('Case', 'work label mode server options cpus costs rivals')
+# one. costs: system calls are counted in a run of its own. rivals: who takes part. label: its short name in files and
+# for --only; title: what readers see.
+Case = collections.namedtuple('Case', 'work label mode server options cpus costs rivals title')
 # kind: 'rate' (more is better), 'time', 'share' and 'cost' (less is better), 'fact' (not compared).
 Metric = collections.namedtuple('Metric', 'label kind digits')
 
 METRICS = {
-    'mpps': Metric('M/s', 'rate', 3),
+    'mpps': Metric('million packets/s', 'rate', 3),
     'p50': Metric('p50 ns', 'time', 0),
     'p99': Metric('p99 ns', 'time', 0),
     'client_cpu': Metric('client CPU %', 'share', 1),
@@ -44,19 +45,23 @@ WORKS = {
     'W6': 'A full ring: the receiver takes packets every 10 ms only',
     'W7': 'What options change, against the defaults',
 }
+MUST_WORKS = ('W1', 'W2', 'W4')  # none of their rows is to have fewer rounds than were asked for
 LINUX = ('pipe', 'seqpacket', 'nng', 'zmq')
+# Name in files: (what tables call it, what it is). In the order of the tables.
 RIVALS = {
-    'uvface': 'this library',
-    'borrow': 'this library, UVFACE_RECV_BORROW',
-    'literal': 'this library against an end that announces nothing, as one of ndn-rs',
-    'ring': 'the bare ring, busy polling',
-    'pipe': 'uv_pipe_t on a Unix socket, a write for each packet or batch',
-    'pipe-co': 'uv_pipe_t on a Unix socket, a write for all that is ready',
-    'seqpacket': 'SOCK_SEQPACKET and epoll',
-    'fifo': 'two FIFOs and epoll',
-    'nng': 'nng, pair0 on ipc',
-    'zmq': 'ZeroMQ, PAIR on ipc',
-    'rust': 'ndn-rs, both ends',
+    'uvface': ('uvface', 'this library, as its manual says; copies for the receiver'),
+    'older': ('uvface, older', 'an older build of this library'),
+    'pipe-co': ('coalesced pipe', 'uv_pipe_t on a Unix socket, one write for all packets that are ready'),
+    'bound': ('copy bound', 'not a rival: one CPU that only copies what the other has written'),
+    'borrow': ('uvface, borrowing', 'this library, UVFACE_RECV_BORROW: no copy; every line of a packet is read'),
+    'literal': ('uvface, silent peer', 'this library, against an end that announces nothing, as one of ndn-rs'),
+    'ring': ('bare ring', 'the ring of libndnshm, busy polling, without an event loop'),
+    'rust': ('ndn-rs', "ndn-rs, both ends, on Tokio's current-thread runtime"),
+    'pipe': ('pipe', 'uv_pipe_t on a Unix socket, a write for each packet or batch'),
+    'seqpacket': ('SOCK_SEQPACKET', 'SOCK_SEQPACKET and epoll, without a library'),
+    'fifo': ('FIFOs', 'two FIFOs and epoll, without a library'),
+    'nng': ('nng', 'nng, pair0 on ipc'),
+    'zmq': ('ZeroMQ', 'ZeroMQ, PAIR on ipc'),
 }
 
 
@@ -78,25 +83,34 @@ VARIANTS = {
 }
 
 
-def case(work, label, mode, rivals, *options, server='engine', cpus=2, costs=False):
-    return Case(work, label, mode, server, options, cpus, costs, rivals)
+def case(work, label, mode, rivals, *options, server='engine', cpus=2, costs=False, title=''):
+    return Case(work, label, mode, server, options, cpus, costs, rivals, title or label)
+
+
+def copied_bytes(one):
+    """How long the packets are that a case mostly copies, as the probe knows it; '' where that is not what it does."""
+    return {'throughput': dict(zip(one.options[::2], one.options[1::2])).get('--size', '64'),
+            'fetch': '8000'}.get(one.mode, '')
 
 
 def one_way():
     for size in (64, 1024, 8800):
         for batch in (1, 32):
             options = ('--size', str(size), '--batch', str(batch))
-            yield case('W1', f'{size} B x{batch} a2e', 'throughput',
-                       ('uvface', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), *options, costs=size == 64)
-            yield case('W1', f'{size} B x{batch} e2a', 'throughput', ('uvface', 'borrow', 'ring', 'rust'), *options,
-                       server='app')
+            title = f'{size} B, {"one by one" if batch == 1 else f"in batches of {batch}"}'
+            ours = ('uvface', 'older', 'bound', 'borrow', 'ring', 'rust')
+            yield case('W1', f'{size} B x{batch} a2e', 'throughput', (*ours, 'pipe-co', *LINUX), *options,
+                       costs=size == 64, title=f'{title}, app to engine')
+            yield case('W1', f'{size} B x{batch} e2a', 'throughput', ours, *options, server='app',
+                       title=f'{title}, engine to app')
 
 
 def many():
     for faces, active in ((1, 1), (16, 16), (128, 128), (500, 500), (16, 1), (128, 1), (500, 1)):
-        yield case('W5', f'{faces} faces, {active} active', 'many', ('uvface', 'pipe'), '--faces', str(faces),
-                   '--active', str(active))
-    yield case('W5', '127 flood, 1 quiet', 'many', ('uvface', 'pipe'), '--faces', '128', '--quiet')
+        yield case('W5', f'{faces} faces, {active} active', 'many', ('uvface', 'older', 'pipe'), '--faces',
+                   str(faces), '--active', str(active))
+    yield case('W5', '127 flood, 1 quiet', 'many', ('uvface', 'older', 'pipe'), '--faces', '128', '--quiet',
+               title='127 faces flood, one is quiet')
 
 
 def options():
@@ -112,12 +126,16 @@ def options():
 CASES = [
     case('W0', 'the two CPUs', 'probe', ('machine',)),
     *one_way(),
-    case('W2', 'default', 'rtt', ('uvface', 'ring', 'rust', 'fifo', *LINUX), costs=True),
-    case('W2', 'windows off', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), '--no-spin', costs=True),
-    case('W2', 'both ends on one CPU', 'rtt', ('uvface', 'rust', 'fifo', *LINUX), cpus=1, costs=True),
-    case('W3', 'default', 'paced', ('uvface', 'rust', 'fifo', *LINUX), costs=True),
-    case('W4', 'fetch', 'fetch', ('uvface', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), costs=True),
+    case('W2', 'default', 'rtt', ('uvface', 'older', 'ring', 'rust', 'fifo', *LINUX), costs=True,
+         title='a CPU for each end'),
+    case('W2', 'windows off', 'rtt', ('uvface', 'older', 'rust', 'fifo', *LINUX), '--no-spin', costs=True,
+         title='both ends sleep each time'),
+    case('W2', 'both ends on one CPU', 'rtt', ('uvface', 'older', 'rust', 'fifo', *LINUX), cpus=1, costs=True),
+    case('W3', 'default', 'paced', ('uvface', 'older', 'rust', 'fifo', *LINUX), costs=True,
+         title='a packet each 100 us'),
+    case('W4', 'fetch', 'fetch', ('uvface', 'older', 'bound', 'borrow', 'ring', 'rust', 'pipe-co', *LINUX), costs=True,
+         title='replies of 8000 B'),
     *many(),
-    case('W6', '64 B', 'full', ('uvface', 'literal', 'ring', *LINUX)),
+    case('W6', '64 B', 'full', ('uvface', 'older', 'literal', 'ring', *LINUX)),
     *options(),
 ]

@@ -53,9 +53,10 @@ def run_json(argv, timeout):
         stop(process)
 
 
-def program(args, name):
-    """uvface-perf is installed and lies with the tools; the others lie here."""
-    return os.path.join(args.build, 'uvface/tools' if name == 'uvface-perf' else 'bench', name)
+def program(build, name):
+    """uvface-perf is installed and lies with the tools, in older builds with the others."""
+    installed = os.path.join(build, 'uvface/tools', name)
+    return installed if os.path.exists(installed) else os.path.join(build, 'bench', name)
 
 
 def cpu_option(args, case):
@@ -66,7 +67,7 @@ class Probe:
     """W0: not a rival, but the machine."""
 
     def __init__(self, args):
-        self.argv = [program(args, 'ring-perf'), 'probe', '--cpu', f'{args.cpu[0]},{args.cpu[1]}']
+        self.argv = [program(args.build, 'ring-perf'), 'probe', '--cpu', f'{args.cpu[0]},{args.cpu[1]}']
 
     def run(self, _case=None, _secs=0):
         raw = run_json(self.argv, 60)
@@ -76,8 +77,8 @@ class Probe:
 class Ours:
     """A measuring program of this project: both processes, one JSON object."""
 
-    def __init__(self, args, name, *options):
-        self.args, self.path, self.options = args, program(args, name), list(options)
+    def __init__(self, args, name, *options, build=None):
+        self.args, self.path, self.options = args, program(build or args.build, name), list(options)
         self.has_windows = name == 'uvface-perf'  # to switch off: the others always sleep
 
     def argv(self, case, *length):
@@ -150,11 +151,13 @@ def count_syscalls(argv):
 class Many:
     """W5: many-perf, over faces or over sockets."""
 
-    def __init__(self, args, *options):
-        self.args, self.options = args, list(options)
+    def __init__(self, args, *options, build=None):
+        self.args, self.path, self.options = args, program(build or args.build, 'many-perf'), list(options)
 
     def run(self, case, secs):
-        raw = run_json([program(self.args, 'many-perf'), '--secs', str(secs),
+        if not os.path.exists(self.path):
+            raise Failed('there is no many-perf in that build')
+        raw = run_json([self.path, '--secs', str(secs),
                         '--cpu', cpu_option(self.args, case), *case.options, *self.options], secs + 30)
         if raw['packets_per_s'] is None:
             raise Failed('too short: everything arrived at once')
@@ -261,8 +264,10 @@ def all_rivals(args):
              'pipe-co': Ours(args, 'pipe-perf', '--coalesce')}
     found.update({name: Ours(args, 'uvface-perf', *options) for name, options in VARIANTS.items()})
     missing = []
+    if args.against:
+        found['older'] = ByMode(Ours(args, 'uvface-perf', build=args.against), Many(args, build=args.against))
     for name in ('seqpacket', 'fifo', 'nng', 'zmq'):
-        if os.path.exists(program(args, f'{name}-perf')):
+        if os.path.exists(program(args.build, f'{name}-perf')):
             found[name] = Ours(args, f'{name}-perf')
         else:
             missing.append(name)

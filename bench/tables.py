@@ -8,6 +8,8 @@ import statistics
 
 from cases import CASES, METRICS, RIVALS, VARIANTS
 
+PLACEMENTS = {'near': 'in less than 105 ns', 'mid': 'in 105 to 260 ns', 'far': 'in more than 260 ns'}
+
 
 def placement(ns):
     """The classes between which a virtual CPU drifts: shared cache, same die, another socket. None: not known."""
@@ -25,25 +27,54 @@ def classes(runs):
     return collections.Counter(placement_of(run) for run in runs if run['probe']).most_common()
 
 
-Row = collections.namedtuple('Row', 'case metric values')  # values: {rival: {round: value}}
+def usual_placement(runs, work):
+    """The one that most runs of the workload saw; None if there is none."""
+    seen = classes([run for run in runs if run['work'] == work])
+    return next((where for where, _ in seen if where is not None), None)
+
+
+# values: {rival: {round: value}}; failed: {rival: how many runs gave no value}
+Row = collections.namedtuple('Row', 'case metric values failed')
 
 
 def rows(runs, where):
-    """The rows of one placement, in the order of cases.py. A run without probes belongs to all: it counted something
-    that does not depend on time."""
+    """The rows of one placement, in the order of cases.py. A run without probes belongs to all: it counted system
+    calls, which do not depend on time."""
     found = collections.defaultdict(lambda: collections.defaultdict(dict))
+    failed = collections.Counter()
     for run in runs:
         if run['probe'] and placement_of(run) != where:
             continue
+        if 'failed' in run:
+            failed[run['work'], run['case'], bool(run['probe']), run['rival']] += 1
         for metric, value in run.get('metrics', {}).items():
             found[run['work'], run['case'], metric][run['rival']][run['round']] = value
-    return [Row(case, metric, found[case.work, case.label, metric]) for case in CASES for metric in METRICS
-            if (case.work, case.label, metric) in found]
+    return [Row(case, metric, found[case.work, case.label, metric],
+                {rival: count for (work, label, timed, rival), count in failed.items()
+                 if (work, label, timed) == (case.work, case.label, metric != 'syscalls')})
+            for case in CASES for metric in METRICS if (case.work, case.label, metric) in found]
+
+
+def by_case(some_rows):
+    """[rows of one case, of what was measured or of what it cost], in order: what goes into one table."""
+    groups = collections.defaultdict(list)
+    for row in some_rows:
+        groups[row.case, is_cost(row)].append(row)
+    return list(groups.values())
 
 
 def rivals_of(some_rows):
-    present = {name for row in some_rows for name in row.values}
+    present = {name for row in some_rows for name in (*row.values, *row.failed)}
     return [name for name in ('machine', *RIVALS, *VARIANTS) if name in present]
+
+
+def title(rival):
+    return RIVALS[rival][0] if rival in RIVALS else rival
+
+
+def rounds(some_rows):
+    """In how many any rival gave a value."""
+    return len({number for row in some_rows for values in row.values.values() for number in values})
 
 
 def median(row, rival):
@@ -60,44 +91,56 @@ def ratios(row, rival, first='uvface'):
 
 
 def short(value):
-    """Two digits that count."""
-    return f'{value:.0f}' if value >= 9.95 else f'{value:.2g}'
+    """Three digits that count."""
+    return f'{value:.0f}' if value >= 99.95 else f'{value:.1f}' if value >= 9.995 else f'{value:.2f}'
 
 
 def number(value, metric):
     return '' if value is None else f'{value:,.{METRICS[metric].digits}f}'
 
 
+def measured(row, rival):
+    """The median as text, with how many runs gave one where some did not; '' if it was not run or has no such thing."""
+    text = number(median(row, rival), row.metric)
+    there, failed = len(row.values.get(rival, ())), row.failed.get(rival, 0)
+    return f'{text} ({there} of {there + failed} runs)'.lstrip() if failed and (there or not is_cost(row)) else text
+
+
+def has_ratio(row):
+    return any(ratio(row, name) for name in row.values)
+
+
 def ratio(row, rival):
-    """As text, or ''."""
-    found = ratios(row, rival) if METRICS[row.metric].kind in ('rate', 'time', 'share') else []
-    if rival == 'uvface' or not found:
+    """Median and range of the ratios within rounds, as text, or ''."""
+    found = [] if rival == 'uvface' or is_cost(row) else ratios(row, rival)
+    if not found:
         return ''
-    return f'{short(statistics.median(found))} {short(min(found))}-{short(max(found))}'
+    return f'{short(statistics.median(found))} ({short(min(found))} to {short(max(found))})'
+
+
+def ratio_title(row):
+    """What such a ratio says."""
+    return 'uvface: times ' + ('less' if METRICS[row.metric].kind == 'share' else 'as fast')
 
 
 def is_cost(row):
     return METRICS[row.metric].kind in ('cost', 'fact')
 
 
-def grouped(some_rows):
-    """[rows of one table]: those whose cases have the same rivals, what was measured before what it cost."""
-    groups = collections.defaultdict(list)
-    for row in some_rows:
-        groups[is_cost(row), row.case.rivals].append(row)
-    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
-
-
 def text_table(some_rows):
-    """Lines of a table for a terminal: a line of medians and a line of ratios for each metric."""
-    names = rivals_of(some_rows)
-    lines = ['', f'{"":50}' + ''.join(f'{name:>17}' for name in names)]
+    """Lines of a table for a terminal: of one case, with a line for each rival."""
+    case = some_rows[0].case
+    head = [f'{case.title}, rounds: {rounds(some_rows)}']
     for row in some_rows:
-        label = f'{row.case.label}, {METRICS[row.metric].label}'
-        lines.append(f'{label:50}' + ''.join(f'{number(median(row, n), row.metric) or "-":>17}' for n in names))
-        if any(ratio(row, n) for n in names):
-            lines.append(f'{"":50}' + ''.join(f'{ratio(row, n):>17}' for n in names))
-    return lines
+        head += [METRICS[row.metric].label, *([ratio_title(row)] if has_ratio(row) else [])]
+    lines = [head]
+    for name in rivals_of(some_rows):
+        lines.append([f'  {title(name)}'])
+        for row in some_rows:
+            lines[-1] += [measured(row, name) or '-', *([ratio(row, name)] if has_ratio(row) else [])]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return ['', *('  '.join(cell.ljust(width) if at == 0 else cell.rjust(width)
+                            for at, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines)]
 
 
 # --- The file: groups of runs, each with the numbers of all its rivals ------------------------------------------

@@ -134,30 +134,50 @@ def test_many_faces():
             assert run['wait_turns'] is not None and run['wait_turns']['samples'] > 0, run
 
 
-def compare(**more):
+def compare(*options, build=BUILD, want=0, rivals='uvface,pipe-co', **more):
     """A tiny run of the comparison, from the measuring to the tables and, where matplotlib is, the plots."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'bench', 'compare.py')
     with tempfile.TemporaryDirectory() as directory:
-        data = os.path.join(directory, 'suite.json')
-        out, _ = finish(start(sys.executable, script, BUILD, '--quick', '--only', 'W4', '--rivals', 'uvface,pipe-co',
-                              '--json', data, '--plot', directory, **more), deadline_s=4 * DEADLINE_S)
+        out, _ = finish(start(sys.executable, script, build, '--quick', '--only', 'W4', '--rivals', rivals,
+                              '--json', directory, '--plot', directory, *options, **more), want, 4 * DEADLINE_S)
+        data, = glob.glob(os.path.join(directory, 'suite-*.json'))
         with open(data, encoding='utf-8') as file:
-            groups = json.load(file)['groups']
+            saved = json.load(file)
         assert 'W4. Fetch' in out or 'Dropped' in out, out
-        measured = groups[0][-1]
-        assert set(measured) == {'uvface', 'pipe-co'} and measured['uvface']['mpps'] > 0, groups
+        measured = saved['groups'][0][-1]
+        assert set(measured) - {'bound'} == set(rivals.split(',')), measured
+        assert measured['uvface']['mpps'] > 0 and 'bound' in measured or 'the probe' in out, measured
         assert os.path.exists(os.path.join(directory, 'w4.inc'))
-        return out
+        return out, measured, saved['about']
 
 
 def test_suite():
-    compare()
+    _, _, about = compare()
+    assert re.match(r'(gcc|clang) \d', about['compiler']) and re.match(r'1\.\d', about['libuv']), about
+    assert about['machine'] and about['rounds'] == 1 and os.path.abspath(BUILD) not in about['command'], about
+
+
+def test_suite_against():
+    """An older build is one more rival, with the place where it had its programs; one that fails is told so."""
+    with tempfile.TemporaryDirectory() as older:
+        os.mkdir(os.path.join(older, 'bench'))
+        program = os.path.join(older, 'bench', 'uvface-perf')
+        os.symlink(os.path.abspath(path_of('uvface-perf')), program)
+        _, measured, about = compare('--against', older, rivals='uvface,older,pipe-co')
+        assert measured['older']['mpps'] > 0 and about['uvface, older'] == 'revision unknown', (measured, about)
+        os.unlink(program)
+        with open(program, 'w', encoding='ascii') as file:
+            file.write('#!/bin/sh\necho no ring >&2; exit 1\n')
+        os.chmod(program, 0o700)
+        out, measured, _ = compare('--against', older, rivals='uvface,older', want=1)
+        assert 'no ring' in measured['older']['failed'] and 'FAILED' in out, (measured, out)
+        assert '(0 of 1 runs)' in out or 'Dropped' in out, out
 
 
 def test_suite_without_tools():
     """Where neither perf nor strace is, system calls are not counted, and all else is measured."""
     with tempfile.TemporaryDirectory() as empty:
-        out = compare(env={**os.environ, 'PATH': empty})
+        out, _, _ = compare(env={**os.environ, 'PATH': empty})
     assert 'System calls are not counted' in out and 'FAILED' not in out, out
 
 
@@ -471,6 +491,7 @@ def all_tests():
     yield 'many faces on one loop, over sockets too', test_many_faces
     if len(CPUS) > 1:
         yield 'the comparison, tables and plots', test_suite
+        yield 'the comparison with an older build', test_suite_against
         yield 'the comparison where nothing can count system calls', test_suite_without_tools
     yield 'by time, as text', test_by_time_and_as_text
     yield 'where the ends ran and of what build they are, and hints', test_place
