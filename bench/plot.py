@@ -404,14 +404,14 @@ def plot_full(data, directory):
 
 
 def plot_summary(machines, directory):
-    """One way for all machines, below each other: for a window of 500 pixels."""
+    """One way for all machines, below each other, at most 500 pixels wide."""
     mine = [machine for machine in machines if machine.where['W1']]
-    figure, axes = pyplot.subplots(len(mine), 1, figsize=(6.6, 3 * len(mine)), squeeze=False)
+    figure, axes = pyplot.subplots(len(mine), 1, figsize=(5.1, 2.6 * len(mine)), squeeze=False)
     for machine, (axis,) in zip(mine, axes):
         data, label = Data(machine, 'W1'), '64 B x1 a2e'
         bars(axis, f'{machine.name}: packets of 64 B, one by one', 'million packets/s',
              [(name, data.values('W1', label, 'mpps', name)) for name in data.rivals('W1', label, 'mpps')
-              if name in SUMMARY_RIVALS], size=10)
+              if name in SUMMARY_RIVALS], size=9)
     return [save_figure(figure, directory, 'summary')]
 
 

@@ -122,7 +122,7 @@ def test_pages():
         if plot.pyplot is not None:
             assert {'summary.svg', 'one-way-x1-intel-xeon.svg', 'one-way-x1-amd-epyc.svg'} <= set(os.listdir(directory))
             picture = (pathlib.Path(directory) / 'summary.svg').read_text(encoding='utf-8')
-            width = float(picture.split('width="')[1].split('pt"')[0])
+            width = float(picture.split('width="')[1].split('pt"')[0]) / 72 * 96  # in pixels
             assert width <= 500 and 'million packets/s' in picture and 'AMD EPYC' in picture, width
 
 
