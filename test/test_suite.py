@@ -29,13 +29,20 @@ FETCH = next(case for case in cases.CASES if case.work == 'W4')
 PACED = next(case for case in cases.CASES if case.work == 'W3')
 
 
-def run(number, rival, mpps=None, case=ONE_WAY, probe=(100, 100)):
+def run(number, rival, mpps=None, case=ONE_WAY, probe=(80, 80)):
     values = {'failed': 'no end within 5 s'} if mpps is None else {'metrics': {'mpps': mpps, 'sleeps': 1}}
     return {'round': number, 'work': case.work, 'case': case.label, 'rival': rival, 'probe': list(probe), **values}
 
 
 def row_of(runs, metric='mpps'):
     return next(row for row in tables.rows(runs, 'near') if row.metric == metric)
+
+
+def test_placement():
+    """What moves a little about a value is one placement, wherever that value is; what jumps is none."""
+    for probe, want in (((44, 68), 'near'), ((102, 149), 'mid'), ((109, 104), 'mid'), ((380, 510), 'far'),
+                        ((50, 119), None), ((120, 390), None), ((None, 50), None), ((50, None), None)):
+        assert tables.placement_of({'probe': list(probe)}) == want, probe
 
 
 def test_failures():
@@ -147,6 +154,7 @@ def test_pack():
 
 
 TESTS = {
+    'a placement is told from noise': test_placement,
     'a rival whose runs failed stays in the table, with how many': test_failures,
     'ratios are those within rounds of one placement': test_ratios,
     'the copy bound is what the probe saw just before': test_copy_bound,

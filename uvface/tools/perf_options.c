@@ -44,8 +44,7 @@ static const char* const mode_texts[MODE_COUNT] = {
     "ping <-> echo, one packet at a time",
     "the same, a packet every --interval-us; also what an idle server costs",
     "fetch <-> fetchserver: --window Interests outstanding, --reply bytes back",
-    "stuff -> sip, which takes packets every 10 ms: what waiting for room costs, and how long\n"
-    "              after there is room the sender goes on, as a round trip",
+    "stuff -> sip, which takes packets every 10 ms: what waiting for room costs, and how long it is",
 };
 
 bool perf_parse_count(const char* text, uint64_t max, uint64_t* ret_n) {
