@@ -201,10 +201,13 @@ def write_instructions(directory):
         [[name, f'{count:.0f}'] for name, count in kept['instructions_per_packet'].items()]))
 
 
+NOT_OF_ALL = ('uvface, older', 'remark')
+
+
 def write_about(machines, plots, directory):
     keys = list(dict.fromkeys(key for machine in machines for key in machine.about))
-    lines = [[key, *(machine.about.get(key, 'not recorded') for machine in machines)] for key in keys
-             if key != 'command']
+    lines = [[key, *(machine.about.get(key, '' if key in NOT_OF_ALL else 'not recorded') for machine in machines)]
+             for key in keys if key != 'command']
     lines.append(['runs by placement of the CPUs', *(', '.join(
         f'{count} {f"{where} (a cache line {tables.PLACEMENTS[where]})" if where else "dropped: it changed meanwhile"}'
         for where, count in tables.classes(machine.runs)) for machine in machines)])

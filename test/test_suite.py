@@ -110,7 +110,7 @@ def test_words():
 def test_pages():
     """Whatever machines there are, in one page; what a file does not say is not made up."""
     about = {'machine': 'Intel(R) Xeon(R) Processor', 'date': '2026-11-29', 'compiler': 'gcc 12.2.0', 'command': 'x'}
-    older = {'machine': 'AMD EPYC', 'date': '2026-11-26', 'command': 'y'}
+    older = {'machine': 'AMD EPYC', 'date': '2026-11-26', 'command': 'y', 'remark': 'so it was'}
     rates = {'uvface': 40, 'pipe-co': 20, 'bound': 60}
     runs = [run(n, rival, mpps + n) for n in range(7) for rival, mpps in rates.items()]
     with tempfile.TemporaryDirectory() as directory:
@@ -120,6 +120,7 @@ def test_pages():
         plot.write([(older, runs), (about, [*runs, run(7, 'pipe-co')])], directory)
         assert '     - Intel Xeon\n     - AMD EPYC\n' in page('about'), page('about')
         assert '   * - compiler\n     - gcc 12.2.0\n     - not recorded\n' in page('about'), page('about')
+        assert '   * - remark\n     -\n     - so it was\n' in page('about'), page('about')
         assert '43.0 million (Intel Xeon) and 43.0 million (AMD EPYC)' in page('summary'), page('summary')
         assert 'through a Unix pipe in (not measured)' in page('summary'), page('summary')
         assert 'one by one, app to engine (rounds: Intel Xeon 7, AMD EPYC 7)' in page('w1'), page('w1')
@@ -139,7 +140,7 @@ def test_kept_figures():
     for path in kept:
         about, runs = tables.load(path)
         assert {'machine', 'cpus', 'kernel', 'compiler', 'libuv', 'date', 'rounds', 'command'} <= set(about), about
-        assert path.stem == 'suite-' + plot.machines_of([(about, runs)])[0].slug, path
+        assert path.stem.startswith('suite-' + plot.machines_of([(about, runs)])[0].slug), path
         known = {(case.work, case.label): case.rivals for case in cases.CASES}
         for one in runs:
             assert one['rival'] in known[one['work'], one['case']], (path, one)
