@@ -48,9 +48,8 @@
 #include "layout.h"
 #include "words.h"
 
-/* Lines of the next slot to own before they are written: its length and a short packet. Measured:
- * three are worth a third of the throughput at 64 B, all 141 cost at 8800 B (docs/design.rst). */
-#define NDNSHM__PREFETCH_LINES 3
+/* At most so many lines of the next slot are brought here before they are written. */
+#define NDNSHM__TX_PREFETCH_LINES 20
 
 /* The producer's end. */
 typedef struct ndnshm__tx_s {
@@ -127,11 +126,23 @@ static inline void ndnshm__tx_set_length(const ndnshm__tx_t* tx, unsigned int i,
   memcpy(ndnshm__tx_slot_start(tx, i), &length, sizeof(length)); /* a slot need not be aligned */
 }
 
+/* Brings the first lines of the i-th slot here before they are written, as many as a packet of this size takes. Not
+ * those of a slot that may still be taken: the consumer is reading there. */
+static inline void ndnshm__tx_prefetch(const ndnshm__tx_t* tx, unsigned int i, size_t bytes) {
+  const unsigned char* line = ndnshm__tx_slot_start(tx, i);
+  size_t wanted = NDNSHM__LENGTH_BYTES + bytes;
+  const unsigned char* end;
+
+  if (tx->tail + i - tx->head >= tx->capacity) return;
+  if (wanted > NDNSHM__TX_PREFETCH_LINES * NDNSHM__CACHE_LINE_BYTES)
+    wanted = NDNSHM__TX_PREFETCH_LINES * NDNSHM__CACHE_LINE_BYTES;
+  for (end = line + wanted; line < end; line += NDNSHM__CACHE_LINE_BYTES) ndnshm__prefetch_for_write(line);
+}
+
 /* Fills the i-th free slot with a packet gathered from nbufs pieces of `bytes` together. */
 static inline void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, const struct iovec bufs[],
                                     unsigned int nbufs, size_t bytes) {
   unsigned char* to = ndnshm__tx_slot(tx, i);
-  const unsigned char* next = ndnshm__tx_slot_start(tx, i + 1);
 
   ndnshm__tx_set_length(tx, i, bytes);
   for (unsigned int b = 0; b < nbufs; b++) {
@@ -140,8 +151,7 @@ static inline void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, cons
     ndnshm__copy(to, bufs[b].iov_base, bufs[b].iov_len);
     to += bufs[b].iov_len;
   }
-  for (int line = 0; line < NDNSHM__PREFETCH_LINES; line++)
-    ndnshm__prefetch_for_write(next + (size_t) line * NDNSHM__CACHE_LINE_BYTES);
+  ndnshm__tx_prefetch(tx, i + 1, bytes);
 }
 
 /* Hands the first n free slots to the consumer. */
