@@ -18,4 +18,9 @@ static inline void ndnshm__prefetch_for_write(const void* line) {
 #endif
 }
 
+/* Brings the line here to be read. */
+static inline void ndnshm__prefetch_for_read(const void* line) {
+  __builtin_prefetch(line, 0, 3);
+}
+
 #endif

@@ -50,6 +50,8 @@
 
 /* At most so many lines of the next slot are brought here before they are written. */
 #define NDNSHM__TX_PREFETCH_LINES 20
+/* While a slot is read, this many slots further on two lines are brought here to be read. */
+#define NDNSHM__RX_PREFETCH_SLOTS 4
 
 /* The producer's end. */
 typedef struct ndnshm__tx_s {
@@ -188,11 +190,23 @@ static inline uint32_t ndnshm__load_length_once(const unsigned char* slot) {
   return length;
 }
 
+/* Not beyond the tail that was loaded and checked: the producer is writing there. */
+static inline void ndnshm__rx_prefetch(const ndnshm__rx_t* rx, unsigned int i) {
+  const unsigned char* slot;
+
+  if (rx->tail - rx->head <= i) return;
+  slot = rx->slots + ndnshm__slot_offset(rx->head + i, rx->capacity, rx->mask, rx->stride);
+  ndnshm__prefetch_for_read(slot);
+  ndnshm__prefetch_for_read(slot + NDNSHM__CACHE_LINE_BYTES);
+}
+
 /* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO. */
 static inline int ndnshm__rx_slot(const ndnshm__rx_t* rx, unsigned int i, struct iovec* ret_packet) {
   const unsigned char* slot = rx->slots + ndnshm__slot_offset(rx->head + i, rx->capacity, rx->mask, rx->stride);
-  uint32_t length = ndnshm__load_length_once(slot);
+  uint32_t length;
 
+  ndnshm__rx_prefetch(rx, i + NDNSHM__RX_PREFETCH_SLOTS);
+  length = ndnshm__load_length_once(slot);
   if (length > rx->slot_size) return -EPROTO;
   ret_packet->iov_base = (void*) (uintptr_t) (slot + NDNSHM__LENGTH_BYTES);
   ret_packet->iov_len = length;
