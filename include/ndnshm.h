@@ -224,6 +224,18 @@ NDNSHM_EXTERN unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what);
 NDNSHM_EXTERN void ndnshm_fence(void);
 NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
 
+/* For who sends or receives many packets before it waits. Between packet and look whether the peer sleeps stands a fence,
+ * a third of what a short packet costs. From ndnshm_defer() to ndnshm_settle() the look comes without: a peer that slept
+ * before is woken at once, one that falls asleep at that very moment is found by ndnshm_settle(), with one fence for all
+ * packets. So settle before you wait for anything: before ndnshm_park(), before you block elsewhere, before you compute
+ * for longer than the peer may sleep. Shutting down settles.
+ * bytes: 1 = in between at most one wake-up byte is written, however often the peer falls asleep again; 0 = none, for who
+ * wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
+ * ndnshm_settle() returns 0, or 1: a byte was written or none was allowed, and all is settled; or -EAGAIN: the peer sleeps
+ * and no byte is left. Then defer and settle again before you wait. (Design 3) */
+NDNSHM_EXTERN void ndnshm_defer(ndnshm_t* ep, unsigned int bytes);
+NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
+
 /* Withdraws the announcement without reading the descriptor: the end looks at its ring again. */
 NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 

@@ -249,6 +249,8 @@ static void close_fd(int* fd) {
 void ndnshm_shutdown(ndnshm_t* ep) {
   if (ep == NULL) return;
   if (ep->open && !ndnshm__region_check(&ep->region)) {
+    ep->wake.may_write = true;
+    if (ndnshm__wake_settle(&ep->wake) > 0) ep->stats.wakeups_sent++; /* before the end of file that follows */
     ndnshm__wake_withdraw(&ep->wake);
     if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
   }

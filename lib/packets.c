@@ -25,7 +25,6 @@ static int fail_protocol(ndnshm_t* ep, const char* what) {
  * whatever the app's caps say: another app may have attached to the full ring just now. */
 static void release_slots(ndnshm_t* ep, unsigned int n) {
   ndnshm__rx_release(&ep->rx, n);
-  ndnshm__wake_fence();
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
 
@@ -113,7 +112,6 @@ static inline int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
-  ndnshm__wake_fence();
   if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;
   return ndnshm__region_is_lost(&ep->region) ? ndnshm__fail_lost(ep) : 0;
 }

@@ -40,6 +40,19 @@ void ndnshm_fence(void) {
   ndnshm__wake_fence();
 }
 
+void ndnshm_defer(ndnshm_t* ep, unsigned int bytes) {
+  if (ep != NULL && ep->open) ndnshm__wake_defer(&ep->wake, bytes != 0);
+}
+
+int ndnshm_settle(ndnshm_t* ep) {
+  int n;
+
+  if (ep == NULL || !ep->open || !ep->wake.defers) return 0;
+  n = ndnshm__wake_settle(&ep->wake);
+  if (n > 0) ep->stats.wakeups_sent++;
+  return n < 0 ? n : !ep->wake.may_write;
+}
+
 unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
   unsigned int ready = ndnshm_ready(ep, what);
 

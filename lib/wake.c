@@ -58,16 +58,46 @@ static int write_byte_without_sigpipe(int fd) {
   return written;
 }
 
-bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
-  int written;
+/* (H) relaxed: the flags order nothing; the peer waits for the byte that follows. */
+static bool take_down(uint32_t* flag) {
+  return ndnshm__exchange_relaxed(flag, 0) != 0;
+}
 
-  /* (H) relaxed: the flag orders nothing; the peer waits for the byte that follows */
-  if (ndnshm__exchange_relaxed(flag, 0) == 0) return false;
-  written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
-  /* (H) relaxed: the kernel had no memory for the byte. The flag is set again, so that the next publish tries again; if
-   * the peer has woken meanwhile, that costs a byte. EPIPE: nobody is left to wake. */
-  if (written < 0 && written != -EPIPE) ndnshm__store_relaxed(flag, 1);
-  return written == 1;
+/* One byte for flags that were taken down, NULL for none. 1 = written; 0 = the FIFO is full, or nobody is left to wake;
+ * else -errno: the flags are up again, so that the next look tries again. If the peer has woken meanwhile, that costs a
+ * byte. */
+static int write_for(ndnshm__wake_t* wake, uint32_t* flag, uint32_t* other) {
+  int written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
+
+  if (written >= 0) wake->may_write = false;
+  if (written >= 0 || written == -EPIPE) return written > 0;
+  if (flag != NULL) ndnshm__store_relaxed(flag, 1);   /* (H) relaxed: as when it was taken down */
+  if (other != NULL) ndnshm__store_relaxed(other, 1); /* (H) relaxed: likewise */
+  return written;
+}
+
+bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
+  if (wake->defers && !wake->may_write) return false; /* the look that is owed finds the flag again */
+  return take_down(flag) && write_for(wake, flag, NULL) > 0;
+}
+
+/* Both flags are taken down before the byte is written. After it, the peer may have announced anew that it waits: a
+ * flag that is taken down then needs a byte of its own. */
+int ndnshm__wake_settle(ndnshm__wake_t* wake) {
+  uint32_t *parked = NULL, *waiting = NULL;
+  int written = 0;
+
+  if (wake->published || wake->released) ndnshm__wake_fence(); /* (E) */
+  /* (H) relaxed: ordered by (E) */
+  if (wake->published && ndnshm__load_relaxed(wake->peer_parked) != 0) parked = wake->peer_parked;
+  if (wake->released && ndnshm__load_relaxed(wake->peer_waiting) != 0) waiting = wake->peer_waiting;
+  if ((parked != NULL || waiting != NULL) && !wake->may_write) return -EAGAIN;
+  if (parked != NULL && !take_down(parked)) parked = NULL;
+  if (waiting != NULL && !take_down(waiting)) waiting = NULL;
+  if (parked != NULL || waiting != NULL) written = write_for(wake, parked, waiting);
+  if (written == -ENOMEM) return -EAGAIN;
+  wake->defers = wake->published = wake->released = false;
+  return written > 0;
 }
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {

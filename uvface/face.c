@@ -122,7 +122,7 @@ int uvface_init(uv_loop_t* loop, uvface_t* face) {
   face->priv_ = NULL;
   f = calloc(1, sizeof(*f));
   if (f == NULL) return UV_ENOMEM;
-  err = uvface__loop_acquire(loop, uvface__on_prepare, uvface__on_timer, &f->ctx);
+  err = uvface__loop_acquire(loop, uvface__on_prepare, uvface__on_check, uvface__on_timer, &f->ctx);
   if (err < 0) {
     free(f);
     return err;
@@ -132,6 +132,7 @@ int uvface_init(uv_loop_t* loop, uvface_t* face) {
   uvface__list_init(&f->hot_link);
   uvface__list_init(&f->timed_link);
   uvface__list_init(&f->open_link);
+  uvface__list_init(&f->owing_link);
   face->loop = loop;
   face->priv_ = f;
   return 0;
@@ -302,6 +303,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__list_remove(&f->hot_link);
   uvface__list_remove(&f->timed_link);
   uvface__list_remove(&f->open_link);
+  uvface__list_remove(&f->owing_link); /* shutting down settles */
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
   ndnshm_release(f->ep); /* within recv_cb: what was lent counts as delivered, and is not the next app's again */
   ndnshm_shutdown(f->ep);

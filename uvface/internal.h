@@ -4,6 +4,7 @@
  *   loop.c    the context of a loop: its handles and its lists
  *   window.c  how long it pays to look before sleeping (window.h)
  *   state.c   in what state a face is, and its words
+ *   settle.c  wake-ups: the looks at peers that were put off
  *   send.c    requests: into the ring, into the queue, to their callbacks
  *   recv.c    packets and the final error: to recv_cb
  *   turn.c    one turn of the loop: serve, spin, park
@@ -112,9 +113,11 @@ typedef struct uvface__loop_s {
   unsigned int faces;          /* that hold this context */
   unsigned int alive;          /* of them, active and ref'd: while there are any, prepare is ref'd */
   bool closed;                 /* its handles are closing: nothing will be served any more */
+  bool in_turn;                /* its check handle is sure to follow */
   bool many_cpus;              /* else looking instead of sleeping only keeps the peer from running */
   uv_prepare_t prepare;        /* serves, spins, parks; always started */
-  uv_idle_t idle;              /* started while a face is hot: the poll then does not block */
+  uv_check_t check;            /* settles; always started */
+  uv_idle_t idle;              /* started while a face is hot, or owes a look: the poll then does not block */
   uv_timer_t timer;            /* rechecks, retries, deadlines of all faces */
   uv_timer_t probe;            /* the slow look at every open face; started while there are any */
   uv_timer_cb on_timer;
@@ -122,6 +125,7 @@ typedef struct uvface__loop_s {
   uvface__link_t hot_list;   /* faces to serve every turn */
   uvface__link_t timed_list; /* faces with something due */
   uvface__link_t open_list;  /* faces with a peer, or waiting for one */
+  uvface__link_t owing_list; /* faces that put off the look whether their peer sleeps */
   long preemptions;          /* involuntary switches of this thread, as last seen; -1 = not yet */
   uint64_t turn;             /* counts turns, for budgets */
   struct iovec pkts[UVFACE__RX_PACKETS_PER_TURN];
@@ -167,6 +171,9 @@ typedef struct uvface__priv_s {
   uvface__link_t hot_link;
   uvface__link_t timed_link;
   uvface__link_t open_link;
+  uvface__link_t owing_link;
+  uint64_t deferred_in_turn; /* the last turn in which it put its look off */
+  uint64_t woke_in_turn;     /* the last turn whose wake-up byte was written */
   uint64_t hot_until_ns;
   uvface__window_t rx_window; /* for the next packet */
   uvface__window_t tx_window; /* for room in a full ring */
@@ -211,9 +218,10 @@ static inline void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns) {
 
 /* --- loop.c ----------------------------------------------------------------------------------- */
 
-/* The context of a loop, made if there is none, held by one more face. on_prepare and on_timer: what is to be done in
- * each turn, and when something is due. Errors: UV_ENOMEM. */
-int uvface__loop_acquire(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_timer_cb on_timer, uvface__loop_t** ret_ctx);
+/* The context of a loop, made if there is none, held by one more face. What is to be done in each turn before the poll
+ * and after it, and when something is due. Errors: UV_ENOMEM. */
+int uvface__loop_acquire(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_check_cb on_check, uv_timer_cb on_timer,
+                         uvface__loop_t** ret_ctx);
 /* Lets go; true if this was the last face: the handles are closing, and the caller frees the context
  * two rounds later with uvface__loop_free(). */
 bool uvface__loop_release(uvface__loop_t* ctx);
@@ -222,7 +230,7 @@ void uvface__loop_free(uvface__loop_t* ctx);
 bool uvface__loop_is_dead(const uvface__loop_t* ctx);
 /* The face is served in the next prepare phase, which comes without the loop blocking before. */
 void uvface__make_hot(uvface__priv_t* f);
-/* Keeps the idle handle started while there are hot faces, so that the poll does not block. */
+/* Keeps the idle handle started while there are hot faces, or such that owe a look, so that the poll does not block. */
 void uvface__keep_turning(uvface__loop_t* ctx);
 /* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
 void uvface__at(uvface__priv_t* f, uint64_t due_ms);
@@ -246,6 +254,26 @@ int uvface__stop_polling(uvface__priv_t* f);
 void uvface__fail(uvface__priv_t* f, int error, const char* function, const char* why);
 /* Reads the face's FIFO: the bytes that were there, or an error that has been dealt with. */
 int uvface__drain(uvface__priv_t* f);
+
+/* --- settle.c --------------------------------------------------------------------------------- */
+
+/* Every face of the loop that put its look off has looked, or spent its byte of the turn. */
+void uvface__settle_all(uvface__loop_t* ctx);
+/* The end of a turn: for uvface__loop_acquire(). */
+void uvface__on_check(uv_check_t* handle);
+/* What uvface__before_publish() and uvface__after_publish() do for the first call of a turn, and for one that comes
+ * outside of turns. */
+void uvface__put_off(uvface__priv_t* f);
+void uvface__settle(uvface__priv_t* f);
+
+/* Around each call of the core that publishes or releases. */
+static inline void uvface__before_publish(uvface__priv_t* f) {
+  if (uvface__list_empty(&f->owing_link)) uvface__put_off(f);
+}
+
+static inline void uvface__after_publish(uvface__priv_t* f) {
+  if (!uvface__list_empty(&f->owing_link) && !f->ctx->in_turn) uvface__settle(f);
+}
 
 /* --- send.c ----------------------------------------------------------------------------------- */
 

@@ -20,20 +20,24 @@ static uvface__loop_t* contexts;
 
 /* --- The list of contexts --------------------------------------------------------------------- */
 
-static void init_handles(uvface__loop_t* ctx, uv_prepare_cb on_prepare) {
+static void init_handles(uvface__loop_t* ctx, uv_prepare_cb on_prepare, uv_check_cb on_check) {
   uv_prepare_init(ctx->loop, &ctx->prepare);
+  uv_check_init(ctx->loop, &ctx->check);
   uv_idle_init(ctx->loop, &ctx->idle);
   uv_timer_init(ctx->loop, &ctx->timer);
   uv_timer_init(ctx->loop, &ctx->probe);
-  ctx->prepare.data = ctx->idle.data = ctx->timer.data = ctx->probe.data = NULL;
+  ctx->prepare.data = ctx->check.data = ctx->idle.data = ctx->timer.data = ctx->probe.data = NULL;
   uv_prepare_start(&ctx->prepare, on_prepare);
+  uv_check_start(&ctx->check, on_check);
   uv_unref((uv_handle_t*) &ctx->prepare);
+  uv_unref((uv_handle_t*) &ctx->check);
   uv_unref((uv_handle_t*) &ctx->idle);
   uv_unref((uv_handle_t*) &ctx->timer);
   uv_unref((uv_handle_t*) &ctx->probe);
 }
 
-static uvface__loop_t* context_new(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_timer_cb on_timer) {
+static uvface__loop_t* context_new(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_check_cb on_check,
+                                   uv_timer_cb on_timer) {
   uvface__loop_t* ctx = aligned_alloc(ALIGN_BYTES, (sizeof(*ctx) + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES);
 
   if (ctx == NULL) return NULL;
@@ -46,23 +50,25 @@ static uvface__loop_t* context_new(uv_loop_t* loop, uv_prepare_cb on_prepare, uv
   uvface__list_init(&ctx->hot_list);
   uvface__list_init(&ctx->timed_list);
   uvface__list_init(&ctx->open_list);
-  init_handles(ctx, on_prepare);
+  uvface__list_init(&ctx->owing_list);
+  init_handles(ctx, on_prepare, on_check);
   return ctx;
 }
 
 bool uvface__loop_is_dead(const uvface__loop_t* ctx) {
   return ctx->closed || uv_is_closing((const uv_handle_t*) &ctx->prepare) ||
-         uv_is_closing((const uv_handle_t*) &ctx->idle) || uv_is_closing((const uv_handle_t*) &ctx->timer) ||
-         uv_is_closing((const uv_handle_t*) &ctx->probe);
+         uv_is_closing((const uv_handle_t*) &ctx->check) || uv_is_closing((const uv_handle_t*) &ctx->idle) ||
+         uv_is_closing((const uv_handle_t*) &ctx->timer) || uv_is_closing((const uv_handle_t*) &ctx->probe);
 }
 
-int uvface__loop_acquire(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_timer_cb on_timer, uvface__loop_t** ret_ctx) {
+int uvface__loop_acquire(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_check_cb on_check, uv_timer_cb on_timer,
+                         uvface__loop_t** ret_ctx) {
   uvface__loop_t* ctx;
 
   pthread_mutex_lock(&contexts_lock);
   for (ctx = contexts; ctx != NULL; ctx = ctx->next)
     if (ctx->loop == loop && !uvface__loop_is_dead(ctx)) break;
-  if (ctx == NULL && (ctx = context_new(loop, on_prepare, on_timer)) != NULL) {
+  if (ctx == NULL && (ctx = context_new(loop, on_prepare, on_check, on_timer)) != NULL) {
     ctx->next = contexts;
     contexts = ctx;
   }
@@ -86,6 +92,7 @@ bool uvface__loop_release(uvface__loop_t* ctx) {
   *at = ctx->next;
   pthread_mutex_unlock(&contexts_lock);
   close_unless_closing((uv_handle_t*) &ctx->prepare);
+  close_unless_closing((uv_handle_t*) &ctx->check);
   close_unless_closing((uv_handle_t*) &ctx->idle);
   close_unless_closing((uv_handle_t*) &ctx->timer);
   close_unless_closing((uv_handle_t*) &ctx->probe);
@@ -96,21 +103,26 @@ bool uvface__loop_release(uvface__loop_t* ctx) {
 void uvface__loop_free(uvface__loop_t* ctx) {
   assert(ctx->faces == 0 && ctx->alive == 0);
   assert(uvface__list_empty(&ctx->hot_list) && uvface__list_empty(&ctx->timed_list));
-  assert(uvface__list_empty(&ctx->open_list));
+  assert(uvface__list_empty(&ctx->open_list) && uvface__list_empty(&ctx->owing_list));
   free(ctx);
 }
 
 /* --- What faces want of it -------------------------------------------------------------------- */
 
 static void on_idle(uv_idle_t* handle) {
-  (void) handle; /* its being started is what keeps the poll from blocking */
+  /* Its being started keeps the poll from blocking. And it runs before others' idle handles, for it was started last. */
+  UVFACE__CONTAINER(handle, uvface__loop_t, idle)->in_turn = true;
 }
 
 void uvface__keep_turning(uvface__loop_t* ctx) {
-  if (!uvface__list_empty(&ctx->hot_list))
+  if (!uvface__list_empty(&ctx->hot_list) || !uvface__list_empty(&ctx->owing_list))
     uv_idle_start(&ctx->idle, on_idle);
   else
     uv_idle_stop(&ctx->idle);
+  if (!uvface__list_empty(&ctx->owing_list)) /* it is owed, whoever is still alive */
+    uv_ref((uv_handle_t*) &ctx->idle);
+  else
+    uv_unref((uv_handle_t*) &ctx->idle);
 }
 
 void uvface__make_hot(uvface__priv_t* f) {

@@ -77,6 +77,7 @@ void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns) {
   if (!f->receiving) return;
   uvface__budget_begin(&f->rx_budget, f->ctx->turn);
   if (uvface__rx_spent(f)) return;
+  uvface__before_publish(f); /* releasing the slots */
   if (f->state != UVFACE__FAILED) npkts = take_packets(f, UVFACE__RX_PACKETS_PER_TURN - f->rx_budget.packets);
   if (npkts < 0) uvface__fail(f, npkts, "uvface_recv_cb", ndnshm_errmsg(f->ep));
   if (npkts == 0 && f->state == UVFACE__PEER_GONE && ndnshm_ready(f->ep, NDNSHM_PACKETS) == 0) {

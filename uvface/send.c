@@ -47,7 +47,9 @@ int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs) {
 
   if (!can_send(f)) return why_not(f, "uvface_try_send");
   if (f->queued.first != NULL) return UV_EAGAIN;
+  uvface__before_publish(f);
   n = ndnshm_send(f->ep, as_iovec(bufs), nbufs);
+  uvface__after_publish(f);
   return n >= 0 ? n : refused(f, "uvface_try_send", n);
 }
 
@@ -57,7 +59,9 @@ int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], unsigned int np
 
   if (!can_send(f)) return why_not(f, "uvface_try_send_batch");
   if (f->queued.first != NULL) return UV_EAGAIN;
+  uvface__before_publish(f);
   n = ndnshm_send_batch(f->ep, as_iovec(pkts), npkts);
+  uvface__after_publish(f);
   return n >= 0 ? n : refused(f, "uvface_try_send_batch", n);
 }
 
@@ -81,7 +85,9 @@ int uvface_commit(uvface_t* face, size_t len) {
   int err;
 
   if (!can_send(f)) return why_not(f, "uvface_commit");
+  uvface__before_publish(f);
   err = ndnshm_commit(f->ep, len);
+  uvface__after_publish(f);
   if (err < 0) return refused(f, "uvface_commit", err);
   if (f->queued.first != NULL) uvface__make_hot(f); /* they waited for the reservation to end */
   return 0;
@@ -205,7 +211,9 @@ static int send_request(uvface_send_t* req, uvface_t* face, const char* function
   req->sent_ = 0;
   req->due_ms_ = 0;
   if (f->queued.first == NULL) {
+    uvface__before_publish(f);
     err = push(f, bufs, nbufs, batch, &req->sent_);
+    uvface__after_publish(f);
   } else {
     if ((err = check_packets(f, function, bufs, nbufs, batch)) < 0) return err;
     err = UV_EAGAIN;
@@ -272,8 +280,10 @@ void uvface__send_flush(uvface__priv_t* f, uint64_t now_ns) {
   if (f->queued.first == NULL || f->state != UVFACE__OPEN) return;
   uvface__budget_begin(&f->tx_budget, f->ctx->turn);
   packets_before = f->tx_budget.packets;
+  uvface__before_publish(f);
   while (f->queued.first != NULL && !uvface__tx_spent(f) && (err = push_queued(f, f->queued.first)) == 0)
     finish(f, dequeue(f), 0);
+  uvface__after_publish(f);
   if (f->tx_budget.packets != packets_before) {
     bool more = uvface__rx_spent(f) || uvface__tx_spent(f);
 

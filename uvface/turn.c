@@ -220,7 +220,8 @@ void uvface__on_prepare(uv_prepare_t* handle) {
   uint64_t now_ns, end_ns;
 
   ctx->turn++;
-  if (uvface__list_empty(&ctx->hot_list)) {
+  ctx->in_turn = true;
+  if (uvface__list_empty(&ctx->hot_list) && uvface__list_empty(&ctx->owing_list)) {
     uvface__keep_turning(ctx); /* no longer: the last hot face was closed */
     return;
   }
@@ -230,9 +231,11 @@ void uvface__on_prepare(uv_prepare_t* handle) {
     uint64_t budget_ns, until_ns;
 
     now_ns = serve_hot(ctx, now_ns);
+    uvface__settle_all(ctx);
     if (uvface__loop_is_dead(ctx)) return;
     uv_idle_stop(&ctx->idle); /* so that the loop tells whether it is about to block */
     if (uvface__list_empty(&ctx->hot_list) || uv_backend_timeout(ctx->loop) == 0) break;
+    if (!uvface__list_empty(&ctx->owing_list)) break;
     if ((budget_ns = spin_budget(ctx, now_ns)) == 0) break;
     now_ns = uv_hrtime(); /* callbacks have run since */
     until_ns = now_ns + budget_ns < end_ns ? now_ns + budget_ns : end_ns;

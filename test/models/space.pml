@@ -4,7 +4,8 @@
  * wants (packets, room), fences once for both, looks at both rings again, and sleeps on its one FIFO. Store
  * buffers are as in wakeup.pml. Proves that neither end is left asleep while there is something for it to do:
  * a lost wake-up, for packets or for room, shows as an invalid end state. Says nothing of payloads.
- * As it stands the model is what the library does; each macro takes one thing away:
+ * As it stands the model is what the core does, with DEFERRED what it does between ndnshm_defer() and ndnshm_settle();
+ * each macro takes one thing away:
  *   NO_TAIL_FENCE    between tail (a packet is there) and the look at the consumer's parked
  *   NO_HEAD_FENCE    between head (a slot is free) and the look at the producer's waiting
  *   NO_PARK_FENCE    between the announcements and the second look

@@ -5,7 +5,8 @@
  * the consumer is never left asleep beside a packet, and never sees a slot before its payload. Does not
  * model loads that run early or stores that overtake each other: the Relacy model beside this one does.
  * A lost wake-up shows as an invalid end state: all buffers empty, the consumer asleep for ever.
- * As it stands the model is what the library does; each macro breaks or replaces one thing:
+ * As it stands the model is what the core does, with DEFERRED what it does between ndnshm_defer() and ndnshm_settle();
+ * each macro breaks or replaces one thing:
  *   NO_PUBLISH_FENCE  the producer does not fence between tail and parked, as in ndn-rs
  *   NO_PARK_FENCE     the consumer does not fence between parked and its second look. (A sequentially
  *                     consistent store is as good as a fence on x86, but not on AArch64 nor in C11.)
