@@ -121,8 +121,9 @@ static uint64_t spin_budget(const uvface__loop_t* ctx, uint64_t now_ns) {
 }
 
 /* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false.
- * ret_now_ns: when the spin ended. */
-static bool spin(uvface__loop_t* ctx, uint64_t until_ns, uint64_t* ret_now_ns) {
+ * now_ns: when the spin began; then when the clock was read last, up to 16 looks before the end: the news itself does not
+ * wait for the clock, and the window's bounds are longer than that (window.c). */
+static bool spin(uvface__loop_t* ctx, uint64_t until_ns, uint64_t* now_ns) {
   unsigned int looks = 0;
 
   for (;;) {
@@ -131,10 +132,9 @@ static bool spin(uvface__loop_t* ctx, uint64_t until_ns, uint64_t* ret_now_ns) {
 
       if (ndnshm_ready(f->ep, uvface__wants(f)) != 0) {
         f->spin_hits++;
-        *ret_now_ns = uv_hrtime();
         return true;
       }
-      if (++looks % LOOKS_PER_CLOCK == 0 && (*ret_now_ns = uv_hrtime()) >= until_ns) return false;
+      if (++looks % LOOKS_PER_CLOCK == 0 && (*now_ns = uv_hrtime()) >= until_ns) return false;
     }
     cpu_relax();
   }
