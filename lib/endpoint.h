@@ -25,6 +25,7 @@ struct ndnshm_s {
   size_t reserved_bytes;     /* of the open reservation; 0 = none */
   unsigned int peeked_slots; /* handed out by peek, not released */
   bool open;
+  bool is_awaited; /* the next packet: who sent us something is likely to wait for an answer */
   ndnshm_stats_t stats;
   /* the rest */
   bool is_engine;

@@ -58,6 +58,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
+  ep->is_awaited = true;
   release_slots(ep, (unsigned int) i);
   return (int) npkts;
 }
@@ -88,6 +89,7 @@ int ndnshm_peek(ndnshm_t* ep, size_t max_bytes, struct iovec pkts[], unsigned in
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
   if (i == 0) return slots == 0 ? 0 : fail_protocol(ep, "packet length");
   ep->stats.rx_packets += npkts;
+  ep->is_awaited = true;
   ep->stats.rx_bytes += bytes;
   ep->peeked_slots = (unsigned int) i;
   if (npkts == 0) ndnshm_release(ep);
@@ -110,6 +112,10 @@ static inline int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) __at
 
 static inline int publish_slots(ndnshm_t* ep, unsigned int n, size_t bytes) {
   ndnshm__tx_publish(&ep->tx, n);
+  if (ep->is_awaited) {
+    ep->is_awaited = false;
+    ndnshm__tx_demote(&ep->tx, n);
+  }
   ep->stats.tx_packets += n;
   ep->stats.tx_bytes += bytes;
   if (ndnshm__wake_parked_peer(&ep->wake)) ep->stats.wakeups_sent++;

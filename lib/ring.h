@@ -162,6 +162,15 @@ static inline void ndnshm__tx_publish(ndnshm__tx_t* tx, unsigned int n) {
   ndnshm__store_release(tx->shared_tail, tx->tail); /* (B) release: pairs with (C) */
 }
 
+/* Sends the first two lines of the n slots just published on their way to the consumer, and the news of them. */
+static inline void ndnshm__tx_demote(const ndnshm__tx_t* tx, unsigned int n) {
+  const unsigned char* slot = tx->slots + ndnshm__slot_offset(tx->tail - n, tx->capacity, tx->mask, tx->stride);
+
+  ndnshm__demote(slot);
+  ndnshm__demote(slot + NDNSHM__CACHE_LINE_BYTES);
+  ndnshm__demote(tx->shared_tail);
+}
+
 /* A fresh look: true if there is room, or if head is impossible. */
 static inline bool ndnshm__tx_ready(ndnshm__tx_t* tx) {
   tx->head = ndnshm__load_acquire(tx->shared_head); /* (A) acquire: pairs with (D) */
