@@ -5,10 +5,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define DRAIN_BYTES 4096
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x100 /* since Linux 6.18, which many headers do not know */
+#endif
 
 void ndnshm__wake_announce_parked(ndnshm__wake_t* wake) {
   ndnshm__store_relaxed(wake->own_parked, 1); /* (G) relaxed: ordered by (F), seen by (H) */
@@ -27,35 +32,52 @@ void ndnshm__wake_withdraw(ndnshm__wake_t* wake) {
 /* --- Waking ----------------------------------------------------------------------------------- */
 
 /* 1 = written; 0 = the FIFO is full, which wakes the peer as well; else -errno. */
-static int write_byte(int fd) {
+static int write_byte(int fd, int flags) {
   static const char byte = 1;
+  static const struct iovec bytes = {(void*) (uintptr_t) &byte, 1};
   ssize_t n;
 
   do {
-    n = write(fd, &byte, 1);
+    n = flags != 0 ? pwritev2(fd, &bytes, 1, -1, flags) : write(fd, &byte, 1);
   } while (n < 0 && errno == EINTR);
   if (n == 1) return 1;
   return errno == EAGAIN ? 0 : -errno;
 }
 
-/* A FIFO knows no MSG_NOSIGNAL. So SIGPIPE is blocked in this thread for the write, and taken off the
- * queue if the write raised it and none was pending before. */
-static int write_byte_without_sigpipe(int fd) {
+/* SIGPIPE is blocked in this thread for the write, and taken off the queue if the write raised it and none was pending
+ * before, which can only be where it was blocked before. */
+static int write_byte_with_sigpipe_blocked(int fd) {
   static const struct timespec now = {0, 0};
   sigset_t sigpipe, before, pending;
-  bool was_pending;
+  bool was_pending = false;
   int written;
 
   sigemptyset(&sigpipe);
   sigaddset(&sigpipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-  sigpending(&pending);
-  was_pending = sigismember(&pending, SIGPIPE) == 1;
-  written = write_byte(fd);
+  if (sigismember(&before, SIGPIPE) == 1) {
+    sigpending(&pending);
+    was_pending = sigismember(&pending, SIGPIPE) == 1;
+  }
+  written = write_byte(fd, 0);
   if (written == -EPIPE && !was_pending)
     while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return written;
+}
+
+/* A FIFO knows no MSG_NOSIGNAL, but Linux 6.18 has a flag for any write. An older kernel refuses it (EOPNOTSUPP), and so
+ * may a filter of system calls, as it likes; then the way around is taken from now on, by the whole process. */
+static int write_byte_without_sigpipe(int fd) {
+  static atomic_bool is_refused;
+  int written;
+
+  /* relaxed: a fact about the kernel, true whoever learns it first */
+  if (atomic_load_explicit(&is_refused, memory_order_relaxed)) return write_byte_with_sigpipe_blocked(fd);
+  written = write_byte(fd, RWF_NOSIGNAL);
+  if (written >= 0 || written == -EPIPE || written == -ENOMEM) return written;
+  atomic_store_explicit(&is_refused, true, memory_order_relaxed); /* relaxed: as above */
+  return write_byte_with_sigpipe_blocked(fd);
 }
 
 /* (H) relaxed: the flags order nothing; the peer waits for the byte that follows. */
@@ -67,7 +89,7 @@ static bool take_down(uint32_t* flag) {
  * else -errno: the flags are up again, so that the next look tries again. If the peer has woken meanwhile, that costs a
  * byte. */
 static int write_for(ndnshm__wake_t* wake, uint32_t* flag, uint32_t* other) {
-  int written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd);
+  int written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd, 0);
 
   if (written >= 0) wake->may_write = false;
   if (written >= 0 || written == -EPIPE) return written > 0;

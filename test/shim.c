@@ -42,6 +42,7 @@ typedef enum call_id {
   CLOSE,
   READ,
   WRITE,
+  PWRITEV2,
   UV_POLL_INIT,
   UV_POLL_START,
   N_CALLS
@@ -75,6 +76,7 @@ static const struct {
     [CLOSE] = {"close", {EIO, EINTR}},
     [READ] = {"read", {EIO, EINTR}},
     [WRITE] = {"write", {EAGAIN, EIO, EINTR}},
+    [PWRITEV2] = {"pwritev2", {EAGAIN, EOPNOTSUPP, EINTR}},
     [UV_POLL_INIT] = {"uv_poll_init", {ENOMEM, EPERM}},
     [UV_POLL_START] = {"uv_poll_start", {EEXIST}},
 };
@@ -191,6 +193,8 @@ WRAP(LINKAT, int, linkat, (int from_fd, const char* from, int to_fd, const char*
      (from_fd, from, to_fd, to, flags), -1)
 WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
 WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
+WRAP(PWRITEV2, ssize_t, pwritev64v2, (int fd, const struct iovec* from, int n, off_t at, int flags),
+     (fd, from, n, at, flags), -1)
 WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
 WRAP(UV_POLL_START, int, uv_poll_start, (uv_poll_t * handle, int events, uv_poll_cb cb), (handle, events, cb), -errno)
 

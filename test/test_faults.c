@@ -280,20 +280,23 @@ static void finish_send(scene_t* s) {
 }
 
 static void prepare_waking_send(scene_t* s) {
-  uvface_stats_t stats = {.parks = 0};
+  uvface_stats_t engine = {.parks = 0}, app = {.parks = 0};
 
   open_pair(s, 100);
   ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
-  while (stats.parks == 0) {
+  ASSERT_OK(uvface_recv_start(&s->app, on_packets));
+  while (engine.parks == 0 || app.parks == 0) {
     uv_run(&s->loop, UV_RUN_NOWAIT);
-    ASSERT_OK(uvface_get_stats(&s->engine, &stats));
+    ASSERT_OK(uvface_get_stats(&s->engine, &engine));
+    ASSERT_OK(uvface_get_stats(&s->app, &app));
   }
 }
 
+/* Either end wakes the other, each in its way. */
 static int act_waking_send(scene_t* s) {
-  int n = send_byte(&s->app);
+  int to_engine = send_byte(&s->app), to_app = send_byte(&s->engine);
 
-  return n == 1 ? 0 : n;
+  return to_engine == 1 && to_app == 1 ? 0 : to_engine < 0 ? to_engine : to_app;
 }
 
 static void finish_waking_send(scene_t* s) {
@@ -301,9 +304,13 @@ static void finish_waking_send(scene_t* s) {
   if (shim_failed_call() != NULL && shim_failed_errno() != EINTR) {
     ASSERT_OK(uvface_recv_stop(&s->engine));
     ASSERT_OK(uvface_recv_start(&s->engine, on_packets));
+    ASSERT_OK(uvface_recv_stop(&s->app));
+    ASSERT_OK(uvface_recv_start(&s->app, on_packets));
   }
   run_until_count(s, &s->engine_got, 1);
+  run_until_count(s, &s->app_got, 1);
   ck_assert_int_eq(s->engine_got, 1);
+  ck_assert_int_eq(s->app_got, 1);
   close_pair(s);
 }
 

@@ -37,7 +37,7 @@ LIB_ROOMS = {
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
 }
 # guard.c: the list that a signal handler reads while threads change it.
-ATOMIC_FILES = {"words.h", "wake.h", "guard.c"}
+ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.

@@ -37,6 +37,7 @@ COMPILER = re.compile(
 PRIVATE_MEMORY = {
     # Bytes: to and from variables of the function itself.
     ("lib/wake.c", "write(fd, &byte, 1)"),
+    ("lib/wake.c", "pwritev2(fd, &bytes, 1, -1, flags)"),
     ("lib/wake.c", "read(wake->rx_fd, bytes, sizeof(bytes))"),
     ("lib/region.c", "pread(fd, ret_header, sizeof(*ret_header), 0)"),
     # Whose header that is.
@@ -84,6 +85,7 @@ PRIVATE_MEMORY = {
 # What makes the bytes above private.
 DECLARATIONS = (
     ("lib/wake.c", "static const char byte = 1;"),
+    ("lib/wake.c", "static const struct iovec bytes = {(void*) (uintptr_t) &byte, 1};"),
     ("lib/wake.c", "char bytes[DRAIN_BYTES];"),
     ("lib/region.c", "ndnshm__region_header_t header;"),
     ("lib/endpoint.c", "ndnshm__region_header_t h;"),
