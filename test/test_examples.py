@@ -268,6 +268,17 @@ def apps_killed_halfway_come_back(directory):
     network.stop(producer)
 
 
+def window_wider_than_the_rings(directory):
+    for store in ("0", "1000000"):  # every packet is dropped by the store, or most are
+        network = Network("--cs-bytes", store)
+        path, sha256 = write_file(directory, 4 * demo.MIB)
+        producer = network.serve(path)
+        consumer = run("ndn-consumer", "--face", network.a, "--prefix", PREFIX, "--window", "4000",
+                       "--expect-sha256", sha256)
+        expect(consumer, 0, sha256)
+        network.stop(producer)
+
+
 def forwarder_ends_under_load(directory):
     network = Network()
     path, _ = write_file(directory, 4 * demo.MIB)
@@ -287,7 +298,7 @@ TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_
          poll_echo_ends_on_a_signal, unknown_faces_are_named, wrong_options_print_usage, the_demo,
          files_of_every_shape, two_consumers_and_the_cache, wrong_content_is_refused,
          no_route_and_no_producer, garbage_is_dropped, forwarder_killed_halfway,
-         apps_killed_halfway_come_back, forwarder_ends_under_load)
+         apps_killed_halfway_come_back, window_wider_than_the_rings, forwarder_ends_under_load)
 
 
 

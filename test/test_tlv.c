@@ -616,6 +616,86 @@ TEST(cs_drops_what_was_not_used) {
   cs_free(&cs);
 }
 
+/* The packet number n, of a size of its own, which nobody finds in a wrong place: its content says who it is. */
+static size_t numbered_data(uint8_t* buf, unsigned int n) {
+  static uint8_t content[8000];
+  char uri[32];
+  snprintf(uri, sizeof(uri), "/a/seg=%u", n);
+  memset(content, (int) (n % 251), sizeof(content));
+  ndn_data_t data = {.name = name_of(uri), .content = {content, n * 7919 % sizeof(content)}};
+  ssize_t len = ndn_data_encode(buf, NDN_PACKET_MAX, &data);
+  ck_assert_int_gt(len, 0);
+  return (size_t) len;
+}
+
+static bool cs_has_numbered(cs_t* cs, unsigned int n) {
+  uint8_t expected[NDN_PACKET_MAX];
+  char uri[32];
+  snprintf(uri, sizeof(uri), "/a/seg=%u", n);
+  ndn_interest_t interest = {.name = name_of(uri)};
+  ndn_bytes_t wire = cs_find(cs, &interest, 0);
+  if (wire.len == 0) return false;
+  ck_assert_uint_eq(wire.len, numbered_data(expected, n));
+  ck_assert_mem_eq(wire.base, expected, wire.len);
+  return true;
+}
+
+/* Half of the packets are put where the store says, half are copied by it; some places are lent in vain. */
+TEST(cs_goes_round_in_its_block) {
+  cs_t cs;
+  uint8_t buf[NDN_PACKET_MAX];
+  ck_assert_int_eq(cs_init(&cs, 1, 3000000), 0);
+  for (unsigned int n = 0; n < 5000; n++) {
+    ndn_data_t data;
+    ndn_bytes_t wire = {buf, numbered_data(buf, n)};
+    if (n % 3 == 0) memset(cs_place(&cs, sizeof(buf)), 0xff, sizeof(buf));
+    uint8_t* place = n % 2 == 0 ? cs_place(&cs, wire.len) : NULL;
+    if (place != NULL) wire.base = memcpy(place, buf, wire.len);
+    ck_assert_int_eq(ndn_data_decode(wire.base, wire.len, &data), 0);
+    cs_add(&cs, wire, &data, data.name.len, 0);
+    if (place != NULL) ck_assert_ptr_ne(cs_place(&cs, wire.len), place); /* it was kept as it lay */
+    ck_assert(cs_has_numbered(&cs, 0));                                  /* used all the time */
+    ck_assert(cs_has_numbered(&cs, n));
+    ck_assert(n < 100 || cs_has_numbered(&cs, n - n % 100));
+    if (n % 16 != 0) continue;
+    cs_trim(&cs);
+    ck_assert_uint_le(cs.bytes, 3000000);
+    ck_assert_uint_ge(cs.bytes, n < 1000 ? 0 : 3000000 - 2 * sizeof(buf));
+  }
+  ck_assert(!cs_has_numbered(&cs, 3001));
+  cs_free(&cs);
+}
+
+static void put_numbered(cs_t* cs, unsigned int n) {
+  uint8_t buf[NDN_PACKET_MAX];
+  ndn_data_t data;
+  size_t len = numbered_data(buf, n);
+  ck_assert_int_eq(ndn_data_decode(buf, len, &data), 0);
+  cs_add(cs, (ndn_bytes_t){buf, len}, &data, data.name.len, 0);
+}
+
+/* However much comes before it is trimmed, nothing that was found is overwritten, and nothing beyond the block. */
+TEST(cs_takes_no_more_than_there_is_room_for) {
+  cs_t cs;
+  unsigned int n = 0;
+  ck_assert_int_eq(cs_init(&cs, 1, 100000), 0);
+  for (; cs.free >= cs.oldest; n++) { /* until the newest lie before the oldest */
+    put_numbered(&cs, n);
+    cs_trim(&cs);
+  }
+  unsigned int first = n;
+  for (; cs_place(&cs, NDN_PACKET_MAX) != NULL; n++) put_numbered(&cs, n);
+  ck_assert_uint_le(cs.bytes, cs.block_bytes);
+  for (unsigned int i = first; i < n; i++) ck_assert(cs_has_numbered(&cs, i)); /* which earns each a second round */
+  cs_trim(&cs);
+  ck_assert_uint_le(cs.bytes, 100000);
+  ck_assert_uint_ge(cs.bytes, 100000 - 2 * NDN_PACKET_MAX);
+  cs_free(&cs);
+  ck_assert_int_eq(cs_init(&cs, 1, 0), 0);
+  ck_assert_ptr_null(cs_place(&cs, 1));
+  cs_free(&cs);
+}
+
 TEST(cs_knows_fresh_and_prefix) {
   cs_t cs;
   ck_assert_int_eq(cs_init(&cs, 1, 4000), 0);

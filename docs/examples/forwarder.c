@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* forwarder.c: a small NDN forwarder on one uv_loop_t, engine of one shared-memory face per app. Shows how
- * an engine embeds uvface.h: batches in, batches out, a bounded queue behind each full ring, an app that
- * dies and comes back, an orderly end. Guarantees: packets leave as they came (only a HopLimit is counted
- * down); no app can make it wait, and each can make it hold QUEUE_MAX packets at most. Does not do:
- * multicast, routing protocols, reassembly, Nacks from apps (their Interest times out instead). */
+ * an engine embeds uvface.h: batches in, one copy to where a packet stays, batches out, a bounded queue behind
+ * each full ring, an app that dies and comes back, an orderly end. Guarantees: packets leave as they came (only a
+ * HopLimit is counted down); no app can make it wait, and each can make it hold QUEUE_MAX packets at most. Does not
+ * do: multicast, routing protocols, reassembly, Nacks from apps (their Interest times out instead). */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@ enum {
   QUEUE_MAX = 1024, /* packets that wait behind one full ring */
   PIT_MAX = 65536,  /* pending Interests */
   NAME_MAX_BYTES = 1024,
+  SCRATCH_BYTES = 256 << 10, /* more than one packet, as much as a recv_cb brings */
   CS_BYTES_DEFAULT = 32 << 20
 };
 
@@ -72,6 +73,8 @@ struct forwarder_s {
   route_option_t* routes;
   size_t nroutes;
   uint64_t cs_bytes;
+  uint8_t scratch[SCRATCH_BYTES]; /* copies of packets that are not for the content store, until they are flushed */
+  size_t scratch_used;
   bool print_faces;
   bool stopping;
   int exit_code;
@@ -125,7 +128,13 @@ static void port_flush(port_t* port) {
   port->nout = 0;
 }
 
-/* The bytes must stay until the end of this recv_cb, when everything is flushed. */
+/* All that was put leaves, and the scratch is free again. */
+static void flush_all(forwarder_t* fwd) {
+  for (unsigned int i = 0; i < fwd->nports; i++) port_flush(&fwd->ports[i]);
+  fwd->scratch_used = 0;
+}
+
+/* The bytes must stay until flush_all(), which ends every recv_cb. */
 static void port_put(port_t* port, ndn_bytes_t wire) {
   if (!port->open) {
     port->drops++;
@@ -162,7 +171,7 @@ static void forward_interest(port_t* port, const ndn_packet_t* packet, unsigned 
     case PIT_FORWARD: break;
   }
   if (!uv_is_active((uv_handle_t*) &fwd->sweep)) uv_timer_start(&fwd->sweep, on_sweep, WHEEL_TICK_MS, WHEEL_TICK_MS);
-  if (interest->hop_limit != NULL) --*(uint8_t*) interest->hop_limit; /* the packet is our private copy */
+  if (interest->hop_limit != NULL) --*(uint8_t*) interest->hop_limit; /* our own copy */
   port_put(&fwd->ports[to], packet->wire);
 }
 
@@ -203,9 +212,25 @@ static void on_data(port_t* port, const ndn_packet_t* packet) {
     if ((match.faces >> i & 1) != 0) port_put(&fwd->ports[i], packet->wire);
 }
 
+/* Memory for the copy of a packet: in the content store if it is Data, which then need not be copied again. */
+static uint8_t* place_for(forwarder_t* fwd, uint8_t type, size_t len) {
+  uint8_t* place = type == NDN_TYPE_DATA ? cs_place(&fwd->cs, len) : NULL;
+  if (place != NULL) return place;
+  if (len > SCRATCH_BYTES - fwd->scratch_used) flush_all(fwd);
+  place = fwd->scratch + fwd->scratch_used;
+  fwd->scratch_used += len;
+  return place;
+}
+
+/* The packet is borrowed, so its sender can still change it: it is copied, once, and only the copy is looked at. The
+ * type, which says where to, is not read a second time. */
 static void on_packet(port_t* port, const uv_buf_t* pkt) {
+  uint8_t type = *(const volatile uint8_t*) pkt->base;
+  uint8_t* bytes = place_for(port->fwd, type, pkt->len);
+  memcpy(bytes, pkt->base, pkt->len);
+  bytes[0] = type;
   ndn_packet_t packet;
-  if (ndn_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0)
+  if (ndn_packet_decode(bytes, pkt->len, &packet) < 0)
     port->fwd->count.broken++;
   else if (packet.kind == NDN_INTEREST)
     on_interest(port, &packet);
@@ -251,17 +276,19 @@ static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     return;
   }
   for (ssize_t i = 0; i < npkts; i++) on_packet(port, &pkts[i]);
-  for (unsigned int i = 0; i < fwd->nports; i++) port_flush(&fwd->ports[i]);
+  flush_all(fwd);
   cs_trim(&fwd->cs);
 }
 
 /* Creates the face; without it the forwarder has no purpose, so it ends. */
 static void port_open(port_t* port) {
   forwarder_t* fwd = port->fwd;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  options.flags = UVFACE_RECV_BORROW; /* see on_packet() */
   int err = uvface_init(&fwd->loop, &port->face);
   port->initialized = err == 0;
   port->face.data = port;
-  err = err < 0 ? err : uvface_create(&port->face, port->name, NULL);
+  err = err < 0 ? err : uvface_create(&port->face, port->name, &options);
   err = err < 0 ? err : uvface_recv_start(&port->face, on_recv);
   if (err < 0) {
     fprintf(stderr, "ndn-forwarder: face %s: %s\n", port->name,

@@ -12,7 +12,6 @@
 
 enum {
   TYPE_INTEREST = 5,
-  TYPE_DATA = 6,
   TYPE_NAME = 7,
   TYPE_NONCE = 10,
   TYPE_LIFETIME = 12,
@@ -315,7 +314,7 @@ int ndn_data_decode(const uint8_t* buf, size_t len, ndn_data_t* ret_data) {
   fields_t fields = {.order = order};
   ndn_tlv_t tlv;
   int got;
-  if (open_packet(buf, len, TYPE_DATA, &fields.rest) < 0) return -EBADMSG;
+  if (open_packet(buf, len, NDN_TYPE_DATA, &fields.rest) < 0) return -EBADMSG;
   data.signed_part.base = fields.rest.base;
   if (take_name(&fields.rest, &data.name) < 0) return -EBADMSG;
   while ((got = field_next(&fields, &tlv)) > 0)
@@ -368,7 +367,7 @@ static int link_decode(ndn_bytes_t rest, link_t* link) {
 static int payload_decode(ndn_packet_t* packet) {
   const uint8_t* buf = packet->wire.base;
   size_t len = packet->wire.len;
-  bool data = len > 0 && buf[0] == TYPE_DATA;
+  bool data = len > 0 && buf[0] == NDN_TYPE_DATA;
   packet->kind = data ? NDN_DATA : NDN_INTEREST;
   return data ? ndn_data_decode(buf, len, &packet->data) : ndn_interest_decode(buf, len, &packet->interest);
 }
@@ -470,7 +469,7 @@ ssize_t ndn_data_encode(uint8_t* buf, size_t cap, const ndn_data_t* data) {
   writer_t inner = {NULL, 0, 0};
   put_signed_part(&inner, data);
   writer_t writer = {buf, cap, 0};
-  put_head(&writer, TYPE_DATA, inner.len + 2 + NDN_DIGEST_BYTES);
+  put_head(&writer, NDN_TYPE_DATA, inner.len + 2 + NDN_DIGEST_BYTES);
   if (writer.len + inner.len + 2 + NDN_DIGEST_BYTES > cap) return -ENOBUFS;
   ndn_bytes_t signed_part = {buf + writer.len, inner.len};
   put_signed_part(&writer, data);

@@ -16,6 +16,7 @@
 
 /* TLV-TYPE numbers that a caller meets; those inside packets stay in ndn.c. */
 enum {
+  NDN_TYPE_DATA = 6,       /* what a Data packet begins with */
   NDN_IMPLICIT_DIGEST = 1, /* name component types */
   NDN_PARAMETERS_DIGEST = 2,
   NDN_GENERIC = 8,

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
   POOLED_NAME_BYTES = 128, /* a PIT entry with a longer name is allocated for itself */
@@ -353,29 +354,80 @@ void pit_forget_face(pit_t* pit, unsigned int face) {
 
 /* --- Content store ---------------------------------------------------------------------------- */
 
+enum {
+  CS_SLACK_BYTES = 1 << 20, /* for what comes between two calls of cs_trim() */
+  CS_MOVES_MAX = 64,        /* of one cs_trim(), so that it does not take long */
+  HUGE_PAGE_BYTES = 2 << 20
+};
+
 struct cs_entry_s {
   node_t exact, prefix; /* entry is NULL while a node is not in the table */
-  cs_entry_t *newer, *older;
   uint64_t fresh_until_ms;
   size_t size;
+  bool found; /* since it came here */
   uint8_t wire[];
 };
 
+/* One block, touched here, in huge pages where there are any: else packets pay for the first touch of each page, which
+ * costs more than to copy what goes into it. */
 int cs_init(cs_t* cs, uint64_t seed, size_t max_bytes) {
   *cs = (cs_t){.seed = seed, .max_bytes = max_bytes};
+  if (max_bytes > 0) {
+    cs->block_bytes = (max_bytes + CS_SLACK_BYTES + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    cs->block = aligned_alloc(HUGE_PAGE_BYTES, cs->block_bytes);
+    if (cs->block == NULL) return -ENOMEM;
+    madvise(cs->block, cs->block_bytes, MADV_HUGEPAGE);
+    memset(cs->block, 0, cs->block_bytes);
+  }
   return table_init(&cs->table);
 }
 
-static void lru_add(cs_t* cs, cs_entry_t* entry) {
-  entry->newer = NULL;
-  entry->older = cs->newest;
-  *(cs->newest != NULL ? &cs->newest->newer : &cs->oldest) = entry;
-  cs->newest = entry;
+void cs_free(cs_t* cs) {
+  free(cs->block);
+  free(cs->table.buckets);
 }
 
-static void lru_remove(cs_t* cs, cs_entry_t* entry) {
-  *(entry->newer != NULL ? &entry->newer->older : &cs->newest) = entry->older;
-  *(entry->older != NULL ? &entry->older->newer : &cs->oldest) = entry->newer;
+/* The bytes that an entry takes of the block. */
+static size_t cs_room(size_t size) {
+  size_t align = _Alignof(cs_entry_t);
+  return (sizeof(cs_entry_t) + size + align - 1) / align * align;
+}
+
+static cs_entry_t* cs_at(const cs_t* cs, size_t offset) {
+  return (void*) (cs->block + offset);
+}
+
+uint8_t* cs_place(cs_t* cs, size_t len) {
+  size_t room = cs_room(len);
+  bool round = cs->free < cs->oldest;                                  /* the newest lie before the oldest */
+  size_t left = (round ? cs->oldest - 1 : cs->block_bytes) - cs->free; /* full must not look like empty */
+  cs->place = NULL;
+  if (room > cs->max_bytes) return NULL;
+  if (room <= left)
+    cs->place = cs_at(cs, cs->free);
+  else if (!round && room < cs->oldest)
+    cs->place = cs_at(cs, 0);
+  return cs->place != NULL ? cs->place->wire : NULL;
+}
+
+/* The packet at the lent place stays. */
+static cs_entry_t* cs_keep(cs_t* cs, size_t size, uint64_t fresh_until_ms) {
+  cs_entry_t* entry = cs->place;
+  size_t at = (size_t) ((uint8_t*) entry - cs->block);
+  if (at < cs->free) cs->end = cs->free;
+  cs->free = at + cs_room(size);
+  cs->bytes += cs_room(size);
+  cs->place = NULL;
+  entry->exact.entry = entry->prefix.entry = NULL;
+  entry->fresh_until_ms = fresh_until_ms;
+  entry->size = size;
+  entry->found = false;
+  return entry;
+}
+
+static void cs_list(cs_t* cs, cs_entry_t* entry, node_t* node, uint64_t hash, ndn_name_t name) {
+  *node = (node_t){NULL, hash, name, entry};
+  table_add(&cs->table, node);
 }
 
 static void cs_unlist(cs_t* cs, node_t* node) {
@@ -383,29 +435,40 @@ static void cs_unlist(cs_t* cs, node_t* node) {
   node->entry = NULL;
 }
 
-static void cs_drop(cs_t* cs, cs_entry_t* entry) {
-  lru_remove(cs, entry);
+/* Copies an entry to the lent place, under the same names. */
+static void cs_move(cs_t* cs, const cs_entry_t* old) {
+  cs_entry_t* entry = cs_keep(cs, old->size, old->fresh_until_ms);
+  const node_t *exact = &old->exact, *prefix = &old->prefix;
+  memcpy(entry->wire, old->wire, old->size);
+  const uint8_t* name = entry->wire + (exact->name.base - old->wire);
+  cs_list(cs, entry, &entry->exact, exact->hash, (ndn_name_t){name, exact->name.len});
+  if (prefix->entry != NULL) cs_list(cs, entry, &entry->prefix, prefix->hash, (ndn_name_t){name, prefix->name.len});
+}
+
+static void cs_drop_oldest(cs_t* cs) {
+  cs_entry_t* entry = cs_at(cs, cs->oldest);
+  size_t room = cs_room(entry->size);
   cs_unlist(cs, &entry->exact);
   cs_unlist(cs, &entry->prefix);
-  cs->bytes -= sizeof(*entry) + entry->size;
-  free(entry);
+  cs->bytes -= room;
+  cs->oldest += room;
+  if (cs->bytes == 0)
+    cs->oldest = cs->free = 0;
+  else if (cs->free < cs->oldest && cs->oldest == cs->end)
+    cs->oldest = 0;
 }
 
 void cs_trim(cs_t* cs) {
-  while (cs->bytes > cs->max_bytes)
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): lru_remove() has moved `oldest` on before the entry is freed */
-    cs_drop(cs, cs->oldest);
-}
-
-void cs_free(cs_t* cs) {
-  cs->max_bytes = 0;
-  cs_trim(cs);
-  free(cs->table.buckets);
-}
-
-static void cs_touch(cs_t* cs, cs_entry_t* entry) {
-  lru_remove(cs, entry);
-  lru_add(cs, entry);
+  unsigned int moves = 0;
+  while (cs->bytes > cs->max_bytes) {
+    const cs_entry_t* entry = cs_at(cs, cs->oldest);
+    bool stays = entry->found && entry->exact.entry != NULL && moves < CS_MOVES_MAX;
+    if (stays && cs_place(cs, entry->size) != NULL) {
+      cs_move(cs, entry);
+      moves++;
+    }
+    cs_drop_oldest(cs);
+  }
 }
 
 /* The entry that is found under this name: by its own name, or by the prefix it was asked for with. */
@@ -418,48 +481,31 @@ static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndn_name_t name, boo
   return NULL;
 }
 
-static cs_entry_t* cs_new(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, uint64_t hash) {
-  cs_entry_t* entry = malloc(sizeof(*entry) + wire.len);
-  if (entry == NULL) return NULL;
-  memcpy(entry->wire, wire.base, wire.len);
-  entry->size = wire.len;
-  ndn_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
-  entry->exact = (node_t){NULL, hash, name, entry};
-  entry->prefix.entry = NULL;
-  table_add(&cs->table, &entry->exact);
-  lru_add(cs, entry);
-  cs->bytes += sizeof(*entry) + entry->size;
-  return entry;
-}
-
 /* Lists the entry under a prefix of its name, where it takes the place of an older one. */
 static void cs_list_prefix(cs_t* cs, cs_entry_t* entry, size_t prefix_size) {
   ndn_name_t prefix = {entry->exact.name.base, prefix_size};
   uint64_t hash = ndn_name_hash(cs->seed, prefix);
   cs_entry_t* old = cs_lookup(cs, hash, prefix, false);
   if (old != NULL) cs_unlist(cs, &old->prefix);
-  cs_unlist(cs, &entry->prefix);
-  entry->prefix = (node_t){NULL, hash, prefix, entry};
-  table_add(&cs->table, &entry->prefix);
+  cs_list(cs, entry, &entry->prefix, hash, prefix);
 }
 
 void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms) {
-  if (sizeof(cs_entry_t) + wire.len > cs->max_bytes) return;
-  uint64_t hash = ndn_name_hash(cs->seed, data->name);
-  cs_entry_t* entry = cs_lookup(cs, hash, data->name, true);
-  if (entry != NULL && entry->size == wire.len && memcmp(entry->wire, wire.base, wire.len) == 0) {
-    cs_touch(cs, entry);
-  } else {
-    /* The bytes of the old one stay until its turn comes: somebody may hold them until cs_trim(). */
-    if (entry != NULL) {
-      cs_unlist(cs, &entry->exact);
-      cs_unlist(cs, &entry->prefix);
-    }
-    entry = cs_new(cs, wire, data, hash);
+  bool in_place = cs->place != NULL && wire.base == cs->place->wire;
+  if (!in_place && cs_place(cs, wire.len) == NULL) return;
+  uint64_t fresh_until_ms = data->freshness_ms < UINT64_MAX - now_ms ? now_ms + data->freshness_ms : UINT64_MAX;
+  cs_entry_t* entry = cs_keep(cs, wire.len, fresh_until_ms);
+  if (!in_place) memcpy(entry->wire, wire.base, wire.len);
+  ndn_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
+  uint64_t hash = ndn_name_hash(cs->seed, name);
+  cs_entry_t* old = cs_lookup(cs, hash, name, true);
+  if (old != NULL) { /* its bytes stay until their turn comes: somebody may hold them until cs_trim() */
+    if (old->prefix.entry != NULL && old->prefix.name.len < prefix_size) prefix_size = old->prefix.name.len;
+    cs_unlist(cs, &old->exact);
+    cs_unlist(cs, &old->prefix);
   }
-  if (entry == NULL) return;
-  entry->fresh_until_ms = data->freshness_ms < UINT64_MAX - now_ms ? now_ms + data->freshness_ms : UINT64_MAX;
-  if (prefix_size < data->name.len) cs_list_prefix(cs, entry, prefix_size);
+  cs_list(cs, entry, &entry->exact, hash, name);
+  if (prefix_size < name.len) cs_list_prefix(cs, entry, prefix_size);
 }
 
 ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms) {
@@ -467,7 +513,7 @@ ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms) {
   for (int exact = 1; exact >= (interest->can_be_prefix ? 0 : 1); exact--) {
     cs_entry_t* entry = cs_lookup(cs, hash, interest->name, exact);
     if (entry != NULL && (entry->fresh_until_ms > now_ms || !interest->must_be_fresh)) {
-      cs_touch(cs, entry);
+      entry->found = true;
       return (ndn_bytes_t){entry->wire, entry->size};
     }
   }

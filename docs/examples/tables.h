@@ -54,11 +54,16 @@ typedef struct pit_s {
 
 typedef struct cs_entry_s cs_entry_t;
 
+/* The packets lie one behind the other in one block, from `oldest` round to `free`, in the order in which they came. */
 typedef struct cs_s {
   table_t table;
   uint64_t seed;
   size_t bytes, max_bytes;
-  cs_entry_t *newest, *oldest;
+  uint8_t* block;
+  size_t block_bytes;
+  size_t free, oldest; /* offsets; equal while the store is empty */
+  size_t end;          /* what lies behind this is empty until the next round */
+  cs_entry_t* place;   /* lent by cs_place() */
 } cs_t;
 
 /* --- FIB -------------------------------------------------------------------------------------- */
@@ -107,14 +112,19 @@ void pit_forget_face(pit_t* pit, unsigned int face);
 int cs_init(cs_t* cs, uint64_t seed, size_t max_bytes);
 void cs_free(cs_t* cs);
 
-/* Keeps a copy of a Data packet; it is then found under its name and under the first prefix_size bytes of
- * it. May exceed the bound until cs_trim(), so that packets found before stay valid. */
+/* Lends memory for a packet of len bytes, until the next cs_place() or cs_add(): a Data packet that is put there is kept
+ * by cs_add() without being copied again. NULL if the store has no room for it now. */
+uint8_t* cs_place(cs_t* cs, size_t len);
+
+/* Keeps a Data packet: as it lies if it begins where the last cs_place() said, else a copy. It is then found under its
+ * name and under the first prefix_size bytes of it. May exceed the bound until cs_trim(), so that packets found or kept
+ * before stay valid. */
 void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms);
 
 /* A Data packet that answers the Interest, valid until cs_trim(); len 0: none. */
 ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms);
 
-/* Drops the least recently used packets until the bound holds. */
+/* Drops the oldest packets until the bound holds. One that was found since it came goes round once more instead. */
 void cs_trim(cs_t* cs);
 
 #endif
