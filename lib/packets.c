@@ -48,7 +48,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     if (slot.iov_len == 0) continue;
     if (slot.iov_len > (size_t) (end - to)) break;
     NDNSHM__POINT("read packet");
-    ndnshm__copy(to, slot.iov_base, slot.iov_len);
+    memcpy(to, slot.iov_base, slot.iov_len);
     pkts[npkts].iov_base = to;
     pkts[npkts++].iov_len = slot.iov_len;
     ep->stats.rx_bytes += slot.iov_len;

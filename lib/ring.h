@@ -44,7 +44,6 @@
 #include <sys/uio.h>
 
 #include "cache.h"
-#include "copy.h"
 #include "layout.h"
 #include "words.h"
 
@@ -150,7 +149,7 @@ static inline void ndnshm__tx_write(const ndnshm__tx_t* tx, unsigned int i, cons
   for (unsigned int b = 0; b < nbufs; b++) {
     if (bufs[b].iov_len == 0) continue;
     NDNSHM__POINT("write packet");
-    ndnshm__copy(to, bufs[b].iov_base, bufs[b].iov_len);
+    memcpy(to, bufs[b].iov_base, bufs[b].iov_len);
     to += bufs[b].iov_len;
   }
   ndnshm__tx_prefetch(tx, i + 1, bytes);

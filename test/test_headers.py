@@ -25,15 +25,14 @@ LIB_ROOMS = {
     "layout": (),
     "error": (),
     "cache": (),
-    "copy": (),
     "guard": (),
     "names": ("error",),
     "region": ("error", "guard", "layout", "names"),
     "fifo": ("error", "names"),
-    "ring": ("cache", "copy", "layout", "words"),
+    "ring": ("cache", "layout", "words"),
     "wake": ("words",),
     "endpoint": ("error", "fifo", "guard", "layout", "names", "region", "ring", "wake", "words"),
-    "packets": ("copy", "endpoint", "error", "region", "ring", "wake", "words"),
+    "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
 }
 # guard.c: the list that a signal handler reads while threads change it.
