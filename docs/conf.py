@@ -25,6 +25,7 @@ man_show_urls = True
 man_pages = [
     ('uvface', 'uvface', 'shared-memory NDN face as a libuv-style handle', author, 3),
     ('ndnshm', 'ndnshm', 'shared-memory NDN face for any event loop', author, 3),
+    ('ndnpkt', 'ndnpkt', 'NDN packets, signatures and management commands', author, 3),
     ('uvface-perf', 'uvface-perf', 'measure a shared-memory NDN face', author, 1),
     ('uvface-inspect', 'uvface-inspect', 'print the header of a shared-memory NDN face', author, 1),
 ]

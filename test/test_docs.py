@@ -17,16 +17,17 @@ import textwrap
 
 from tap import Tap
 
-HEADERS = ("ndnshm.h", "uvface.h")
+HEADERS = ("ndnshm.h", "uvface.h", "ndnpkt.h")
 # What README.md quotes: file under docs/examples, marker.
 QUOTED = (("engine-min.c", "engine"), ("app-min.c", "app"))
 
-PROTOTYPE = re.compile(r"^(?:NDNSHM|UVFACE)_EXTERN\s([^;]*);", re.MULTILINE)
+PROTOTYPE = re.compile(r"^(?:NDNSHM|UVFACE|NDNPKT)_EXTERN\s([^;]*);", re.MULTILINE)
 CALLBACK = re.compile(r"^typedef\s+([^;{]*\(\*[^;]*);", re.MULTILINE)
-TYPE = re.compile(r"^typedef\s+struct\s+\w+\s+(\w+);|^\}\s*(\w+);", re.MULTILINE)
+TYPE = re.compile(r"^typedef\s+(?:struct\s+)?\w+\s+(\w+);|^\}\s*(\w+);", re.MULTILINE)
 STRUCT = re.compile(r"^(?:typedef\s+)?struct\s+(\w+)_s\s*\{(.*?)^\}", re.MULTILINE | re.DOTALL)
-ENUM = re.compile(r"\benum\s*\{(.*?)\}", re.DOTALL)
-MACRO = re.compile(r"^#define +((?:NDNSHM|UVFACE)_\w+) +\S", re.MULTILINE)
+ENUM = re.compile(r"\benum(?:\s+\w+)?\s*\{(.*?)\}", re.DOTALL)
+UNION = re.compile(r"\bunion\s*\{(.*?)\}", re.DOTALL)  # without a name: its members are the struct's
+MACRO = re.compile(r"^#define +((?:NDNSHM|UVFACE|NDNPKT)_\w+) +\S", re.MULTILINE)
 DIRECTIVE = re.compile(
     r"^\.\. c:(function|type|struct|member|enumerator|macro):: *(.*(?:\n +\S.*)*)", re.MULTILINE
 )
@@ -42,12 +43,12 @@ ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)
 SIZES = re.compile(r"^(\d+) +(\d+) +(\d+) +(\d+)(?: .*)?$", re.MULTILINE)
 # A comment of a header, and what it stands above.
 COMMENTED = re.compile(
-    r"/\*((?:(?!\*/).)*)\*/\n((?:(?:NDNSHM_EXTERN|UVFACE_EXTERN|typedef)\s[^;]*;\n)+)", re.DOTALL
+    r"/\*((?:(?!\*/).)*)\*/\n((?:(?:NDNSHM_EXTERN|UVFACE_EXTERN|NDNPKT_EXTERN|typedef)\s[^;]*;\n)+)", re.DOTALL
 )
 # Error codes stand in a header behind "Errors:", up to the end of the sentence; a remark in parentheses holds none.
 ERRORS = re.compile(r"\bErrors:(.*?\.)(?:\s|$)", re.DOTALL)
 REMARK = re.compile(r"\([^()]+\)")
-AS = re.compile(r"\bas ((?:ndnshm|uvface)_\w+)\(\)")
+AS = re.compile(r"\bas ((?:ndnshm|uvface|ndnpkt)_\w+)\(\)")
 CODE = re.compile(r"(?:\bUV_|-)E[A-Z0-9]+\b|\bNDNSHM_EOF\b")
 # In a page they are the names of :retval: fields; "others" takes over another function's. Those of a callback are
 # the terms of a definition list.
@@ -56,7 +57,7 @@ RETVAL = re.compile(r":retval ([^:]+):(.*(?:\n {8}.*)*)")
 AS_IN_PAGE = re.compile(r"As :c:func:`(\w+)`")
 TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
 # What pages and comments name, and what must therefore exist.
-SOURCES = ("lib", "uvface", "uvface/tools")
+SOURCES = ("lib", "lib/ndnpkt", "uvface", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
 FOLDERS += ("test", "test/fuzz", "test/interop", "test/models", "test/stress")
 PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
@@ -81,7 +82,7 @@ TOLD_IN = {
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 MESON_OPTION = re.compile(r"(?<![\w-])-D([a-z]\w*)=")
-OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|NDNSHM|UVFACE)_\w+")
+OUR_NAME = re.compile(r"\b(?:ndnshm|uvface|ndnpkt|NDNSHM|UVFACE|NDNPKT)_\w+")
 
 
 def normal(text):
@@ -117,11 +118,11 @@ def declared(root):
         found["function"] |= {normal(match) for match in PROTOTYPE.findall(text)}
         found["type"] |= {normal(match) for match in CALLBACK.findall(text)}
         found["type"] |= {a or b for a, b in TYPE.findall(text)}
-        for struct, body in STRUCT.findall(text):
+        for struct, body in STRUCT.findall(UNION.sub(r"\1", text)):
             found["member"] |= members_of(struct, body)
         for body in ENUM.findall(text):
             found["enumerator"] |= set(re.findall(r"\b[A-Z]\w+", body))
-        found["macro"] |= set(MACRO.findall(text)) - {"NDNSHM_EXTERN", "UVFACE_EXTERN"}
+        found["macro"] |= set(MACRO.findall(text)) - {"NDNSHM_EXTERN", "UVFACE_EXTERN", "NDNPKT_EXTERN"}
     return found
 
 
@@ -208,7 +209,7 @@ def check_errors(tap, root):
     )
     tap.check(not dangling, "each \"errors as of\" names a function", "\n".join(dangling))
     headers, pages = resolved(headers), resolved(pages)
-    few = [prefix for prefix in ("ndnshm_", "uvface_") if sum(bool(headers[n]) for n in headers if prefix in n) < 10]
+    few = [prefix for prefix in ("ndnshm_", "uvface_", "ndnpkt_") if sum(bool(headers[n]) for n in headers if prefix in n) < 10]
     tap.check(not few, "the headers name error codes", few)
     differ = []
     for name in sorted(set(headers) | set(pages)):

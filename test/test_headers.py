@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks the rooms of the house, and prints TAP: each public header compiles alone and twice, as C11 and as
-C++11, without a warning; the core knows nothing of libuv; includes point one way; atomics live in words,
-wake and guard only. Looks at the sources, not at what was built.
+C++11, without a warning; the core knows nothing of libuv, nor of packets; includes point one way; atomics
+live in words, wake, guard and stamp only. Looks at the sources, not at what was built.
 
 Usage: test_headers.py SOURCE_ROOT CC...   (CXX in the environment, or c++)
 """
@@ -17,7 +17,7 @@ import sys
 
 from tap import Tap
 
-HEADERS = ("ndnshm.h", "uvface.h")
+HEADERS = ("ndnshm.h", "uvface.h", "ndnpkt.h")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # What each file of lib/ may include and call, beside itself: the plan of the house.
 LIB_ROOMS = {
@@ -35,8 +35,23 @@ LIB_ROOMS = {
     "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
 }
-# guard.c: the list that a signal handler reads while threads change it.
-ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c"}
+# The same for lib/ndnpkt/.
+NDNPKT_ROOMS = {
+    "tlv": (),
+    "name": ("tlv",),
+    "uri": ("tlv", "name"),
+    "decode": ("tlv", "name"),
+    "link": ("tlv", "decode"),
+    "key": ("tlv",),
+    "pib": ("tlv", "name", "uri", "key"),
+    "crypto": ("key",),
+    "verify": ("tlv", "name", "key", "crypto"),
+    "encode": ("tlv", "name", "key", "crypto"),
+    "stamp": (),
+    "mgmt": ("tlv", "name", "crypto", "encode", "stamp"),
+}
+# guard.c: the list that a signal handler reads while threads change it; stamp.c: the time that all threads share.
+ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "stamp.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.
@@ -76,10 +91,11 @@ def check_headers(tap, root, cc, cxx):
             check_alone(tap, cxx, ["-xc++", "-std=c++11"], include, header, flags)
         else:
             tap.skip(f"{header} as C++", f"no {cxx[0]}")
-    done = run([*cc, "-D_GNU_SOURCE", "-M", "-I", str(include), str(include / "ndnshm.h")])
-    # By the header's own place, not by where this tree happens to lie.
-    strangers = re.findall(r"\S*/uv/[^/\s]+\.h|\S*/uv(?:face)?\.h", done.stdout)
-    tap.check(done.returncode == 0 and not strangers, "ndnshm.h pulls in nothing of libuv", strangers)
+    for header in ("ndnshm.h", "ndnpkt.h"):
+        done = run([*cc, "-D_GNU_SOURCE", "-M", "-I", str(include), str(include / header)])
+        # By the header's own place, not by where this tree happens to lie.
+        strangers = re.findall(r"\S*/uv/[^/\s]+\.h|\S*/uv(?:face)?\.h|\S*/openssl/\S*", done.stdout)
+        tap.check(done.returncode == 0 and not strangers, f"{header} pulls in nothing of libuv or libcrypto", strangers)
 
 
 def sources(directory):
@@ -104,6 +120,10 @@ def check_core(tap, root):
     lib = sources(root / "lib")
     found = matches(lib, LIBUV)
     tap.check(lib and not found, "lib/ never mentions libuv", found)
+    packets = sources(root / "lib/ndnpkt")
+    crossed = matches(set(lib) - set(packets), re.compile(r"\bndnpkt", re.IGNORECASE))
+    crossed += matches(packets, re.compile(r"\bndnshm", re.IGNORECASE))
+    tap.check(packets and not crossed, "libndnshm and libndnpkt know nothing of each other", crossed)
 
 
 def without_comments(text):
@@ -152,7 +172,7 @@ def check_above(tap, root):
 def check_atomics(tap, root):
     elsewhere = [path for path in sources(root / "lib") if path.name not in ATOMIC_FILES]
     found = matches(elsewhere + sources(root / "uvface"), ATOMIC)
-    tap.check(not found, "atomics live in lib/words.h, lib/wake.h and lib/guard.c only", found)
+    tap.check(not found, f"atomics live in {', '.join(sorted(ATOMIC_FILES))} only", found)
 
 
 def main():
@@ -161,6 +181,7 @@ def main():
     check_headers(tap, root, cc, shlex.split(os.environ.get("CXX", "c++")))
     check_core(tap, root)
     check_rooms(tap, root / "lib", LIB_ROOMS)
+    check_rooms(tap, root / "lib" / "ndnpkt", NDNPKT_ROOMS)
     check_rooms(tap, root / "uvface", {name: UVFACE_ORDER[:at] for at, name in enumerate(UVFACE_ORDER)})
     check_above(tap, root)
     check_atomics(tap, root)
