@@ -20,7 +20,7 @@ import tempfile
 
 from tap import Tap
 
-LIBRARIES = ("ndnshm", "uvface")
+LIBRARIES = ("ndnshm", "uvface")  # what every build has; libndnpkt is there where libcrypto is
 OFF = ["-Dauto_features=disabled"]
 
 
@@ -77,6 +77,10 @@ class Workshop:
         )
         return self.tap.check(good, f"{name}: the consumer runs", self.said)
 
+    def packets_work(self, name, program, version, libraries=""):
+        good = self.run(program, libraries=libraries) and self.said.endswith(f"ndnpkt {version}\n")
+        return self.tap.check(good, f"{name}: the consumer of packets runs", self.said)
+
     def needed(self, program):
         """The shared libraries that a program or library asks for."""
         return re.findall(r"\(NEEDED\).*\[(.*)\]", self.output("readelf", "-d", program))
@@ -86,8 +90,8 @@ def declared_functions(header):
     return set(re.findall(r"^\w+_EXTERN [^;]*?\b(\w+)\(", header.read_text(), re.MULTILINE))
 
 
-def check_installed_files(shop, version):
-    for name in LIBRARIES:
+def check_installed_files(shop, names, version):
+    for name in names:
         library = shop.prefix / "lib" / f"lib{name}.so"
         soname = re.findall(r"\(SONAME\).*\[(.*)\]", shop.output("readelf", "-d", library))
         shop.tap.check(soname == [f"lib{name}.so.0"], f"lib{name} has the soname lib{name}.so.0", soname)
@@ -97,13 +101,29 @@ def check_installed_files(shop, version):
         differ = "\n".join(sorted(exported ^ wanted))
         shop.tap.check(wanted and not differ, f"lib{name} exports what {name}.h declares, no more", differ)
     pkg_config = shop.prefix / "lib" / "pkgconfig"
-    for name in LIBRARIES:
+    for name in names:
         said = shop.output("pkg-config", "--modversion", name, pkg_config=pkg_config).strip()
         shop.tap.check(said == version, f"{name}.pc has the project's version", said)
     said = shop.output("pkg-config", "--print-requires", "uvface", pkg_config=pkg_config)
     shop.tap.check("libuv >= 1.44\n" in said, "uvface.pc requires libuv >= 1.44", said)
     said = shop.output("pkg-config", "--print-requires", "ndnshm", pkg_config=pkg_config)
     shop.tap.check("uv" not in said, "ndnshm.pc requires no libuv", said)
+
+
+def check_ndnpkt(shop, version):
+    """libndnpkt alone: it asks for libcrypto and for nothing of ours, and its users see no libcrypto."""
+    pkg_config, library = shop.prefix / "lib" / "pkgconfig", shop.prefix / "lib" / "libndnpkt.so"
+    needed = [so for so in shop.needed(library) if not so.startswith(("libc.", "libasan", "libubsan"))]
+    shop.tap.check(needed == ["libcrypto.so.3"], "libndnpkt needs libcrypto and nothing else", needed)
+    for how, wanted in (("", False), ("-private", True)):
+        said = shop.output("pkg-config", f"--print-requires{how}", "ndnpkt", pkg_config=pkg_config)
+        what = f"ndnpkt.pc requires{how or ' in public'}: {'libcrypto' if wanted else 'nothing'}"
+        shop.tap.check(("libcrypto >= 3.0" in said) == wanted and (wanted or not said.strip()), what, said)
+    flags = shlex.split(shop.output("pkg-config", "--cflags", "--libs", "ndnpkt", pkg_config=pkg_config))
+    source, program = shop.root / "test" / "consumer" / "packets.c", shop.directory / "packets-by-hand"
+    built = shop.run(*shop.cc, "-std=c11", "-D_GNU_SOURCE", source, "-o", program, *flags)
+    if shop.tap.check(flags and built, "installed, by hand: the consumer of packets builds", shop.said):
+        shop.packets_work("installed, by hand", program, version, libraries=shop.prefix / "lib")
 
 
 def check_by_hand(shop, version):
@@ -122,6 +142,8 @@ def check_with_meson(shop, name, pkg_config, version, is_static):
     if not shop.tap.check(built, f"{name}: the consumer builds", shop.said):
         return
     shop.consumer_works(name, build / "consumer", version)
+    if (build / "packets").exists():
+        shop.packets_work(name, build / "packets", version)
     ours = [so for so in shop.needed(build / "consumer") if so.startswith(("libuvface", "libndnshm"))]
     wanted = [] if is_static else ["libndnshm.so.0", "libuvface.so.0"]
     what = "both of our libraries" if wanted else "neither of our libraries"
@@ -150,11 +172,11 @@ def check_subproject(shop, version):
 
 def check_extras(shop):
     """At top level an extra is built if what it needs is there; one that is demanded must not be left out. Meson finds
-    libcrypto and Sphinx without pkg-config, so that the examples and the pages cannot be made to miss them."""
+    libcrypto and Sphinx without pkg-config, so that libndnpkt and the pages cannot be made to miss them."""
     build = shop.directory / "plain"
-    set_up = shop.run(shop.meson, "setup", build, shop.root, "-Ddocs=disabled", "-Dexamples=disabled", libuv_alone=True)
+    set_up = shop.run(shop.meson, "setup", build, shop.root, "-Ddocs=disabled", "-Dndnpkt=disabled", libuv_alone=True)
     told = re.findall(r"^ +(\w+) *: NO: (\w+)", shop.said, re.MULTILINE)
-    wanted = [("tools", "needs"), ("examples", "disabled"), ("tests", "needs"), ("docs", "disabled"), ("bench", "needs")]
+    wanted = [("ndnpkt", "disabled"), ("tools", "needs"), ("examples", "needs"), ("tests", "needs"), ("docs", "disabled"), ("bench", "needs")]
     shop.tap.check(set_up and told == wanted, "with libuv alone the summary says which extras are missing", shop.said)
     shop.tap.check(shop.run(shop.meson, "compile", "-C", build), "with libuv alone the libraries build", shop.said)
     for extra in ("tools", "tests", "bench"):
@@ -189,9 +211,16 @@ def main():
         shop = Workshop(tap, root, meson, cc, pathlib.Path(directory))
         build = shop.directory / "build"
         options = [*OFF, "-Dbuildtype=debug", f"--prefix={shop.prefix}", "--libdir=lib"]
+        with_ndnpkt = shop.run("pkg-config", "--exists", "libcrypto >= 3.0")
+        names = (*LIBRARIES, "ndnpkt") if with_ndnpkt else LIBRARIES
+        options += ["-Dndnpkt=enabled"] if with_ndnpkt else []
         good = shop.build(root, build, *options) and shop.run(meson, "install", "-C", build)
         if tap.check(good, "the libraries build and install", shop.said):
-            check_installed_files(shop, version)
+            check_installed_files(shop, names, version)
+            if with_ndnpkt:
+                check_ndnpkt(shop, version)
+            else:
+                tap.skip("libndnpkt", "no libcrypto 3.0")
             check_by_hand(shop, version)
             installed, uninstalled = shop.prefix / "lib" / "pkgconfig", build / "meson-uninstalled"
             check_with_meson(shop, "installed, shared", installed, version, False)
