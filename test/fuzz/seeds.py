@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
 
-seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo and tlv. PCAPS is a directory of captures; every
-whole NDN packet that starts anywhere in one becomes a seed of tlv. Deterministic. Run by .ci/fuzz; what it writes
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo and ndnpkt. PCAPS is a directory of captures; every
+whole NDN packet that starts anywhere in one becomes a seed of ndnpkt, and so does every packet of test/vectors. Deterministic. Run by .ci/fuzz; what it writes
 is not checked in, what the fuzzers made of it is (corpus/).
 """
 import pathlib
@@ -119,9 +119,27 @@ def captured(directory):
                 yield raw[at:at + start + length]
 
 
-def tlvs(pcaps):
-    for packet in packets() + (list(captured(pcaps)) if pcaps else []):
+def vectors():
+    for path in sorted((pathlib.Path(__file__).parent.parent / "vectors").glob("*.txt")):
+        for line in path.read_text().splitlines():
+            if line[:2] in ("> ", "< "):
+                yield bytes.fromhex(line[2:])
+
+
+def keys():
+    seed = bytes(range(32))
+    yield bytes.fromhex("302e020100300506032b657004220420") + seed
+    yield bytes.fromhex("302a300506032b6570032100") + seed
+    yield b"NDNC\2\0\5" + bytes(8) + b"\xff" * 8 + struct.pack(">I", 32) + seed
+    yield b"NDNC\1" + bytes(8) + b"\xff" * 8 + struct.pack(">I", 32) + seed
+
+
+def ndnpkt(pcaps):
+    for packet in packets() + list(vectors()) + (list(captured(pcaps)) if pcaps else []):
         yield b"\2" + packet
+    yield b"\x08" + tlv(101, tlv(102, b"\xc8"), tlv(103, b"OK"), tlv(104, tlv(7, components(b"a")), tlv(105, b"\3")))
+    for key in keys():
+        yield b"\x09" + key
     for uri in ("/", "/a/b/c", "ndn:/a/%00%FF/...", "/seg=300/v=3", "/54=x/8=y", "/a/sha", "/..../a=b", "/a//b",
                 "/%2", "/1=" + "%41" * 32):
         yield b"\1" + uri.encode()
@@ -133,7 +151,7 @@ def tlvs(pcaps):
 
 def main():
     root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("tlv", tlvs(pcaps))):
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("ndnpkt", ndnpkt(pcaps))):
         (root / target).mkdir(parents=True, exist_ok=True)
         for i, seed in enumerate(seeds):
             (root / target / f"seed-{i:04}").write_bytes(seed)
