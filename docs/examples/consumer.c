@@ -6,6 +6,7 @@
  * digest says who got it right, not who sent it), writing to a slow disk without stopping the loop. */
 #include <errno.h>
 #include <getopt.h>
+#include <ndnpkt.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 #include <unistd.h>
 
 #include "common.h"
-#include "ndn.h"
 
 enum {
   NAME_MAX_BYTES = 512,
@@ -35,12 +35,13 @@ typedef struct segment_s {
   unsigned int tries;
   bool here; /* content waits for those before it */
   size_t content_bytes;
-  uint8_t content[NDN_PACKET_MAX];
+  uint8_t content[NDNPKT_PACKET_MAX];
 } segment_t;
 
 typedef struct consumer_s {
   uv_loop_t loop;
   uvface_t face;
+  ndnpkt_crypto_t* crypto;
   uv_timer_t tick;
   connector_t connector;
   const char *face_name, *output_path, *expected_hex;
@@ -116,15 +117,16 @@ static void ask(consumer_t* consumer, uint64_t number) {
   bool discover = consumer->versioned_len == 0;
   ssize_t len = (ssize_t) consumer->prefix_len;
   if (!discover)
-    len = ndn_name_append_number(consumer->name, consumer->versioned_len, sizeof(consumer->name), NDN_SEGMENT, number);
-  ndn_interest_t interest = {.name = {consumer->name, (size_t) len},
-                             .can_be_prefix = discover,
-                             .must_be_fresh = discover,
-                             .has_nonce = true,
-                             .nonce = consumer->nonce++,
-                             .lifetime_ms = consumer->lifetime_ms};
+    len = ndnpkt_append_uint(consumer->name, (ssize_t) consumer->versioned_len, sizeof(consumer->name),
+                             NDNPKT_COMPONENT_SEGMENT, number);
+  ndnpkt_interest_t interest = {.name = {consumer->name, (size_t) len},
+                                .can_be_prefix = discover,
+                                .must_be_fresh = discover,
+                                .has_nonce = true,
+                                .nonce = consumer->nonce++,
+                                .lifetime_ms = consumer->lifetime_ms};
   uint8_t* bytes = consumer->out_bytes[consumer->nout];
-  ssize_t size = ndn_interest_encode(bytes, INTEREST_MAX_BYTES, &interest);
+  ssize_t size = ndnpkt_interest_encode(NULL, bytes, INTEREST_MAX_BYTES, &interest, NULL);
   consumer->out[consumer->nout] = uv_buf_init((char*) bytes, (unsigned int) size);
   consumer->out_segment[consumer->nout] = number;
   if (++consumer->nout == OUT_MAX) flush(consumer);
@@ -143,12 +145,12 @@ static void ask_for_more(consumer_t* consumer) {
 
 static void no_answer(consumer_t* consumer, uint64_t number) {
   char uri[NAME_MAX_BYTES], why[160];
-  ndn_name_t name = {consumer->name, consumer->prefix_len};
+  ndnpkt_name_t name = {consumer->name, consumer->prefix_len};
   snprintf(why, sizeof(why),
            "no answer for segment %llu after %d Interests; is ndn-producer running, and "
            "does the forwarder route this prefix to its face?",
            (unsigned long long) number, TRIES_MAX);
-  consumer_fail(consumer, ndn_name_to_uri(name, uri, sizeof(uri)), why);
+  consumer_fail(consumer, ndnpkt_name_to_uri(name, uri, sizeof(uri)), why);
 }
 
 static void print_progress(const consumer_t* consumer) {
@@ -183,7 +185,7 @@ static void measure(consumer_t* consumer, uint64_t rtt_ns) {
   consumer->srtt_ns = (7 * srtt + rtt_ns) / 8;
 }
 
-static bool deliver(consumer_t* consumer, ndn_bytes_t content) {
+static bool deliver(consumer_t* consumer, ndnpkt_bytes_t content) {
   consumer->next_in++;
   consumer->bytes += content.len;
   if (EVP_DigestUpdate(consumer->hash, content.base, content.len) != 1) abort(); /* libcrypto is broken */
@@ -193,7 +195,7 @@ static bool deliver(consumer_t* consumer, ndn_bytes_t content) {
 }
 
 /* Content that comes in its turn is used where it is; what is early is kept. */
-static void take(consumer_t* consumer, uint64_t number, ndn_bytes_t content) {
+static void take(consumer_t* consumer, uint64_t number, ndnpkt_bytes_t content) {
   segment_t* segment = segment_at(consumer, number);
   if (segment->tries == 1) measure(consumer, consumer->now_ns - segment->sent_ns);
   if (number != consumer->next_in) {
@@ -206,51 +208,52 @@ static void take(consumer_t* consumer, uint64_t number, ndn_bytes_t content) {
   bool good = deliver(consumer, content);
   while (good && consumer->next_in < consumer->next_out && segment_at(consumer, consumer->next_in)->here) {
     segment = segment_at(consumer, consumer->next_in);
-    good = deliver(consumer, (ndn_bytes_t){segment->content, segment->content_bytes});
+    good = deliver(consumer, (ndnpkt_bytes_t){segment->content, segment->content_bytes});
   }
 }
 
 /* Learns version and last segment from the first answer. */
-static bool discover(consumer_t* consumer, const ndn_data_t* data) {
-  ndn_name_t prefix = {consumer->name, consumer->prefix_len};
+static bool discover(consumer_t* consumer, const ndnpkt_data_t* data) {
+  ndnpkt_name_t prefix = {consumer->name, consumer->prefix_len};
   uint64_t version, number;
-  ndn_tlv_t component;
-  if (!ndn_name_has_prefix(data->name, prefix)) return false;
-  ndn_bytes_t rest = {data->name.base + prefix.len, data->name.len - prefix.len};
-  if (ndn_tlv_next(&rest, &component) <= 0 || !ndn_component_number(component.whole, NDN_VERSION, &version) ||
-      !ndn_component_number(rest, NDN_SEGMENT, &number) || number != 0 ||
-      !ndn_component_number(data->final_block, NDN_SEGMENT, &consumer->last))
+  ndnpkt_tlv_t component;
+  if (!ndnpkt_name_has_prefix(data->name, prefix)) return false;
+  ndnpkt_bytes_t rest = {data->name.base + prefix.len, data->name.len - prefix.len};
+  if (ndnpkt_tlv_next(&rest, &component) <= 0 ||
+      ndnpkt_component_number(component.whole, NDNPKT_COMPONENT_VERSION, &version) < 0 ||
+      ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, &number) < 0 || number != 0 ||
+      ndnpkt_component_number(data->final_block, NDNPKT_COMPONENT_SEGMENT, &consumer->last) < 0)
     return false;
-  consumer->versioned_len =
-      (size_t) ndn_name_append_number(consumer->name, prefix.len, sizeof(consumer->name), NDN_VERSION, version);
+  consumer->versioned_len = (size_t) ndnpkt_append_uint(consumer->name, (ssize_t) prefix.len, sizeof(consumer->name),
+                                                        NDNPKT_COMPONENT_VERSION, version);
   return true;
 }
 
 /* True if the Data is one that is waited for, and then its number. */
-static bool wanted(consumer_t* consumer, const ndn_data_t* data, uint64_t* ret_number) {
-  ndn_name_t versioned = {consumer->name, consumer->versioned_len};
+static bool wanted(consumer_t* consumer, const ndnpkt_data_t* data, uint64_t* ret_number) {
+  ndnpkt_name_t versioned = {consumer->name, consumer->versioned_len};
   *ret_number = 0;
   if (consumer->versioned_len == 0) return discover(consumer, data);
-  if (!ndn_name_has_prefix(data->name, versioned)) return false;
-  ndn_bytes_t rest = {data->name.base + versioned.len, data->name.len - versioned.len};
-  return ndn_component_number(rest, NDN_SEGMENT, ret_number) && *ret_number >= consumer->next_in &&
+  if (!ndnpkt_name_has_prefix(data->name, versioned)) return false;
+  ndnpkt_bytes_t rest = {data->name.base + versioned.len, data->name.len - versioned.len};
+  return ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, ret_number) == 0 && *ret_number >= consumer->next_in &&
          *ret_number < consumer->next_out && !segment_at(consumer, *ret_number)->here;
 }
 
 static void on_packet(consumer_t* consumer, const uv_buf_t* pkt) {
   char uri[NAME_MAX_BYTES];
-  ndn_packet_t packet;
+  ndnpkt_packet_t packet;
   uint64_t number;
-  if (pkt->len > NDN_PACKET_MAX || ndn_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0) return;
-  if (packet.kind == NDN_NACK)
-    consumer_fail(
-        consumer, ndn_name_to_uri(packet.interest.name, uri, sizeof(uri)),
-        packet.nack_reason == NDN_NACK_NO_ROUTE ? "the forwarder has no --route for this name" : "refused by a Nack");
-  if (packet.kind != NDN_DATA || !wanted(consumer, &packet.data, &number)) return;
-  if (ndn_data_verify(&packet.data))
+  if (pkt->len > NDNPKT_PACKET_MAX || ndnpkt_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0) return;
+  if (packet.kind == NDNPKT_NACK)
+    consumer_fail(consumer, ndnpkt_name_to_uri(packet.interest.name, uri, sizeof(uri)),
+                  packet.link.nack_reason == NDNPKT_NACK_NO_ROUTE ? "the forwarder has no --route for this name"
+                                                                  : "refused by a Nack");
+  if (packet.kind != NDNPKT_DATA || !wanted(consumer, &packet.data, &number)) return;
+  if (ndnpkt_verify(consumer->crypto, &packet.data.signature, NULL) == 0)
     take(consumer, number, packet.data.content);
   else
-    consumer_fail(consumer, ndn_name_to_uri(packet.data.name, uri, sizeof(uri)),
+    consumer_fail(consumer, ndnpkt_name_to_uri(packet.data.name, uri, sizeof(uri)),
                   "does not carry a right DigestSha256 signature");
 }
 
@@ -268,8 +271,8 @@ static void print_summary(const consumer_t* consumer, const char* hex) {
 }
 
 static void finish(consumer_t* consumer) {
-  uint8_t digest[NDN_DIGEST_BYTES];
-  char hex[2 * NDN_DIGEST_BYTES + 1];
+  uint8_t digest[NDNPKT_DIGEST_BYTES];
+  char hex[2 * NDNPKT_DIGEST_BYTES + 1];
   if (EVP_DigestFinal_ex(consumer->hash, digest, NULL) != 1) abort();
   print_summary(consumer, to_hex(digest, sizeof(digest), hex));
   if (consumer->output != NULL && fflush(consumer->output) != 0)
@@ -309,7 +312,8 @@ static void on_connected(connector_t* connector, int status) {
 }
 
 static int consumer_init(consumer_t* consumer) {
-  int err = uv_loop_init(&consumer->loop);
+  int err = ndnpkt_crypto_new(&consumer->crypto);
+  err = err < 0 ? err : uv_loop_init(&consumer->loop);
   err = err < 0 ? err : uvface_init(&consumer->loop, &consumer->face);
   err = err < 0 ? err : uv_timer_init(&consumer->loop, &consumer->tick);
   consumer->face.data = consumer;
@@ -342,6 +346,7 @@ static int consumer_run(consumer_t* consumer) {
   uv_run(&consumer->loop, UV_RUN_DEFAULT);
   free(consumer->segments);
   EVP_MD_CTX_free(consumer->hash);
+  ndnpkt_crypto_free(consumer->crypto);
   if (consumer->output != NULL && fclose(consumer->output) != 0) {
     fprintf(stderr, "ndn-consumer: %s: %s\n", consumer->output_path, strerror(errno));
     consumer->exit_code = 1;
@@ -359,7 +364,7 @@ static bool parse_options(consumer_t* consumer, int argc, char** argv) {
                                           {"connect-timeout-ms", required_argument, NULL, 'c'},
                                           {"progress", no_argument, NULL, 'P'},
                                           {NULL, 0, NULL, 0}};
-  ndn_name_t prefix = {NULL, 0};
+  ndnpkt_name_t prefix = {NULL, 0};
   int option;
   bool good = true;
   while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -368,7 +373,7 @@ static bool parse_options(consumer_t* consumer, int argc, char** argv) {
       case 'o': consumer->output_path = optarg; break;
       case 'e': consumer->expected_hex = optarg; break;
       case 'P': consumer->progress = isatty(STDERR_FILENO); break;
-      case 'p': good = ndn_name_from_uri(optarg, consumer->name, NAME_MAX_BYTES - 32, &prefix) == 0; break;
+      case 'p': good = ndnpkt_name_from_uri(optarg, consumer->name, NAME_MAX_BYTES - 32, &prefix) == 0; break;
       case 'w': good = parse_number(optarg, 1, WINDOW_MAX, &consumer->window); break;
       case 'l': good = parse_number(optarg, 1, 60000, &consumer->lifetime_ms); break;
       case 'c': good = parse_number(optarg, 0, UINT32_MAX, &consumer->connect_timeout_ms); break;

@@ -56,7 +56,7 @@ typedef struct counters_s {
 } counters_t;
 
 typedef struct route_option_s {
-  ndn_name_t prefix;
+  ndnpkt_name_t prefix;
   uint8_t name[NAME_MAX_BYTES];
   char* face;
 } route_option_t;
@@ -135,7 +135,7 @@ static void flush_all(forwarder_t* fwd) {
 }
 
 /* The bytes must stay until flush_all(), which ends every recv_cb. */
-static void port_put(port_t* port, ndn_bytes_t wire) {
+static void port_put(port_t* port, ndnpkt_bytes_t wire) {
   if (!port->open) {
     port->drops++;
     return;
@@ -145,9 +145,10 @@ static void port_put(port_t* port, ndn_bytes_t wire) {
 }
 
 /* Tells the app at once that its Interest leads nowhere. */
-static void port_nack(port_t* port, ndn_bytes_t interest) {
-  uint8_t header[32];
-  size_t size = ndn_nack_header(header, NDN_NACK_NO_ROUTE, interest.len);
+static void port_nack(port_t* port, ndnpkt_bytes_t interest) {
+  uint8_t header[NDNPKT_LINK_HEADER_MAX];
+  ndnpkt_link_t nack = {.nack = true, .nack_reason = NDNPKT_NACK_NO_ROUTE, .fragment = interest};
+  ssize_t size = ndnpkt_link_encode(header, sizeof(header), &nack);
   uv_buf_t bufs[] = {uv_buf_init((char*) header, (unsigned int) size),
                      uv_buf_init((char*) interest.base, (unsigned int) interest.len)};
   port->drops += uvface_try_send(&port->face, bufs, 2) < 0;
@@ -161,9 +162,9 @@ static void on_sweep(uv_timer_t* timer) {
   if (fwd->pit.table.count == 0) uv_timer_stop(timer); /* an idle forwarder sleeps */
 }
 
-static void forward_interest(port_t* port, const ndn_packet_t* packet, unsigned int to) {
+static void forward_interest(port_t* port, const ndnpkt_packet_t* packet, unsigned int to) {
   forwarder_t* fwd = port->fwd;
-  const ndn_interest_t* interest = &packet->interest;
+  const ndnpkt_interest_t* interest = &packet->interest;
   switch (pit_add(&fwd->pit, interest, port->index, to, uv_now(&fwd->loop))) {
     case PIT_AGGREGATE: fwd->count.aggregated++; return;
     case PIT_LOOP: fwd->count.loops++; return;
@@ -175,15 +176,15 @@ static void forward_interest(port_t* port, const ndn_packet_t* packet, unsigned 
   port_put(&fwd->ports[to], packet->wire);
 }
 
-static void on_interest(port_t* port, const ndn_packet_t* packet) {
+static void on_interest(port_t* port, const ndnpkt_packet_t* packet) {
   forwarder_t* fwd = port->fwd;
-  const ndn_interest_t* interest = &packet->interest;
+  const ndnpkt_interest_t* interest = &packet->interest;
   fwd->count.interests++;
   if (interest->hop_limit != NULL && *interest->hop_limit == 0) {
     port->drops++;
     return;
   }
-  ndn_bytes_t found = cs_find(&fwd->cs, interest, uv_now(&fwd->loop));
+  ndnpkt_bytes_t found = cs_find(&fwd->cs, interest, uv_now(&fwd->loop));
   if (found.len > 0) {
     fwd->count.cs_hits++;
     port_put(port, found);
@@ -198,7 +199,7 @@ static void on_interest(port_t* port, const ndn_packet_t* packet) {
   forward_interest(port, packet, (unsigned int) to);
 }
 
-static void on_data(port_t* port, const ndn_packet_t* packet) {
+static void on_data(port_t* port, const ndnpkt_packet_t* packet) {
   forwarder_t* fwd = port->fwd;
   uint64_t now_ms = uv_now(&fwd->loop);
   fwd->count.data++;
@@ -214,7 +215,7 @@ static void on_data(port_t* port, const ndn_packet_t* packet) {
 
 /* Memory for the copy of a packet: in the content store if it is Data, which then need not be copied again. */
 static uint8_t* place_for(forwarder_t* fwd, uint8_t type, size_t len) {
-  uint8_t* place = type == NDN_TYPE_DATA ? cs_place(&fwd->cs, len) : NULL;
+  uint8_t* place = type == NDNPKT_TYPE_DATA ? cs_place(&fwd->cs, len) : NULL;
   if (place != NULL) return place;
   if (len > SCRATCH_BYTES - fwd->scratch_used) flush_all(fwd);
   place = fwd->scratch + fwd->scratch_used;
@@ -229,12 +230,12 @@ static void on_packet(port_t* port, const uv_buf_t* pkt) {
   uint8_t* bytes = place_for(port->fwd, type, pkt->len);
   memcpy(bytes, pkt->base, pkt->len);
   bytes[0] = type;
-  ndn_packet_t packet;
-  if (ndn_packet_decode(bytes, pkt->len, &packet) < 0)
+  ndnpkt_packet_t packet;
+  if (ndnpkt_packet_decode(bytes, pkt->len, &packet) < 0)
     port->fwd->count.broken++;
-  else if (packet.kind == NDN_INTEREST)
+  else if (packet.kind == NDNPKT_INTEREST)
     on_interest(port, &packet);
-  else if (packet.kind == NDN_DATA)
+  else if (packet.kind == NDNPKT_DATA)
     on_data(port, &packet);
 }
 
@@ -364,7 +365,7 @@ static bool add_route(forwarder_t* fwd, const route_option_t* route) {
     if (strcmp(fwd->ports[i].name, route->face) != 0) continue;
     if (fib_add(&fwd->fib, route->prefix, i) == 0) return true;
     fprintf(stderr, "ndn-forwarder: --route %s: is there twice, or has more than %d components\n",
-            ndn_name_to_uri(route->prefix, text, sizeof(text)), FIB_DEPTH_MAX);
+            ndnpkt_name_to_uri(route->prefix, text, sizeof(text)), FIB_DEPTH_MAX);
     return false;
   }
   fprintf(stderr, "ndn-forwarder: --route ...=%s: no --face has that name\n", route->face);
@@ -425,7 +426,7 @@ static bool parse_route(forwarder_t* fwd, char* text) {
   *equals = '\0';
   route->face = equals + 1;
   fwd->nroutes++;
-  return ndn_name_from_uri(text, route->name, sizeof(route->name), &route->prefix) == 0;
+  return ndnpkt_name_from_uri(text, route->name, sizeof(route->name), &route->prefix) == 0;
 }
 
 static bool parse_face(forwarder_t* fwd, const char* name) {

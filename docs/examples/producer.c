@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <ndnpkt.h>
 #include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #include "common.h"
-#include "ndn.h"
 
 enum {
   NAME_MAX_BYTES = 512,
@@ -30,19 +30,20 @@ typedef struct packet_s packet_t;
 struct packet_s {
   uvface_send_t req;
   packet_t* next;
-  char bytes[NDN_PACKET_MAX];
+  char bytes[NDNPKT_PACKET_MAX];
 };
 
 typedef struct producer_s {
   uv_loop_t loop;
   uvface_t face;
+  ndnpkt_crypto_t* crypto;
   uv_signal_t signals[2];
   connector_t connector;
   const char* face_name;
   const char* path;
   uint64_t connect_timeout_ms, segment_bytes;
   uint8_t name[NAME_MAX_BYTES]; /* the prefix, the version, and room for a segment */
-  ndn_name_t prefix, versioned;
+  ndnpkt_name_t prefix, versioned;
   uint8_t final_block[16];
   size_t final_block_bytes;
   int fd;
@@ -85,7 +86,7 @@ static ssize_t read_fully(int fd, uint8_t* buf, size_t len, uint64_t offset) {
 }
 
 /* The content of a segment, valid until the next call; false if the file has become shorter. */
-static bool read_segment(producer_t* producer, uint64_t segment, ndn_bytes_t* ret_content) {
+static bool read_segment(producer_t* producer, uint64_t segment, ndnpkt_bytes_t* ret_content) {
   uint64_t index = segment / READ_AHEAD;
   if (index != producer->block_index) {
     uint64_t size = READ_AHEAD * producer->segment_bytes;
@@ -96,11 +97,11 @@ static bool read_segment(producer_t* producer, uint64_t segment, ndn_bytes_t* re
   uint64_t left = producer->file_bytes - segment * producer->segment_bytes;
   uint64_t want = left < producer->segment_bytes ? left : producer->segment_bytes;
   uint64_t at = segment % READ_AHEAD * producer->segment_bytes;
-  *ret_content = (ndn_bytes_t){producer->block + at, want};
+  *ret_content = (ndnpkt_bytes_t){producer->block + at, want};
   return producer->block_index == index && at + want <= producer->block_bytes;
 }
 
-static int hash_file(producer_t* producer, uint8_t digest[NDN_DIGEST_BYTES]) {
+static int hash_file(producer_t* producer, uint8_t digest[NDNPKT_DIGEST_BYTES]) {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   uint64_t size = READ_AHEAD * producer->segment_bytes;
   uint64_t at = 0;
@@ -118,14 +119,15 @@ static int hash_file(producer_t* producer, uint8_t digest[NDN_DIGEST_BYTES]) {
 /* --- Answering -------------------------------------------------------------------------------- */
 
 /* Which segment an Interest asks for. */
-static bool find_segment(const producer_t* producer, const ndn_interest_t* interest, uint64_t* ret_segment) {
-  ndn_name_t name = interest->name;
-  bool whole = ndn_name_equal(name, producer->prefix) || ndn_name_equal(name, producer->versioned);
+static bool find_segment(const producer_t* producer, const ndnpkt_interest_t* interest, uint64_t* ret_segment) {
+  ndnpkt_name_t name = interest->name;
+  bool whole = ndnpkt_name_equal(name, producer->prefix) || ndnpkt_name_equal(name, producer->versioned);
   *ret_segment = 0;
   if (whole) return interest->can_be_prefix;
-  if (!ndn_name_has_prefix(name, producer->versioned)) return false;
-  ndn_bytes_t rest = {name.base + producer->versioned.len, name.len - producer->versioned.len};
-  return ndn_component_number(rest, NDN_SEGMENT, ret_segment) && *ret_segment <= producer->last_segment;
+  if (!ndnpkt_name_has_prefix(name, producer->versioned)) return false;
+  ndnpkt_bytes_t rest = {name.base + producer->versioned.len, name.len - producer->versioned.len};
+  return ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, ret_segment) == 0 &&
+         *ret_segment <= producer->last_segment;
 }
 
 static void on_sent(uvface_send_t* req, int status) {
@@ -138,7 +140,7 @@ static void on_sent(uvface_send_t* req, int status) {
 }
 
 /* No slot is free: the packet waits in a buffer of ours. */
-static void answer_later(producer_t* producer, const ndn_data_t* data) {
+static void answer_later(producer_t* producer, const ndnpkt_data_t* data) {
   packet_t* packet = producer->free_packets;
   if (packet != NULL)
     producer->free_packets = packet->next;
@@ -148,7 +150,7 @@ static void answer_later(producer_t* producer, const ndn_data_t* data) {
     producer->dropped++;
     return;
   }
-  ssize_t size = ndn_data_encode((uint8_t*) packet->bytes, sizeof(packet->bytes), data);
+  ssize_t size = ndnpkt_data_encode(producer->crypto, (uint8_t*) packet->bytes, sizeof(packet->bytes), data, NULL);
   uv_buf_t buf = uv_buf_init(packet->bytes, (unsigned int) size);
   packet->req.data = packet;
   producer->queued++;
@@ -156,25 +158,30 @@ static void answer_later(producer_t* producer, const ndn_data_t* data) {
   if (uvface_send(&packet->req, &producer->face, &buf, 1, on_sent) < 0) on_sent(&packet->req, UV_ECANCELED);
 }
 
+/* A segment, still without its content. */
+static ndnpkt_data_t data_of(producer_t* producer, uint64_t segment) {
+  ssize_t len = ndnpkt_append_uint(producer->name, (ssize_t) producer->versioned.len, sizeof(producer->name),
+                                   NDNPKT_COMPONENT_SEGMENT, segment);
+  return (ndnpkt_data_t){.name = {producer->name, (size_t) len},
+                         .freshness_ms = FRESHNESS_MS,
+                         .final_block = {producer->final_block, producer->final_block_bytes}};
+}
+
 /* Encodes and signs where the packet will be read. */
 static void answer(producer_t* producer, uint64_t segment) {
-  ssize_t name_len =
-      ndn_name_append_number(producer->name, producer->versioned.len, sizeof(producer->name), NDN_SEGMENT, segment);
-  ndn_data_t data = {.name = {producer->name, (size_t) name_len},
-                     .freshness_ms = FRESHNESS_MS,
-                     .final_block = {producer->final_block, producer->final_block_bytes}};
+  ndnpkt_data_t data = data_of(producer, segment);
   if (!read_segment(producer, segment, &data.content)) {
     producer_fail(producer, producer->path, "cannot be read any more, or has become shorter");
     return;
   }
   uv_buf_t slot;
-  int err = uvface_reserve(&producer->face, data.content.len + ndn_data_overhead(data.name.len), &slot);
+  int err = uvface_reserve(&producer->face, data.content.len + ndnpkt_data_overhead(&data, NULL), &slot);
   if (err == UV_EAGAIN) {
     answer_later(producer, &data);
   } else if (err == UV_EPIPE) {
     producer->dropped++; /* on_recv() is about to hear the same */
   } else if (err == 0) {
-    ssize_t size = ndn_data_encode((uint8_t*) slot.base, slot.len, &data);
+    ssize_t size = ndnpkt_data_encode(producer->crypto, (uint8_t*) slot.base, slot.len, &data, NULL);
     producer->sent += uvface_commit(&producer->face, size < 0 ? 0 : (size_t) size) == 0;
   } else {
     producer_fail(producer, producer->face_name, uvface_errmsg(&producer->face));
@@ -188,10 +195,10 @@ static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     return;
   }
   for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) {
-    ndn_packet_t packet;
+    ndnpkt_packet_t packet;
     uint64_t segment;
-    if (ndn_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 || packet.kind != NDN_INTEREST ||
-        !find_segment(producer, &packet.interest, &segment)) {
+    if (ndnpkt_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 ||
+        packet.kind != NDNPKT_INTEREST || !find_segment(producer, &packet.interest, &segment)) {
       producer->unknown++;
       continue;
     }
@@ -209,8 +216,9 @@ static void on_connected(connector_t* connector, int status) {
     fputs("ndn-producer: is a forwarder running with --face of that name?\n", stderr);
     return;
   }
-  size_t packet_bytes = producer->segment_bytes + ndn_data_overhead(producer->versioned.len + 10);
-  if (packet_bytes > uvface_get_mtu(&producer->face) || packet_bytes > NDN_PACKET_MAX) {
+  ndnpkt_data_t data = data_of(producer, UINT64_MAX); /* no name is longer */
+  size_t packet_bytes = producer->segment_bytes + ndnpkt_data_overhead(&data, NULL);
+  if (packet_bytes > uvface_get_mtu(&producer->face) || packet_bytes > NDNPKT_PACKET_MAX) {
     producer_fail(producer, producer->face_name, "--segment-bytes and --prefix are too long for its packets");
     return;
   }
@@ -236,22 +244,22 @@ static int open_file(producer_t* producer) {
   producer->file_bytes = (uint64_t) file.st_size;
   producer->last_segment = file.st_size == 0 ? 0 : (producer->file_bytes - 1) / producer->segment_bytes;
   uint64_t version = (uint64_t) file.st_mtim.tv_sec * 1000000 + (uint64_t) file.st_mtim.tv_nsec / 1000;
-  ssize_t len =
-      ndn_name_append_number(producer->name, producer->prefix.len, sizeof(producer->name) - 16, NDN_VERSION, version);
+  ssize_t len = ndnpkt_append_uint(producer->name, (ssize_t) producer->prefix.len, sizeof(producer->name) - 16,
+                                   NDNPKT_COMPONENT_VERSION, version);
   if (len < 0) return (int) len;
-  producer->versioned = (ndn_name_t){producer->name, (size_t) len};
-  producer->final_block_bytes = (size_t) ndn_name_append_number(producer->final_block, 0, sizeof(producer->final_block),
-                                                                NDN_SEGMENT, producer->last_segment);
+  producer->versioned = (ndnpkt_name_t){producer->name, (size_t) len};
+  producer->final_block_bytes = (size_t) ndnpkt_append_uint(producer->final_block, 0, sizeof(producer->final_block),
+                                                            NDNPKT_COMPONENT_SEGMENT, producer->last_segment);
   return 0;
 }
 
 static int announce_file(producer_t* producer) {
-  uint8_t digest[NDN_DIGEST_BYTES];
-  char hex[2 * NDN_DIGEST_BYTES + 1], uri[NAME_MAX_BYTES];
+  uint8_t digest[NDNPKT_DIGEST_BYTES];
+  char hex[2 * NDNPKT_DIGEST_BYTES + 1], uri[NAME_MAX_BYTES];
   int err = hash_file(producer, digest);
   if (err < 0) return err;
   printf("ndn-producer: %s: %llu bytes, %llu segments, sha256 %s\n",
-         ndn_name_to_uri(producer->versioned, uri, sizeof(uri)), (unsigned long long) producer->file_bytes,
+         ndnpkt_name_to_uri(producer->versioned, uri, sizeof(uri)), (unsigned long long) producer->file_bytes,
          (unsigned long long) producer->last_segment + 1, to_hex(digest, sizeof(digest), hex));
   fflush(stdout);
   return 0;
@@ -259,7 +267,8 @@ static int announce_file(producer_t* producer) {
 
 static int producer_init(producer_t* producer) {
   static const int signals[] = {SIGINT, SIGTERM};
-  int err = uv_loop_init(&producer->loop);
+  int err = ndnpkt_crypto_new(&producer->crypto);
+  err = err < 0 ? err : uv_loop_init(&producer->loop);
   err = err < 0 ? err : uvface_init(&producer->loop, &producer->face);
   producer->face.data = producer;
   for (int i = 0; i < 2 && err == 0; i++) {
@@ -295,6 +304,7 @@ static int producer_run(producer_t* producer) {
   uv_run(&producer->loop, UV_RUN_DEFAULT);
   print_counters(producer);
   for (packet_t* packet; (packet = producer->free_packets) != NULL; free(packet)) producer->free_packets = packet->next;
+  ndnpkt_crypto_free(producer->crypto);
   free(producer->block);
   close(producer->fd);
   return uv_loop_close(&producer->loop) < 0 ? 1 : producer->exit_code;
@@ -315,9 +325,9 @@ static bool parse_options(producer_t* producer, int argc, char** argv) {
     else if (option == 'i')
       producer->path = optarg;
     else if (option == 'p')
-      good = ndn_name_from_uri(optarg, producer->name, NAME_MAX_BYTES - 32, &producer->prefix) == 0;
+      good = ndnpkt_name_from_uri(optarg, producer->name, NAME_MAX_BYTES - 32, &producer->prefix) == 0;
     else if (option == 's')
-      good = parse_number(optarg, 1, NDN_PACKET_MAX - 128, &producer->segment_bytes);
+      good = parse_number(optarg, 1, NDNPKT_PACKET_MAX - 128, &producer->segment_bytes);
     else
       good = option == 'c' && parse_number(optarg, 0, UINT32_MAX, &producer->connect_timeout_ms);
   }

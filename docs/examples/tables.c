@@ -15,6 +15,33 @@ enum {
   BUCKETS_MIN = 256
 };
 
+/* --- Hashes of names -------------------------------------------------------------------------- */
+
+static uint64_t hash_word(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+  return hash ^ hash >> 32;
+}
+
+/* Folds one component into a hash; a name's hash is the fold over its components, starting at a seed, so
+ * that the hashes of all prefixes fall out on the way. Not a cryptographic hash. */
+static uint64_t component_hash(uint64_t hash, ndnpkt_bytes_t component) {
+  uint64_t word = 0;
+  size_t at = 0;
+  for (; component.len - at >= sizeof(word); at += sizeof(word)) {
+    memcpy(&word, component.base + at, sizeof(word));
+    hash = hash_word(hash, word);
+  }
+  word = 0;
+  memcpy(&word, component.base + at, component.len - at);
+  return hash_word(hash, word);
+}
+
+static uint64_t name_hash(uint64_t seed, ndnpkt_name_t name) {
+  ndnpkt_tlv_t component;
+  while (ndnpkt_tlv_next(&name, &component) > 0) seed = component_hash(seed, component.whole);
+  return seed;
+}
+
 /* --- Hash table ------------------------------------------------------------------------------- */
 
 static int table_init(table_t* table) {
@@ -53,12 +80,12 @@ static void table_remove(table_t* table, node_t* node) {
   table->count--;
 }
 
-static node_t* node_match(node_t* node, uint64_t hash, ndn_name_t name) {
-  while (node != NULL && (node->hash != hash || !ndn_name_equal(node->name, name))) node = node->next;
+static node_t* node_match(node_t* node, uint64_t hash, ndnpkt_name_t name) {
+  while (node != NULL && (node->hash != hash || !ndnpkt_name_equal(node->name, name))) node = node->next;
   return node;
 }
 
-static node_t* table_find(const table_t* table, uint64_t hash, ndn_name_t name) {
+static node_t* table_find(const table_t* table, uint64_t hash, ndnpkt_name_t name) {
   return node_match(table->buckets[hash & table->mask], hash, name);
 }
 
@@ -91,15 +118,15 @@ void fib_free(fib_t* fib) {
   free(fib->table.buckets);
 }
 
-static size_t count_components(ndn_name_t name) {
-  ndn_tlv_t component;
+static size_t count_components(ndnpkt_name_t name) {
+  ndnpkt_tlv_t component;
   size_t count = 0;
-  while (ndn_tlv_next(&name, &component) > 0) count++;
+  while (ndnpkt_tlv_next(&name, &component) > 0) count++;
   return count;
 }
 
-int fib_add(fib_t* fib, ndn_name_t prefix, unsigned int face) {
-  uint64_t hash = ndn_name_hash(fib->seed, prefix);
+int fib_add(fib_t* fib, ndnpkt_name_t prefix, unsigned int face) {
+  uint64_t hash = name_hash(fib->seed, prefix);
   size_t depth = count_components(prefix);
   if (depth > FIB_DEPTH_MAX) return -EINVAL;
   if (table_find(&fib->table, hash, prefix) != NULL) return -EEXIST;
@@ -111,19 +138,19 @@ int fib_add(fib_t* fib, ndn_name_t prefix, unsigned int face) {
   return 0;
 }
 
-int fib_find(const fib_t* fib, ndn_name_t name) {
+int fib_find(const fib_t* fib, ndnpkt_name_t name) {
   uint64_t hashes[FIB_DEPTH_MAX + 1] = {fib->seed};
   size_t sizes[FIB_DEPTH_MAX + 1] = {0};
   size_t depth = 0;
-  ndn_bytes_t rest = name;
-  ndn_tlv_t component;
-  while (depth < fib->depth && ndn_tlv_next(&rest, &component) > 0) {
-    hashes[depth + 1] = ndn_component_hash(hashes[depth], component.whole);
+  ndnpkt_bytes_t rest = name;
+  ndnpkt_tlv_t component;
+  while (depth < fib->depth && ndnpkt_tlv_next(&rest, &component) > 0) {
+    hashes[depth + 1] = component_hash(hashes[depth], component.whole);
     sizes[depth + 1] = sizes[depth] + component.whole.len;
     depth++;
   }
   for (size_t at = depth + 1; at-- > 0;) {
-    node_t* node = table_find(&fib->table, hashes[at], (ndn_name_t){name.base, sizes[at]});
+    node_t* node = table_find(&fib->table, hashes[at], (ndnpkt_name_t){name.base, sizes[at]});
     if (node != NULL) return (int) ((route_t*) node->entry)->face;
   }
   return -1;
@@ -156,7 +183,7 @@ int pit_init(pit_t* pit, uint64_t seed, size_t max_entries, uint64_t now_ms) {
   return table_init(&pit->table);
 }
 
-static pit_entry_t* entry_new(pit_t* pit, const ndn_interest_t* interest) {
+static pit_entry_t* entry_new(pit_t* pit, const ndnpkt_interest_t* interest) {
   bool pooled = interest->name.len <= POOLED_NAME_BYTES;
   pit_entry_t* entry = pooled ? pit->free_entries : NULL;
   if (entry != NULL)
@@ -234,7 +261,7 @@ void pit_free(pit_t* pit) {
   free(pit->table.buckets);
 }
 
-static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndn_interest_t* interest) {
+static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndnpkt_interest_t* interest) {
   node_t* node = table_find(&pit->table, hash, interest->name);
   for (; node != NULL; node = node_match(node->next, hash, interest->name)) {
     pit_entry_t* entry = node->entry;
@@ -244,7 +271,7 @@ static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndn_interest
   return NULL;
 }
 
-static pit_result_t pit_add_new(pit_t* pit, const ndn_interest_t* interest, uint64_t hash, unsigned int from,
+static pit_result_t pit_add_new(pit_t* pit, const ndnpkt_interest_t* interest, uint64_t hash, unsigned int from,
                                 unsigned int to, uint64_t expires_ms) {
   if (pit->table.count >= pit->max_entries) return PIT_FULL;
   pit_entry_t* entry = entry_new(pit, interest);
@@ -262,8 +289,9 @@ static pit_result_t pit_add_new(pit_t* pit, const ndn_interest_t* interest, uint
   return PIT_FORWARD;
 }
 
-pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to, uint64_t now_ms) {
-  uint64_t hash = ndn_name_hash(pit->seed, interest->name);
+pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, unsigned int from, unsigned int to,
+                     uint64_t now_ms) {
+  uint64_t hash = name_hash(pit->seed, interest->name);
   uint64_t lifetime_ms = interest->lifetime_ms < LIFETIME_MAX_MS ? interest->lifetime_ms : LIFETIME_MAX_MS;
   uint64_t expires_ms = now_ms + lifetime_ms;
   pit_entry_t* entry = pit_find(pit, hash, interest);
@@ -290,7 +318,7 @@ static uint64_t entry_faces(const pit_entry_t* entry, uint64_t now_ms) {
 }
 
 /* Ends the entries of exactly this name that Data satisfies, whose name it is or begins with it. */
-static void satisfy_name(pit_t* pit, uint64_t hash, ndn_name_t name, bool whole, unsigned int from, uint64_t now_ms,
+static void satisfy_name(pit_t* pit, uint64_t hash, ndnpkt_name_t name, bool whole, unsigned int from, uint64_t now_ms,
                          pit_match_t* match) {
   node_t* next = table_find(&pit->table, hash, name);
   while (next != NULL) {
@@ -303,16 +331,16 @@ static void satisfy_name(pit_t* pit, uint64_t hash, ndn_name_t name, bool whole,
   }
 }
 
-pit_match_t pit_satisfy(pit_t* pit, ndn_name_t name, unsigned int from, uint64_t now_ms) {
+pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, unsigned int from, uint64_t now_ms) {
   pit_match_t match = {0, name.len};
   uint64_t hash = pit->seed;
-  ndn_bytes_t rest = name;
-  ndn_tlv_t component;
-  while (ndn_tlv_next(&rest, &component) > 0) {
+  ndnpkt_bytes_t rest = name;
+  ndnpkt_tlv_t component;
+  while (ndnpkt_tlv_next(&rest, &component) > 0) {
     bool whole = rest.len == 0;
-    hash = ndn_component_hash(hash, component.whole);
+    hash = component_hash(hash, component.whole);
     if (whole || pit->can_be_prefix > 0)
-      satisfy_name(pit, hash, (ndn_name_t){name.base, name.len - rest.len}, whole, from, now_ms, &match);
+      satisfy_name(pit, hash, (ndnpkt_name_t){name.base, name.len - rest.len}, whole, from, now_ms, &match);
   }
   return match;
 }
@@ -425,7 +453,7 @@ static cs_entry_t* cs_keep(cs_t* cs, size_t size, uint64_t fresh_until_ms) {
   return entry;
 }
 
-static void cs_list(cs_t* cs, cs_entry_t* entry, node_t* node, uint64_t hash, ndn_name_t name) {
+static void cs_list(cs_t* cs, cs_entry_t* entry, node_t* node, uint64_t hash, ndnpkt_name_t name) {
   *node = (node_t){NULL, hash, name, entry};
   table_add(&cs->table, node);
 }
@@ -441,8 +469,8 @@ static void cs_move(cs_t* cs, const cs_entry_t* old) {
   const node_t *exact = &old->exact, *prefix = &old->prefix;
   memcpy(entry->wire, old->wire, old->size);
   const uint8_t* name = entry->wire + (exact->name.base - old->wire);
-  cs_list(cs, entry, &entry->exact, exact->hash, (ndn_name_t){name, exact->name.len});
-  if (prefix->entry != NULL) cs_list(cs, entry, &entry->prefix, prefix->hash, (ndn_name_t){name, prefix->name.len});
+  cs_list(cs, entry, &entry->exact, exact->hash, (ndnpkt_name_t){name, exact->name.len});
+  if (prefix->entry != NULL) cs_list(cs, entry, &entry->prefix, prefix->hash, (ndnpkt_name_t){name, prefix->name.len});
 }
 
 static void cs_drop_oldest(cs_t* cs) {
@@ -472,7 +500,7 @@ void cs_trim(cs_t* cs) {
 }
 
 /* The entry that is found under this name: by its own name, or by the prefix it was asked for with. */
-static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndn_name_t name, bool exact) {
+static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndnpkt_name_t name, bool exact) {
   node_t* node = table_find(&cs->table, hash, name);
   for (; node != NULL; node = node_match(node->next, hash, name)) {
     cs_entry_t* entry = node->entry;
@@ -483,21 +511,21 @@ static cs_entry_t* cs_lookup(const cs_t* cs, uint64_t hash, ndn_name_t name, boo
 
 /* Lists the entry under a prefix of its name, where it takes the place of an older one. */
 static void cs_list_prefix(cs_t* cs, cs_entry_t* entry, size_t prefix_size) {
-  ndn_name_t prefix = {entry->exact.name.base, prefix_size};
-  uint64_t hash = ndn_name_hash(cs->seed, prefix);
+  ndnpkt_name_t prefix = {entry->exact.name.base, prefix_size};
+  uint64_t hash = name_hash(cs->seed, prefix);
   cs_entry_t* old = cs_lookup(cs, hash, prefix, false);
   if (old != NULL) cs_unlist(cs, &old->prefix);
   cs_list(cs, entry, &entry->prefix, hash, prefix);
 }
 
-void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms) {
+void cs_add(cs_t* cs, ndnpkt_bytes_t wire, const ndnpkt_data_t* data, size_t prefix_size, uint64_t now_ms) {
   bool in_place = cs->place != NULL && wire.base == cs->place->wire;
   if (!in_place && cs_place(cs, wire.len) == NULL) return;
   uint64_t fresh_until_ms = data->freshness_ms < UINT64_MAX - now_ms ? now_ms + data->freshness_ms : UINT64_MAX;
   cs_entry_t* entry = cs_keep(cs, wire.len, fresh_until_ms);
   if (!in_place) memcpy(entry->wire, wire.base, wire.len);
-  ndn_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
-  uint64_t hash = ndn_name_hash(cs->seed, name);
+  ndnpkt_name_t name = {entry->wire + (data->name.base - wire.base), data->name.len};
+  uint64_t hash = name_hash(cs->seed, name);
   cs_entry_t* old = cs_lookup(cs, hash, name, true);
   if (old != NULL) { /* its bytes stay until their turn comes: somebody may hold them until cs_trim() */
     if (old->prefix.entry != NULL && old->prefix.name.len < prefix_size) prefix_size = old->prefix.name.len;
@@ -508,14 +536,14 @@ void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_si
   if (prefix_size < name.len) cs_list_prefix(cs, entry, prefix_size);
 }
 
-ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms) {
-  uint64_t hash = ndn_name_hash(cs->seed, interest->name);
+ndnpkt_bytes_t cs_find(cs_t* cs, const ndnpkt_interest_t* interest, uint64_t now_ms) {
+  uint64_t hash = name_hash(cs->seed, interest->name);
   for (int exact = 1; exact >= (interest->can_be_prefix ? 0 : 1); exact--) {
     cs_entry_t* entry = cs_lookup(cs, hash, interest->name, exact);
     if (entry != NULL && (entry->fresh_until_ms > now_ms || !interest->must_be_fresh)) {
       entry->found = true;
-      return (ndn_bytes_t){entry->wire, entry->size};
+      return (ndnpkt_bytes_t){entry->wire, entry->size};
     }
   }
-  return (ndn_bytes_t){NULL, 0};
+  return (ndnpkt_bytes_t){NULL, 0};
 }

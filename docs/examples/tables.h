@@ -8,7 +8,7 @@
 #ifndef EXAMPLES_TABLES_H
 #define EXAMPLES_TABLES_H
 
-#include "ndn.h"
+#include <ndnpkt.h>
 
 enum {
   FACES_MAX = 64,     /* a set of faces is a uint64_t */
@@ -22,7 +22,7 @@ typedef struct node_s node_t;
 struct node_s {
   node_t* next;
   uint64_t hash;
-  ndn_name_t name;
+  ndnpkt_name_t name;
   void* entry; /* the struct this node is in */
 };
 
@@ -72,10 +72,10 @@ int fib_init(fib_t* fib, uint64_t seed);
 void fib_free(fib_t* fib);
 
 /* prefix: stays the caller's and must outlive the FIB. Errors: -EEXIST, -EINVAL (too deep), -ENOMEM. */
-int fib_add(fib_t* fib, ndn_name_t prefix, unsigned int face);
+int fib_add(fib_t* fib, ndnpkt_name_t prefix, unsigned int face);
 
 /* The face of the longest prefix that name has, -1 if there is none. */
-int fib_find(const fib_t* fib, ndn_name_t name);
+int fib_find(const fib_t* fib, ndnpkt_name_t name);
 
 /* --- PIT -------------------------------------------------------------------------------------- */
 
@@ -90,7 +90,8 @@ typedef enum pit_result_e {
 } pit_result_t;
 
 /* Notes that face `from` waits for what is to come from face `to`. */
-pit_result_t pit_add(pit_t* pit, const ndn_interest_t* interest, unsigned int from, unsigned int to, uint64_t now_ms);
+pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, unsigned int from, unsigned int to,
+                     uint64_t now_ms);
 
 typedef struct pit_match_s {
   uint64_t faces;     /* those that wait for this Data, as bits */
@@ -99,7 +100,7 @@ typedef struct pit_match_s {
 
 /* Ends every entry that Data of this name from face `from` satisfies. Data from a face that nobody asked
  * is no answer: no app can put words into another's mouth. */
-pit_match_t pit_satisfy(pit_t* pit, ndn_name_t name, unsigned int from, uint64_t now_ms);
+pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, unsigned int from, uint64_t now_ms);
 
 /* Ends what is over by now. To be called about every WHEEL_TICK_MS while the PIT is not empty. */
 void pit_sweep(pit_t* pit, uint64_t now_ms);
@@ -119,10 +120,10 @@ uint8_t* cs_place(cs_t* cs, size_t len);
 /* Keeps a Data packet: as it lies if it begins where the last cs_place() said, else a copy. It is then found under its
  * name and under the first prefix_size bytes of it. May exceed the bound until cs_trim(), so that packets found or kept
  * before stay valid. */
-void cs_add(cs_t* cs, ndn_bytes_t wire, const ndn_data_t* data, size_t prefix_size, uint64_t now_ms);
+void cs_add(cs_t* cs, ndnpkt_bytes_t wire, const ndnpkt_data_t* data, size_t prefix_size, uint64_t now_ms);
 
 /* A Data packet that answers the Interest, valid until cs_trim(); len 0: none. */
-ndn_bytes_t cs_find(cs_t* cs, const ndn_interest_t* interest, uint64_t now_ms);
+ndnpkt_bytes_t cs_find(cs_t* cs, const ndnpkt_interest_t* interest, uint64_t now_ms);
 
 /* Drops the oldest packets until the bound holds. One that was found since it came goes round once more instead. */
 void cs_trim(cs_t* cs);
