@@ -47,8 +47,8 @@
 #include "layout.h"
 #include "words.h"
 
-/* At most so many lines of the next slot are brought here before they are written. */
-#define NDNSHM__TX_PREFETCH_LINES 20
+/* At most so much of the next slot, 20 lines, is brought here before it is written. */
+#define NDNSHM__TX_PREFETCH_BYTES ((size_t) 20 * NDNSHM__CACHE_LINE_BYTES)
 /* While a slot is read, this many slots further on two lines are brought here to be read. */
 #define NDNSHM__RX_PREFETCH_SLOTS 4
 
@@ -135,8 +135,7 @@ static inline void ndnshm__tx_prefetch(const ndnshm__tx_t* tx, unsigned int i, s
   const unsigned char* end;
 
   if (tx->tail + i - tx->head >= tx->capacity) return;
-  if (wanted > NDNSHM__TX_PREFETCH_LINES * NDNSHM__CACHE_LINE_BYTES)
-    wanted = NDNSHM__TX_PREFETCH_LINES * NDNSHM__CACHE_LINE_BYTES;
+  if (wanted > NDNSHM__TX_PREFETCH_BYTES) wanted = NDNSHM__TX_PREFETCH_BYTES;
   for (end = line + wanted; line < end; line += NDNSHM__CACHE_LINE_BYTES) ndnshm__prefetch_for_write(line);
 }
 
