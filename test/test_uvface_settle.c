@@ -3,14 +3,28 @@
  * than one byte a turn. The peer is an end of the core in the same process. Its falling asleep unseen is played as in
  * test_settle.c: it announces itself after the publish has looked, and takes no last look. A publish that fences (the
  * points of lib/words.h tell) needs none of this: such a peer would have seen the packet. */
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "faces.h"
 #include "ndnshm.h"
 #include "words.h"
+
+static int failures; /* of the next wake-up bytes */
+
+/* An engine's way of writing its byte. */
+ssize_t write(int fd, const void* bytes, size_t n) {
+  if (n == 1 && failures > 0) {
+    failures--;
+    errno = ENOMEM;
+    return -1;
+  }
+  return syscall(SYS_write, fd, bytes, n);
+}
 
 static unsigned int fences;
 
@@ -362,6 +376,36 @@ TEST_LOOP(face_that_is_closed_in_the_callback_is_settled, 3) {
   ASSERT_OK(uvface_recv_start(&s.face, callbacks[_i]));
   uv_run(&s.loop, UV_RUN_NOWAIT);
   ck_assert_int_eq(s.deferred, 1);
+  ck_assert_int_eq(bytes_for(s.peer), 1);
+  scene_close(&s);
+}
+
+static void assert_not_revived(uv_handle_t* handle, void* arg) {
+  (void) arg;
+  ck_assert_msg(!uv_is_closing(handle) || !uv_is_active(handle), "a closing %s handle was started",
+                uv_handle_type_name(uv_handle_get_type(handle)));
+}
+
+/* The kernel has no memory for the byte: a later turn tries again, where there is one, and shutting down otherwise. */
+TEST_LOOP(byte_that_found_no_memory_comes_later, 2) {
+  static const uvface_recv_cb callbacks[] = {on_packets, publish_and_close_all};
+  scene_t s;
+
+  scene_open(&s);
+  send_to_face(&s);
+  ASSERT_OK(uvface_recv_start(&s.face, callbacks[_i]));
+  failures = 3;
+  uv_run(&s.loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(s.deferred, 1);
+  ck_assert_int_lt(failures, 3);
+  ck_assert_int_eq(bytes_for(s.peer), 0);
+  uv_walk(&s.loop, assert_not_revived, NULL);
+  ndnshm_announce(s.peer, NDNSHM_PACKETS);
+  failures = 0;
+  if (_i == 0)
+    uv_run(&s.loop, UV_RUN_NOWAIT);
+  else
+    uvface_close(&s.face, NULL);
   ck_assert_int_eq(bytes_for(s.peer), 1);
   scene_close(&s);
 }

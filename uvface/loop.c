@@ -115,6 +115,7 @@ static void on_idle(uv_idle_t* handle) {
 }
 
 void uvface__keep_turning(uvface__loop_t* ctx) {
+  if (uvface__loop_is_dead(ctx)) return; /* a closing handle must not be started */
   if (!uvface__list_empty(&ctx->hot_list) || !uvface__list_empty(&ctx->owing_list))
     uv_idle_start(&ctx->idle, on_idle);
   else
