@@ -225,14 +225,17 @@ NDNSHM_EXTERN void ndnshm_fence(void);
 NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
 
 /* For who sends or receives many packets before it waits. Between packet and look whether the peer sleeps stands a fence,
- * a third of what a short packet costs. From ndnshm_defer() to ndnshm_settle() the look comes without: a peer that slept
- * before is woken at once, one that falls asleep at that very moment is found by ndnshm_settle(), with one fence for all
- * packets. So settle before you wait for anything: before ndnshm_park(), before you block elsewhere, before you compute
- * for longer than the peer may sleep. Shutting down settles.
+ * an eighth to a sixth of what a short packet costs. From ndnshm_defer() to ndnshm_settle() the look comes without: a peer
+ * that slept before is woken at once as long as a byte is left, one that falls asleep at that very moment is found by
+ * ndnshm_settle(), with one fence for all packets. So settle before you wait for anything: before ndnshm_park(), before
+ * you block elsewhere, before you compute for longer than the peer may sleep. Shutting down settles. After fork() both
+ * processes owe it.
  * bytes: 1 = in between at most one wake-up byte is written, however often the peer falls asleep again; 0 = none, for who
  * wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
- * ndnshm_settle() returns 0, or 1: a byte was written or none was allowed, and all is settled; or -EAGAIN: the peer sleeps
- * and no byte is left. Then defer and settle again before you wait. (Design 3) */
+ * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or -EAGAIN: the peer
+ * sleeps, and no byte is left, or the kernel has no memory for it; still deferring. Then ndnshm_defer(ep, 1) and settle
+ * again before you wait. (Another error of the write counts as if the peer were awake: the next look tries again.)
+ * (Design 3) */
 NDNSHM_EXTERN void ndnshm_defer(ndnshm_t* ep, unsigned int bytes);
 NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
 

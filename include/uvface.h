@@ -194,6 +194,9 @@ UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv
                                     uvface_send_cb cb);
 
 /* Sends one packet now or not at all; never overtakes a queued send. Returns its bytes.
+ * In a turn of the loop a face writes one wake-up byte: a peer that sleeps again is woken by the next turn. So do not
+ * wait in a callback for what the peer does, and run a loop that was stopped on, while uv_backend_timeout() is 0, before
+ * you wait elsewhere. Closing wakes it, too. (docs/design.rst, section 6)
  * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE
  * (larger than the MTU), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles),
  * UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. (Design 5, rule 4) */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* packets.c: an open endpoint at work: receiving and sending.
  *
- * The hot path: no system call but the byte that wakes a sleeping peer, no allocation; one index store and one
- * fence a batch. One thread per endpoint at a time. */
+ * The hot path: no system call but the byte that wakes a sleeping peer, no allocation; one index store
+ * and, unless it is deferred, one fence a batch. One thread per endpoint at a time. */
 #include <errno.h>
 #include <string.h>
 

@@ -40,6 +40,7 @@ typedef struct scene_s {
   int not_yet;         /* so many times more it does not */
   int publishes;       /* so far */
   int deferred;        /* of them, without a fence */
+  unsigned int fences_before;
 } scene_t;
 
 static ndnshm_t* open_face(scene_t* s, uvface_t* face, const char* tag) {
@@ -93,6 +94,7 @@ static void publish_unseen(scene_t* s, uvface_t* face, ndnshm_t* peer) {
   send_one(face);
   s->publishes++;
   if (fences != before) return;
+  s->fences_before = before;
   s->deferred++;
   ck_assert_msg(uv_backend_timeout(&s->loop) == 0, "the loop may sleep beside a look that it owes");
   ndnshm_announce(peer, NDNSHM_PACKETS);
@@ -250,6 +252,7 @@ TEST_LOOP(peer_that_falls_asleep_unseen_is_woken_before_the_turn_ends, PLACES) {
   scene_open(&s);
   places[_i].begin(&s);
   while (s.publishes == 0) uv_run(&s.loop, UV_RUN_ONCE);
+  if (places[_i].begin == from_async) ck_assert_uint_eq(fences - s.fences_before, 1); /* nothing else fences there */
   ck_assert_int_eq(bytes_for(s.peer), s.deferred);
   if (places[_i].deferred < 2) ck_assert_int_eq(s.deferred, places[_i].deferred);
   if (s.handle != NULL) uv_close(s.handle, NULL);
@@ -366,15 +369,48 @@ static void publish_and_stop(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[
   uv_stop(face->loop);
 }
 
-/* By its owner, by somebody who closes whatever handle there is, and the loop by uv_stop(). */
-TEST_LOOP(face_that_is_closed_in_the_callback_is_settled, 3) {
+/* By its owner, by somebody who closes whatever handle there is, and the loop by uv_stop(); before the poll, and in it. */
+TEST_LOOP(face_that_is_closed_in_the_callback_is_settled, 6) {
   static const uvface_recv_cb callbacks[] = {publish_and_close, publish_and_close_all, publish_and_stop};
   scene_t s;
 
   scene_open(&s);
-  send_to_face(&s);
-  ASSERT_OK(uvface_recv_start(&s.face, callbacks[_i]));
+  if (_i < 3) send_to_face(&s);
+  ASSERT_OK(uvface_recv_start(&s.face, callbacks[_i % 3]));
+  if (_i >= 3) run_until_parked(&s.loop, &s.face);
+  if (_i >= 3) send_to_face(&s);
   uv_run(&s.loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(s.deferred, 1);
+  ck_assert_int_eq(bytes_for(s.peer), 1);
+  scene_close(&s);
+}
+
+static int handle_to_close;
+
+static void close_the_nth(uv_handle_t* handle, void* count) {
+  if ((*(int*) count)++ == handle_to_close && !uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static void publish_and_close_one(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  int count = 0;
+
+  (void) pkts;
+  if (npkts < 0) return;
+  publish_once(face->data);
+  uv_walk(face->loop, close_the_nth, &count);
+  uvface_recv_stop(face);
+}
+
+/* Any one of the handles, of the loop's and the two faces': the loop comes to its end, and does not turn for ever. */
+TEST_LOOP(loop_that_lost_one_handle_ends_and_has_settled, 7) {
+  scene_t s;
+
+  scene_open(&s);
+  handle_to_close = _i;
+  ASSERT_OK(uvface_recv_start(&s.face, publish_and_close_one));
+  run_until_parked(&s.loop, &s.face);
+  send_to_face(&s);
+  uv_run(&s.loop, UV_RUN_DEFAULT); /* the harness's timeout is the deadline */
   ck_assert_int_eq(s.deferred, 1);
   ck_assert_int_eq(bytes_for(s.peer), 1);
   scene_close(&s);
@@ -507,6 +543,91 @@ TEST(peer_that_sleeps_again_and_again_gets_one_byte_a_turn) {
     ASSERT_OK(uvface_recv_stop(&s.face));
     while (ndnshm_peek(s.peer, SIZE_MAX, (struct iovec[64]){{0}}, 64) > 0) ndnshm_release(s.peer);
   }
+  uv_close((uv_handle_t*) &async, NULL);
+  scene_close(&s);
+}
+
+static void doze_idle(uv_idle_t* handle) {
+  bytes_of_turn += publish_to_a_dozer(handle->data);
+}
+
+/* The idle phase is part of the turn that follows, from the first turn on: its byte comes at once, and is the only one. */
+TEST(idle_callback_counts_for_the_turn_that_follows) {
+  uv_async_t async;
+  uv_idle_t idle;
+  scene_t s;
+
+  scene_open(&s);
+  uv_async_init(&s.loop, &async, doze_async);
+  uv_idle_init(&s.loop, &idle);
+  async.data = idle.data = &s;
+  for (int turn = 0; turn < 3; turn++) {
+    uv_idle_start(&idle, doze_idle);
+    ASSERT_OK(uvface_recv_start(&s.other, on_packets)); /* makes it hot: our idle handle comes first */
+    uv_async_send(&async);
+    ck_assert_int_eq(run_turn(&s), 1);
+    ck_assert_int_eq(bytes_of_turn, 1);
+    uv_idle_stop(&idle);
+    ASSERT_OK(uvface_recv_stop(&s.other));
+    ck_assert_int_eq(run_turn(&s), 1); /* owed */
+    ck_assert_int_eq(run_turn(&s), 0);
+    while (ndnshm_peek(s.peer, SIZE_MAX, (struct iovec[64]){{0}}, 64) > 0) ndnshm_release(s.peer);
+  }
+  uv_close((uv_handle_t*) &async, NULL);
+  uv_close((uv_handle_t*) &idle, NULL);
+  scene_close(&s);
+}
+
+static void look_first(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  scene_t* s = face->data;
+
+  (void) pkts;
+  if (npkts < 0) return;
+  ck_assert_msg(bytes_for(s->peer) == 1, "callbacks hold up the byte that the last turn owed");
+  s->publishes = 0;
+}
+
+TEST(byte_that_is_owed_does_not_wait_for_callbacks) {
+  uv_async_t async;
+  scene_t s;
+
+  scene_open(&s);
+  uv_async_init(&s.loop, &async, doze_async);
+  async.data = &s;
+  uv_async_send(&async);
+  ck_assert_int_eq(run_turn(&s), 1);
+  ck_assert_int_eq(s.publishes, 1);
+  send_to_face(&s);
+  ASSERT_OK(uvface_recv_start(&s.face, look_first));
+  uv_run(&s.loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(s.publishes, 0);
+  uv_close((uv_handle_t*) &async, NULL);
+  scene_close(&s);
+}
+
+static void doze_and_stop(uv_async_t* handle) {
+  bytes_of_turn += publish_to_a_dozer(handle->data);
+  uv_stop(handle->loop);
+}
+
+/* By the next run, or by closing: until then the loop says that it has something to do. */
+TEST_LOOP(byte_that_a_stopped_loop_owes_comes_later, 2) {
+  uv_async_t async;
+  scene_t s;
+
+  scene_open(&s);
+  uv_async_init(&s.loop, &async, doze_and_stop);
+  async.data = &s;
+  uv_async_send(&async);
+  bytes_of_turn = 0;
+  uv_run(&s.loop, UV_RUN_DEFAULT);
+  ck_assert_int_eq(bytes_of_turn + bytes_for(s.peer), 1);
+  ck_assert_int_eq(uv_backend_timeout(&s.loop), 0);
+  if (_i == 0)
+    uv_run(&s.loop, UV_RUN_NOWAIT);
+  else
+    uvface_close(&s.face, NULL);
+  ck_assert_int_eq(bytes_for(s.peer), 1);
   uv_close((uv_handle_t*) &async, NULL);
   scene_close(&s);
 }

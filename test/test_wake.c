@@ -363,7 +363,7 @@ TEST_LOOP(write_that_succeeds_leaves_a_pending_sigpipe_too, 2) {
 }
 
 /* One system call where the kernel knows the flag, three elsewhere: no look for a pending SIGPIPE, which there cannot be
- * as long as nobody blocks it. (Where this kernel does not know it, the first half shows what the second does.) */
+ * as long as nobody blocks it. */
 static int count_calls(void* arg) {
   sigpipe_t* s = arg;
 

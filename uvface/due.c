@@ -63,6 +63,7 @@ void uvface__on_timer(uv_timer_t* handle) {
   uvface__link_t due;
 
   ctx->timer_due_ms = 0;
+  ctx->in_turn = true; /* one that ends here */
   uvface__list_take(&ctx->timed_list, &due);
   while (!uvface__list_empty(&due)) {
     uvface__priv_t* f = UVFACE__CONTAINER(due.next, uvface__priv_t, timed_link);
@@ -74,6 +75,8 @@ void uvface__on_timer(uv_timer_t* handle) {
     uvface__send_flush(f, now_ns); /* what finds room after all has not timed out */
     rearm(f, uvface__send_expire(f, now_ms));
   }
+  uvface__settle_all(ctx);
+  ctx->in_turn = false;
 }
 
 /* --- The probe -------------------------------------------------------------------------------- */

@@ -304,6 +304,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__list_remove(&f->timed_link);
   uvface__list_remove(&f->open_link);
   uvface__list_remove(&f->owing_link); /* shutting down settles */
+  uvface__keep_turning(f->ctx);
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
   ndnshm_release(f->ep); /* within recv_cb: what was lent counts as delivered, and is not the next app's again */
   ndnshm_shutdown(f->ep);

@@ -113,7 +113,7 @@ typedef struct uvface__loop_s {
   unsigned int faces;          /* that hold this context */
   unsigned int alive;          /* of them, active and ref'd: while there are any, prepare is ref'd */
   bool closed;                 /* its handles are closing: nothing will be served any more */
-  bool in_turn;                /* its check handle is sure to follow */
+  bool in_turn;                /* begun, and its check handle is sure to follow unless the loop is dead */
   bool many_cpus;              /* else looking instead of sleeping only keeps the peer from running */
   uv_prepare_t prepare;        /* serves, spins, parks; always started */
   uv_check_t check;            /* settles; always started */
@@ -228,6 +228,8 @@ bool uvface__loop_release(uvface__loop_t* ctx);
 void uvface__loop_free(uvface__loop_t* ctx);
 /* True once the handles are closing, whoever closes them. */
 bool uvface__loop_is_dead(const uvface__loop_t* ctx);
+/* A turn begins, with the first handle of ours that is called in it. */
+void uvface__begin_turn(uvface__loop_t* ctx);
 /* The face is served in the next prepare phase, which comes without the loop blocking before. */
 void uvface__make_hot(uvface__priv_t* f);
 /* Keeps the idle handle started while there are hot faces, or such that owe a look, so that the poll does not block. */

@@ -109,18 +109,28 @@ void uvface__loop_free(uvface__loop_t* ctx) {
 
 /* --- What faces want of it -------------------------------------------------------------------- */
 
+void uvface__begin_turn(uvface__loop_t* ctx) {
+  if (!ctx->in_turn || uvface__loop_is_dead(ctx)) ctx->turn++; /* nothing ends the turns of a dead loop */
+  ctx->in_turn = true;
+}
+
+/* Its being started keeps the poll from blocking. And it usually runs before others' idle handles: it was started last. */
 static void on_idle(uv_idle_t* handle) {
-  /* Its being started keeps the poll from blocking. And it runs before others' idle handles, for it was started last. */
-  UVFACE__CONTAINER(handle, uvface__loop_t, idle)->in_turn = true;
+  uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, idle);
+
+  uvface__begin_turn(ctx);
+  if (uvface__loop_is_dead(ctx)) uvface__keep_turning(ctx); /* no longer */
 }
 
 void uvface__keep_turning(uvface__loop_t* ctx) {
-  if (uvface__loop_is_dead(ctx)) return; /* a closing handle must not be started */
-  if (!uvface__list_empty(&ctx->hot_list) || !uvface__list_empty(&ctx->owing_list))
+  bool is_dead = uvface__loop_is_dead(ctx); /* then what is owed is settled by closing */
+  bool owes = !is_dead && !uvface__list_empty(&ctx->owing_list);
+
+  if (owes || (!is_dead && !uvface__list_empty(&ctx->hot_list)))
     uv_idle_start(&ctx->idle, on_idle);
   else
     uv_idle_stop(&ctx->idle);
-  if (!uvface__list_empty(&ctx->owing_list)) /* it is owed, whoever is still alive */
+  if (owes) /* whoever is still alive */
     uv_ref((uv_handle_t*) &ctx->idle);
   else
     uv_unref((uv_handle_t*) &ctx->idle);

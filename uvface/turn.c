@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* turn.c: one turn of the loop: hot faces are served, looked at for a while, and put to sleep.
  *
- * Guarantees that the poll blocks only while every face that waits for something is parked (its peer will write to a
- * FIFO that is polled) or has a timer; that spinning stays within its budget; that an idle face costs a turn nothing.
+ * Guarantees that the poll blocks only while no face owes a look at its peer, and every face that waits for something is
+ * parked (its peer will write to a FIFO that is polled) or has a timer; that spinning stays within its budget; that an idle face costs a turn nothing.
  * Serving is the only way to the user's receive and send callbacks (closing has its own). Loop thread. */
 #include <stdio.h>
 
@@ -79,6 +79,7 @@ static void fail_polling(uvface__priv_t* f, int error) {
 
 static void on_readable(uv_poll_t* handle, int status, int events) {
   uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
+  uvface__loop_t* ctx = f->ctx; /* lives longer than the face, if that is closed */
   uint64_t now_ns = uv_hrtime();
 
   (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
@@ -90,6 +91,7 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
     f->empty_wakes = 0;
   uvface__make_hot(f);
   serve(f, now_ns);
+  if (uvface__loop_is_dead(ctx)) uvface__settle_all(ctx); /* no check handle will come */
 }
 
 int uvface__start_polling(uvface__priv_t* f) {
@@ -201,7 +203,8 @@ static void park_expired(uvface__loop_t* ctx, uint64_t now_ns) {
     unsigned int what = uvface__wants(f);
 
     uvface__list_remove(&f->hot_link);
-    if (is_hot(f, now_ns) || (what != 0 && now_ns < f->hot_until_ns + linger_ns)) {
+    if (is_hot(f, now_ns) || !uvface__list_empty(&f->owing_link) ||
+        (what != 0 && now_ns < f->hot_until_ns + linger_ns)) {
       uvface__list_append(&ctx->hot_list, &f->hot_link);
     } else if (what != 0) {
       f->announced = ndnshm_announce(f->ep, what);
@@ -219,20 +222,20 @@ void uvface__on_prepare(uv_prepare_t* handle) {
   uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, prepare);
   uint64_t now_ns, end_ns;
 
-  ctx->turn++;
-  ctx->in_turn = true;
+  uvface__begin_turn(ctx);
   if (uvface__list_empty(&ctx->hot_list) && uvface__list_empty(&ctx->owing_list)) {
     uvface__keep_turning(ctx); /* no longer: the last hot face was closed */
     return;
   }
   now_ns = uv_hrtime();
   end_ns = now_ns + SPIN_PER_TURN_NS;
+  uvface__settle_all(ctx); /* what the last turn still owed: callbacks may run long */
   for (;;) {
     uint64_t budget_ns, until_ns;
 
     now_ns = serve_hot(ctx, now_ns);
     uvface__settle_all(ctx);
-    if (uvface__loop_is_dead(ctx)) return;
+    if (uvface__loop_is_dead(ctx)) break;
     uv_idle_stop(&ctx->idle); /* so that the loop tells whether it is about to block */
     if (uvface__list_empty(&ctx->hot_list) || uv_backend_timeout(ctx->loop) == 0) break;
     if (!uvface__list_empty(&ctx->owing_list)) break;
@@ -241,6 +244,6 @@ void uvface__on_prepare(uv_prepare_t* handle) {
     until_ns = now_ns + budget_ns < end_ns ? now_ns + budget_ns : end_ns;
     if (until_ns <= now_ns || !spin(ctx, until_ns, &now_ns)) break; /* so end_ns ends it, if nothing else does */
   }
-  park_expired(ctx, now_ns);
+  if (!uvface__loop_is_dead(ctx)) park_expired(ctx, now_ns);
   uvface__keep_turning(ctx);
 }
