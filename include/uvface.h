@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uvface.h: a shared-memory NDN face as a libuv-style handle.
+/* uvface.h: an NDN face as a libuv-style handle: over shared memory, or over a stream socket.
  *
  * Guarantees: what ndnshm.h guarantees, delivered by callbacks on a uv_loop_t; the ten rules of
  * docs/design.rst ("The rules"), among them: a callback never runs inside the call that asked for it,
@@ -95,7 +95,8 @@ struct uvface_options_s {
                                2 * capacity * (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026
                                refuse a larger region */
   uint32_t slot_size;      /* engine: bytes, the largest packet; 0 = 9020 */
-  uint32_t mtu;            /* engine: bytes; derives both others; excludes them; 0 = not used */
+  uint32_t mtu;            /* engine: bytes; derives both others; excludes them; 0 = not used; stream: bytes, the
+                               largest packet, at most 16 MiB; 0 = 8800 */
   unsigned int mode;       /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
   uv_uid_t uid;            /* engine: owner of region and FIFOs; app: the engine's user, to be trusted
                                beside root and this process's own; -1 = leave, or nobody else */
@@ -118,18 +119,18 @@ struct uvface_options_s {
 
 /* Counters since create or connect, and what the face is made of. */
 struct uvface_stats_s {
-  uint64_t rx_packets; /* packets delivered to recv_cb */
+  uint64_t rx_packets; /* packets delivered to recv_cb, or to a filter */
   uint64_t rx_bytes;
   uint64_t tx_packets; /* packets put into the ring */
   uint64_t tx_bytes;
-  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO */
-  uint64_t wakeups_received; /* bytes drained from ours */
+  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO; on a stream: times that the socket was written */
+  uint64_t wakeups_received; /* bytes drained from ours; on a stream: times that it was read */
   uint64_t parks;            /* times the face went to sleep on an empty ring */
   uint64_t spin_hits;        /* times the spin before the poll found something */
-  uint64_t tx_full;          /* times a packet found the ring full */
+  uint64_t tx_full;          /* times a packet found the ring full, or the buffer of a stream */
   uint64_t recheck_hits;     /* times the look after parking found something a peer failed to announce */
-  uint32_t capacity;         /* slots per ring */
-  uint32_t slot_size;        /* bytes */
+  uint32_t capacity;         /* slots per ring; 0 on a stream, as all below but slot_size */
+  uint32_t slot_size;        /* bytes; on a stream: the MTU */
   uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
   uint32_t hot_ns;           /* the adaptive window at this moment */
   uint32_t sealed;           /* engine: 1 = the region is append-only since the app attached, so that nobody
@@ -167,6 +168,71 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
  * (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
+/* What carries a face: see uvface_get_transport(). UVFACE_ANY is for functions that choose. */
+enum {
+  UVFACE_ANY = 0,
+  UVFACE_SHM = 1,   /* a region of shared memory, named or private */
+  UVFACE_STREAM = 2 /* a stream socket */
+};
+
+/* Opens the face over a connected stream socket (Unix or TCP) that carries NDN packets, one TLV element after the other,
+ * as NFD, ndnd, ndn-fwd and their clients speak it. All that holds for faces holds here, but "in the ring" reads "in the
+ * face's buffer or the socket's": what is sent is written together when the turn of the loop ends, or, if it was sent
+ * outside of turns, in the next; so run the loop. uvface_close() writes what the socket takes at once; what it does not
+ * take then is lost. A packet is one element; one longer than options.mtu (default 8800), or what is none, is UV_EPROTO:
+ * on a stream there is no next packet to find. Packets before it are delivered. Whatever else ends the connection is
+ * UV_EOF. A face that does not receive, and has no filter, reads nothing. The role for the defaults of send_timeout_ms and
+ * queue_max is the app's.
+ * sock: the face's on success (made O_NONBLOCK and closed on exec, without Nagle's delay); on failure it stays the
+ * caller's, as it was. options: NULL = defaults; copied; read are mtu, send_timeout_ms, queue_max.
+ * Errors: UV_EINVAL (face, options), UV_EALREADY (already open), UV_EBADF (not open), UV_ENOTSOCK, UV_EPROTOTYPE (not a
+ * stream), UV_ENOTCONN (not connected, or closing), UV_EEXIST (the loop polls it already), UV_ENOMEM, UV_ENOSPC (the
+ * user's epoll watches), UV_ECANCELED (somebody else closed the face's inner handles). Loop thread. (Design 6) */
+UVFACE_EXTERN int uvface_open_stream(uvface_t* face, uv_os_sock_t sock, const uvface_options_t* options);
+
+/* UVFACE_SHM or UVFACE_STREAM. Errors: UV_EINVAL (NULL), UV_ENOTCONN (not open, or closing). Loop thread. */
+UVFACE_EXTERN int uvface_get_transport(const uvface_t* face);
+
+/* What stands between a face and its user: for libraries that open faces on behalf of others, as libuvface_mgmt does to
+ * keep management commands and link headers from the app. All callbacks run on the loop's thread; all but on_send in a
+ * turn, never inside a call of the user's, and may call every function on every face. */
+typedef struct uvface_filter_s uvface_filter_t;
+
+/* A packet has come. *packet may be narrowed to a part of it: on a stream to one that is an element, else it is dropped.
+ * Returns nonzero to pass it on to recv_cb, 0 to keep it from there. The bytes are valid until it returns. On a stream it
+ * is called for each packet once, as it arrives, also while the user does not receive: what is passed on waits in the
+ * face's buffer, and reading stops when that is full. On shared memory it is called while the user receives, right before
+ * recv_cb; if it stops receiving itself, the rest of the packets that were taken with this one is dropped. */
+typedef int (*uvface_filter_packet_cb)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
+
+/* On a stream: a packet of `bytes` bytes is on its way out and may be changed in place; it may grow to `room` bytes, at
+ * least 64 more. Returns its new size; 0 = it is not sent. Called inside the call that sends, it may call nothing on this
+ * face. */
+typedef size_t (*uvface_filter_send_cb)(uvface_filter_t* filter, uvface_t* face, uint8_t* packet, size_t bytes,
+                                        size_t room);
+
+/* The face is over, by `status` as recv_cb gets it: once, whether the user receives or not, and after recv_cb was told
+ * if it receives. Not after uvface_close(). */
+typedef void (*uvface_filter_end_cb)(uvface_filter_t* filter, uvface_t* face, int status);
+
+/* The face was closed, by whoever it was: once, after its close callback. Its memory, and the filter's, are free again. So
+ * a library learns that the user has closed a face behind its back. */
+typedef void (*uvface_filter_close_cb)(uvface_filter_t* filter, uvface_t* face);
+
+/* Caller-allocated, valid until on_close. Callbacks may be NULL. */
+struct uvface_filter_s {
+  size_t size; /* sizeof(uvface_filter_t), as the caller was compiled */
+  void* data;  /* the caller's */
+  uvface_filter_packet_cb on_packet;
+  uvface_filter_send_cb on_send;
+  uvface_filter_end_cb on_end;
+  uvface_filter_close_cb on_close;
+};
+
+/* Puts filter in front of the user of face, or none (NULL); at any time between init and close.
+ * Errors: UV_EINVAL (face, size), UV_ENOTCONN (closing). Loop thread. (Design 6) */
+UVFACE_EXTERN int uvface_set_filter(uvface_t* face, uvface_filter_t* filter);
+
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
  * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
  * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. */
@@ -180,7 +246,8 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * req: the caller's, until cb; its `data` is left alone. bufs: the array is copied, the bytes must stay
  * until cb. cb: may be NULL; then req and bytes must stay until the face is closed. status 0 means "in the ring".
  * After an error cb is never called.
- * Errors: UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE (larger than the MTU), UV_ENOTCONN, UV_EPIPE
+ * Errors: UV_EINVAL (no byte at all, NULL; on a stream: not one element), UV_EMSGSIZE (larger than the MTU),
+ * UV_ENOTCONN, UV_EPIPE
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
  * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF (the
  * face has failed). Loop thread. (Design 5, rules 1 to 3) */

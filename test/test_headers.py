@@ -55,7 +55,7 @@ ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "stamp.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.
-UVFACE_ORDER = ("window", "internal", "loop", "state", "settle", "send", "recv", "turn", "due", "face")
+UVFACE_ORDER = ("window", "stream", "internal", "transport", "loop", "state", "settle", "send", "recv", "turn", "due", "face")
 OFFERED = re.compile(r"^(?!static\b)\w[\w *]*?\b(\w+)\((?:[^;{}]|\n)*\)\s*\{", re.MULTILINE)
 INLINE = re.compile(r"^static inline [\w *]*?\b(\w+)\(", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)

@@ -26,7 +26,7 @@ NO_MEMORY = set(
     pthread_mutex_lock pthread_mutex_unlock
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
     uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
-    uv_timer_start uv_timer_stop uv_unref
+    uv_timer_start uv_timer_stop uv_translate_sys_error uv_unref
     """.split()
 )
 # Compiler's own: atomics are accesses by this process, not by the kernel.
@@ -80,6 +80,15 @@ PRIVATE_MEMORY = {
     ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),
     ("lib/guard.c", "sigaction(SIGBUS, NULL, &before_us)"),
     ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
+    # A stream's own buffers, and variables.
+    ("uvface/stream.c", "recv(s->fd, s->in + s->len, s->in_bytes - s->len, MSG_DONTWAIT)"),
+    ("uvface/stream.c", "send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL)"),
+    ("uvface/stream.c", "getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &bytes)"),
+    ("uvface/stream.c", "getpeername(sock, (struct sockaddr*) &peer, &peer_bytes)"),
+    ("uvface/stream.c", "setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))"),
+    ("uvface/stream.c", "fcntl(s->fd, F_SETFD, FD_CLOEXEC)"),
+    ("uvface/face.c", "fcntl(sock, F_GETFL)"),
+    ("uvface/face.c", "fcntl(sock, F_SETFL, flags)"),
     ("uvface/window.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.
@@ -87,11 +96,13 @@ DECLARATIONS = (
     ("lib/wake.c", "static const char byte = 1;"),
     ("lib/wake.c", "static const struct iovec bytes = {(void*) (uintptr_t) &byte, 1};"),
     ("lib/wake.c", "char bytes[DRAIN_BYTES];"),
+    ("uvface/stream.c", "s->in = malloc(bytes);"),
+    ("uvface/stream.c", "s->out = malloc(bytes);"),
     ("lib/region.c", "ndnshm__region_header_t header;"),
     ("lib/endpoint.c", "ndnshm__region_header_t h;"),
 )
 # The user's own functions, and a test's.
-CALLBACKS = {"cb", "cb_", "recv_cb", "sa_handler", "sa_sigaction", "ndnshm__point"}
+CALLBACKS = {"cb", "cb_", "recv_cb", "on_packet", "on_send", "on_end", "on_close", "sa_handler", "sa_sigaction", "ndnshm__point"}
 KEYWORDS = {"if", "for", "while", "switch", "return", "defined", "do", "else"}
 # Ours, but named above because they pass memory on.
 PASSED_ON = {"read_header", "ndnshm__region_inspect"}

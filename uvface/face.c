@@ -6,11 +6,12 @@
  * handle has surely finished, whoever closed it; a failed face answers every call with its error.
  * All functions belong to the loop's thread. */
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "transport.h"
 #include "version.h"
 
 #define APP_SEND_TIMEOUT_MS 5000
@@ -67,7 +68,30 @@ int uvface_has_ref(const uvface_t* face) {
 size_t uvface_get_mtu(const uvface_t* face) {
   const uvface__priv_t* f = priv_of(face);
 
-  return f != NULL ? ndnshm_get_mtu(f->ep) : 0;
+  return f != NULL ? uvface__mtu(f) : 0;
+}
+
+int uvface_get_transport(const uvface_t* face) {
+  const uvface__priv_t* f = priv_of(face);
+
+  if (f == NULL) return UV_EINVAL;
+  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING) return UV_ENOTCONN;
+  return f->stream != NULL ? UVFACE_STREAM : UVFACE_SHM;
+}
+
+static uvface_stats_t stream_stats(const uvface__priv_t* f) {
+  const uvface__stream_stats_t* stream = uvface__stream_stats(f->stream);
+
+  return (uvface_stats_t){
+      .rx_packets = stream->rx_packets,
+      .rx_bytes = stream->rx_bytes,
+      .tx_packets = stream->tx_packets,
+      .tx_bytes = stream->tx_bytes,
+      .wakeups_sent = stream->writes,
+      .wakeups_received = stream->reads,
+      .tx_full = stream->tx_full,
+      .slot_size = (uint32_t) uvface__stream_mtu(f->stream),
+  };
 }
 
 int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
@@ -76,6 +100,10 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
 
   if (f == NULL || stats == NULL) return UV_EINVAL;
   if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING) return UV_ENOTCONN;
+  if (f->stream != NULL) {
+    *stats = stream_stats(f);
+    return 0;
+  }
   ndnshm_get_stats(f->ep, &core);
   *stats = (uvface_stats_t){
       .rx_packets = core.rx_packets,
@@ -183,8 +211,8 @@ static void on_poll_closed(uv_handle_t* handle) {
 }
 
 /* On failure the handle, if there is one, is closing: it must not outlive the descriptor. */
-static int poll_endpoint(uvface__priv_t* f, const char* function, const char* name, const ndnshm_t* ep) {
-  int err = uv_poll_init(f->face->loop, &f->poll, ndnshm_fd(ep));
+static int poll_descriptor(uvface__priv_t* f, const char* function, const char* name, int fd) {
+  int err = uv_poll_init(f->face->loop, &f->poll, fd);
 
   if (err < 0) return uvface__complain(f, err, "%s: uv_poll_init %s: %s", function, name, uv_strerror(err));
   f->has_poll = true;
@@ -215,7 +243,7 @@ static int open_endpoint(uvface__priv_t* f, const char* function, const char* na
     if (f->own_arena == NULL)
       return uvface__complain(f, UV_ENOMEM, "%s: malloc %zu bytes: out of memory", function, ndnshm_get_mtu(ep));
   }
-  return poll_endpoint(f, function, name, ep);
+  return poll_descriptor(f, function, name, ndnshm_fd(ep));
 }
 
 /* 0 if the face may be opened. */
@@ -257,6 +285,54 @@ static int open_face(uvface_t* face, const char* function, const char* name, con
   return 0;
 }
 
+/* How the socket was is put back. */
+static int open_socket(uvface__priv_t* f, const char* function, const char* name, int sock, size_t mtu) {
+  int flags = fcntl(sock, F_GETFL);
+  int err = uvface__stream_new(sock, mtu, &f->stream);
+
+  if (err < 0) return uvface__complain(f, err, "%s: malloc for %s: out of memory", function, name);
+  err = poll_descriptor(f, function, name, sock);
+  if (err == 0) return 0;
+  fcntl(sock, F_SETFL, flags);
+  uvface__stream_free(f->stream);
+  f->stream = NULL;
+  return err;
+}
+
+/* What is for shared memory, a stream has no use for: there is nothing to look at before it sleeps. */
+static void apply_stream_options(uvface__priv_t* f, uvface_options_t* options) {
+  options->flags = 0;
+  options->hot_ns = options->spin_ns = options->recheck_ms = 0;
+  apply_options(f, options);
+}
+
+int uvface_open_stream(uvface_t* face, uv_os_sock_t sock, const uvface_options_t* options) {
+  static const char function[] = "uvface_open_stream";
+  uvface__priv_t* f = priv_of(face);
+  uvface_options_t taken = UVFACE_OPTIONS_INIT;
+  char name[sizeof(f->name)];
+  int err;
+
+  if (f == NULL) return UV_EINVAL;
+  if ((err = check_closed(f, function)) < 0) return err;
+  if ((err = take_options(f, function, options, &taken)) < 0) return err;
+  if (taken.mtu > UVFACE__STREAM_MAX_MTU)
+    return uvface__complain(f, UV_EINVAL, "%s: options: mtu %u is above %u", function, taken.mtu,
+                            UVFACE__STREAM_MAX_MTU);
+  snprintf(name, sizeof(name), "stream socket %d", sock);
+  if ((err = uvface__stream_check(sock)) < 0)
+    return uvface__complain(f, err, "%s: %s: %s", function, name, uv_strerror(err));
+  err = open_socket(f, function, name, sock, taken.mtu != 0 ? taken.mtu : UVFACE__STREAM_MTU);
+  if (err < 0) return err;
+  uvface__stream_own(f->stream);
+  uvface__recv_begin_stream(f);
+  f->is_engine = false;
+  f->state = UVFACE__OPEN;
+  memcpy(f->name, name, sizeof(name));
+  apply_stream_options(f, &taken);
+  return 0;
+}
+
 int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options) {
   return open_face(face, "uvface_create", name, options, true);
 }
@@ -271,14 +347,17 @@ static void on_close_round_two(uv_handle_t* handle) {
   uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, closer);
   uvface_t* face = f->face;
   uvface_close_cb cb = f->close_cb;
+  uvface_filter_t* filter = f->filter;
 
   assert(f->pending == 0 && f->nqueued == 0);
   ndnshm_free(f->ep);
+  uvface__stream_free(f->stream);
   free(f->own_arena);
   if (f->ctx != NULL) uvface__loop_free(f->ctx);
   free(f);
   face->priv_ = NULL;
   if (cb != NULL) cb(face);
+  if (filter != NULL && filter->on_close != NULL) filter->on_close(filter, face);
 }
 
 /* libuv finishes the handles of a round newest first, so others' closes that came before ours may still
@@ -308,6 +387,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
   ndnshm_release(f->ep); /* within recv_cb: what was lent counts as delivered, and is not the next app's again */
   ndnshm_shutdown(f->ep);
+  if (f->stream != NULL) uvface__stream_shutdown(f->stream);
   uv_idle_init(face->loop, &f->closer);
   f->closer.data = NULL;
   if (!uvface__loop_release(f->ctx)) f->ctx = NULL;

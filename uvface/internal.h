@@ -3,6 +3,7 @@
  *
  *   loop.c    the context of a loop: its handles and its lists
  *   window.c  how long it pays to look before sleeping (window.h)
+ *   stream.c  packets over a stream socket (stream.h)
  *   state.c   in what state a face is, and its words
  *   settle.c  wake-ups: the looks at peers that were put off
  *   send.c    requests: into the ring, into the queue, to their callbacks
@@ -37,6 +38,7 @@
 #include <stdbool.h>
 
 #include "ndnshm.h"
+#include "stream.h"
 #include "uvface.h"
 #include "window.h"
 
@@ -144,7 +146,9 @@ typedef enum uvface__state_e {
 typedef struct uvface__priv_s {
   uvface_t* face;
   uvface__loop_t* ctx;
-  ndnshm_t* ep; /* NULL while CLOSED */
+  ndnshm_t* ep;             /* NULL while CLOSED, and over a stream: then what the core does is nothing */
+  uvface__stream_t* stream; /* NULL, unless the face is over one */
+  uvface_filter_t* filter;  /* or NULL */
   uv_poll_t poll;
   uv_idle_t closer; /* lives only while closing */
   uvface__state_t state;
@@ -152,10 +156,13 @@ typedef struct uvface__priv_s {
   bool has_poll; /* `poll` is initialized, perhaps closing */
   bool is_engine;
   bool receiving;
+  bool filter_told; /* of the end */
   bool has_ref;
   bool counted; /* in ctx->alive */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
+  int polled;               /* over a stream: the events that its poll waits for */
+  uv_poll_cb on_stream;     /* over a stream: the callback of its poll */
   uvface__queue_t queued;   /* not yet in the ring */
   uvface__queue_t done;     /* finished, callback owed */
   unsigned int nqueued;     /* requests in `queued` */
@@ -179,8 +186,9 @@ typedef struct uvface__priv_s {
   uvface__window_t tx_window; /* for room in a full ring */
   uvface__budget_t rx_budget;
   uvface__budget_t tx_budget; /* of queued requests */
-  unsigned int announced;     /* what the peer will wake for */
-  uint64_t recheck_due_ms;    /* loop time; 0 = nothing due */
+  uvface__budget_t filter_budget;
+  unsigned int announced;  /* what the peer will wake for */
+  uint64_t recheck_due_ms; /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
   uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
   unsigned int empty_wakes; /* in a row, with nothing in the ring */
@@ -207,6 +215,11 @@ static inline unsigned int uvface__wants(const uvface__priv_t* f) {
   if (f->receiving) what |= NDNSHM_PACKETS;
   if (f->queued.first != NULL && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
   return what;
+}
+
+/* Sending is over; what has come may still have to be delivered, and the end to be told. */
+static inline bool uvface__is_over(const uvface__priv_t* f) {
+  return f->state == UVFACE__FAILED || f->state == UVFACE__PEER_GONE;
 }
 
 /* The face stays hot until then, or longer. */
@@ -251,11 +264,21 @@ bool uvface__has_work(const uvface__priv_t* f);
 void uvface__update_active(uvface__priv_t* f);
 /* No longer polls the face's FIFO. Errors: UV_ECANCELED (somebody else closed the handle). */
 int uvface__stop_polling(uvface__priv_t* f);
+/* What the socket of a stream face is to be polled for now. */
+int uvface__stream_events(const uvface__priv_t* f);
+/* Polls it for that; where it is for less than before, only if told to. */
+void uvface__poll_stream(uvface__priv_t* f, bool also_for_less);
 /* The face has failed for good. function: the one that the user hears it from; why: "call object: reason". Only marks
  * it and makes it hot: when it is served, queued sends are aborted and receiving ends. */
 void uvface__fail(uvface__priv_t* f, int error, const char* function, const char* why);
 /* Reads the face's FIFO: the bytes that were there, or an error that has been dealt with. */
 int uvface__drain(uvface__priv_t* f);
+/* Sending is over: the peer is gone. What has come from it is still delivered. why: "call object: reason". Only marks the
+ * face and makes it hot. */
+void uvface__lose_peer(uvface__priv_t* f, const char* why);
+/* What the face's stream has returned, if it ends the face: UV_EOF, UV_EPIPE, UV_EPROTO, UV_EBADF. function: the one that
+ * the user hears it from. */
+void uvface__end_stream(uvface__priv_t* f, int error, const char* function);
 
 /* --- settle.c --------------------------------------------------------------------------------- */
 
@@ -268,13 +291,13 @@ void uvface__on_check(uv_check_t* handle);
 void uvface__put_off(uvface__priv_t* f);
 void uvface__settle(uvface__priv_t* f);
 
-/* Around each call of the core that publishes or releases. */
+/* Around each call that publishes or releases. What a stream face has sent is written by the next turn at the latest. */
 static inline void uvface__before_publish(uvface__priv_t* f) {
   if (uvface__list_empty(&f->owing_link)) uvface__put_off(f);
 }
 
 static inline void uvface__after_publish(uvface__priv_t* f) {
-  if (!uvface__list_empty(&f->owing_link) && !f->ctx->in_turn) uvface__settle(f);
+  if (!uvface__list_empty(&f->owing_link) && !f->ctx->in_turn && f->ep != NULL) uvface__settle(f);
 }
 
 /* --- send.c ----------------------------------------------------------------------------------- */
@@ -292,12 +315,19 @@ uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms);
 
 /* Delivers packets that were found at now_ns, within the budget of the turn, or the error that ends receiving. */
 void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns);
+/* A stream has been opened: what is sent over it passes by the face's filter, if that wants it. */
+void uvface__recv_begin_stream(uvface__priv_t* f);
+/* Whether there is something to tell the face's filter that no look at a ring or socket will bring about. */
+bool uvface__owes_filter(const uvface__priv_t* f);
+/* Tells the filter that the face is over, if it is, and if there is one that does not know. */
+void uvface__recv_tell_end(uvface__priv_t* f);
 
 /* --- turn.c ----------------------------------------------------------------------------------- */
 
 /* A turn of the loop: for uvface__loop_acquire(). */
 void uvface__on_prepare(uv_prepare_t* handle);
-/* Polls the face's FIFO. Errors: as uv_poll_start(), UV_ECANCELED (somebody else closed the handle). */
+/* Polls the face's FIFO, or the socket of its stream. Errors: as uv_poll_start(), UV_ECANCELED (somebody else closed the
+ * handle). */
 int uvface__start_polling(uvface__priv_t* f);
 
 /* --- due.c ------------------------------------------------------------------------------------ */

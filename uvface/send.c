@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "transport.h"
 
 static const struct iovec* as_iovec(const uv_buf_t* bufs) {
   return (const struct iovec*) bufs; /* the same layout: asserted in face.c, and libuv's own practice */
@@ -33,10 +33,10 @@ static int why_not(uvface__priv_t* f, const char* function) {
 static int refused(uvface__priv_t* f, const char* function, int err) {
   if (err == UV_EAGAIN) return err;
   if (err == UV_EPROTO || err == UV_EIO) /* the peer broke the protocol, or the region is lost */
-    uvface__fail(f, err, function, ndnshm_errmsg(f->ep));
-  else
-    uvface__complain(f, err, "%s: %s", function, ndnshm_errmsg(f->ep));
-  return err;
+    uvface__fail(f, err, function, uvface__words(f));
+  else if (err == UV_EPIPE || err == UV_EBADF) /* the stream is over, or lost */
+    uvface__end_stream(f, err, function);
+  return uvface__complain(f, err, "%s: %s", function, uvface__words(f));
 }
 
 /* --- Now or not at all ------------------------------------------------------------------------ */
@@ -48,7 +48,7 @@ int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs) {
   if (!can_send(f)) return why_not(f, "uvface_try_send");
   if (f->queued.first != NULL) return UV_EAGAIN;
   uvface__before_publish(f);
-  n = ndnshm_send(f->ep, as_iovec(bufs), nbufs);
+  n = uvface__put(f, as_iovec(bufs), nbufs);
   uvface__after_publish(f);
   return n >= 0 ? n : refused(f, "uvface_try_send", n);
 }
@@ -60,7 +60,7 @@ int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], unsigned int np
   if (!can_send(f)) return why_not(f, "uvface_try_send_batch");
   if (f->queued.first != NULL) return UV_EAGAIN;
   uvface__before_publish(f);
-  n = ndnshm_send_batch(f->ep, as_iovec(pkts), npkts);
+  n = uvface__put_batch(f, as_iovec(pkts), npkts);
   uvface__after_publish(f);
   return n >= 0 ? n : refused(f, "uvface_try_send_batch", n);
 }
@@ -73,7 +73,7 @@ int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot) {
   if (!can_send(f)) return why_not(f, "uvface_reserve");
   if (slot == NULL) return uvface__complain(f, UV_EINVAL, "uvface_reserve: slot is NULL");
   if (f->queued.first != NULL) return UV_EAGAIN;
-  err = ndnshm_reserve(f->ep, len, &lent);
+  err = uvface__lend(f, len, &lent);
   if (err < 0) return refused(f, "uvface_reserve", err);
   slot->base = lent.iov_base;
   slot->len = lent.iov_len;
@@ -86,7 +86,7 @@ int uvface_commit(uvface_t* face, size_t len) {
 
   if (!can_send(f)) return why_not(f, "uvface_commit");
   uvface__before_publish(f);
-  err = ndnshm_commit(f->ep, len);
+  err = uvface__publish(f, len);
   uvface__after_publish(f);
   if (err < 0) return refused(f, "uvface_commit", err);
   if (f->queued.first != NULL) uvface__make_hot(f); /* they waited for the reservation to end */
@@ -129,10 +129,10 @@ static void finish(uvface__priv_t* f, uvface_send_t* req, int status) {
 
 /* --- Requests --------------------------------------------------------------------------------- */
 
-/* What the core checks of a packet that it puts into the ring, for one that has to wait before. */
+/* What is checked of a packet that is put into the ring or the stream, for one that has to wait before. */
 static int check_packets(uvface__priv_t* f, const char* function, const uv_buf_t bufs[], unsigned int nbufs,
                          bool batch) {
-  size_t mtu = ndnshm_get_mtu(f->ep);
+  size_t mtu = uvface__mtu(f);
   size_t bytes = 0;
 
   if (bufs == NULL || nbufs == 0) return uvface__complain(f, UV_EINVAL, "%s: no buffers", function);
@@ -144,6 +144,10 @@ static int check_packets(uvface__priv_t* f, const char* function, const uv_buf_t
     if (batch && bytes == 0) break;
   }
   if (bytes == 0) return uvface__complain(f, UV_EINVAL, "%s: packet of 0 bytes: cannot be sent", function);
+  if (f->stream == NULL) return 0;
+  for (unsigned int p = 0; p < (batch ? nbufs : 1); p++)
+    if (uvface__stream_check_packet(f->stream, as_iovec(bufs) + p, batch ? 1 : nbufs) < 0)
+      return refused(f, function, UV_EINVAL);
   return 0;
 }
 
@@ -153,11 +157,11 @@ static int push(uvface__priv_t* f, const uv_buf_t bufs[], unsigned int nbufs, bo
   int n;
 
   if (!batch) {
-    n = ndnshm_send(f->ep, as_iovec(bufs), nbufs);
+    n = uvface__put(f, as_iovec(bufs), nbufs);
     return n > 0 ? 0 : n;
   }
   do {
-    n = ndnshm_send_batch(f->ep, as_iovec(bufs) + *sent, nbufs - *sent);
+    n = uvface__put_batch(f, as_iovec(bufs) + *sent, nbufs - *sent);
     if (n < 0) return n;
     *sent += (unsigned int) n;
   } while (*sent < nbufs);
@@ -260,7 +264,7 @@ static int push_queued(uvface__priv_t* f, uvface_send_t* req) {
   int taken;
 
   if (req->batch_) n = allowed(f, rest, n);
-  taken = req->batch_ ? ndnshm_send_batch(f->ep, as_iovec(rest), n) : ndnshm_send(f->ep, as_iovec(rest), n);
+  taken = req->batch_ ? uvface__put_batch(f, as_iovec(rest), n) : uvface__put(f, as_iovec(rest), n);
   if (taken < 0) return taken;
   if (!req->batch_) {
     f->tx_budget.packets++;
@@ -289,21 +293,23 @@ void uvface__send_flush(uvface__priv_t* f, uint64_t now_ns) {
 
     uvface__stay_hot(f, uvface__window_hit(&f->tx_window, now_ns, more, &f->ctx->preemptions));
   }
-  if (err < 0 && err != UV_EAGAIN) uvface__fail(f, err, "uvface_send_cb", ndnshm_errmsg(f->ep));
+  if (err == UV_EPIPE)
+    uvface__end_stream(f, err, "uvface_send_cb");
+  else if (err < 0 && err != UV_EAGAIN)
+    uvface__fail(f, err, "uvface_send_cb", uvface__words(f));
 }
 
 void uvface__send_abort(uvface__priv_t* f) {
   int status = UV_ECANCELED;
 
-  if (f->state == UVFACE__PEER_GONE || f->state == UVFACE__FAILED)
-    status = f->state == UVFACE__FAILED && f->error != UV_EOF ? f->error : UV_EPIPE;
+  if (uvface__is_over(f)) status = f->state == UVFACE__FAILED && f->error != UV_EOF ? f->error : UV_EPIPE;
   while (f->queued.first != NULL) finish(f, dequeue(f), status);
 }
 
 void uvface__send_complete(uvface__priv_t* f) {
   uvface__queue_t finished;
 
-  if (f->state == UVFACE__PEER_GONE || f->state == UVFACE__FAILED) uvface__send_abort(f);
+  if (uvface__is_over(f)) uvface__send_abort(f);
   finished = f->done; /* not those that the callbacks make */
   f->done.first = f->done.last = NULL;
   while (finished.first != NULL) {
@@ -324,7 +330,7 @@ uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms) {
     expired = true;
   }
   if (expired)
-    uvface__complain(f, UV_ETIMEDOUT, "uvface_send_cb: ring %s: stayed full for %llu ms", f->name,
-                     (unsigned long long) f->send_timeout_ms);
+    uvface__complain(f, UV_ETIMEDOUT, "uvface_send_cb: %s %s: stayed full for %llu ms",
+                     f->stream != NULL ? "buffer of" : "ring", f->name, (unsigned long long) f->send_timeout_ms);
   return f->queued.first != NULL ? f->queued.first->due_ms_ : 0;
 }

@@ -24,15 +24,31 @@ static void owe(uvface__priv_t* f) {
 }
 
 void uvface__put_off(uvface__priv_t* f) {
-  if (!is_in_turn(f->ctx)) return;
-  defer(f);
+  if (f->ep != NULL) {
+    if (!is_in_turn(f->ctx)) return;
+    defer(f);
+  }
   owe(f);
+}
+
+/* Writes what the face has put into the buffer of its stream; what the socket does not take goes when it is writable. */
+static void write_out(uvface__priv_t* f) {
+  int err;
+
+  if (f->state != UVFACE__OPEN) return; /* closing has its own */
+  err = uvface__stream_flush(f->stream);
+  if (err < 0 && err != UV_EAGAIN) uvface__end_stream(f, err, "uvface_send_cb");
+  uvface__poll_stream(f, false);
 }
 
 void uvface__settle(uvface__priv_t* f) {
   int woken;
 
   uvface__list_remove(&f->owing_link);
+  if (f->stream != NULL) {
+    write_out(f);
+    return;
+  }
   if (f->deferred_in_turn != f->ctx->turn || !is_in_turn(f->ctx)) defer(f); /* a new byte */
   woken = ndnshm_settle(f->ep);
   if (woken != 0) f->woke_in_turn = f->ctx->turn;

@@ -51,7 +51,33 @@ void uvface__update_active(uvface__priv_t* f) {
 /* --- Changing --------------------------------------------------------------------------------- */
 
 int uvface__stop_polling(uvface__priv_t* f) {
+  f->polled = 0;
   return uv_is_closing((uv_handle_t*) &f->poll) ? UV_ECANCELED : uv_poll_stop(&f->poll);
+}
+
+/* Disconnection always, so that a face that does not receive learns of its peer's death. */
+int uvface__stream_events(const uvface__priv_t* f) {
+  int events = UV_DISCONNECT;
+
+  if (uvface__is_over(f) || f->state == UVFACE__CLOSING) return 0;
+  if (f->receiving || (f->filter != NULL && uvface__stream_has_room(f->stream))) events |= UV_READABLE;
+  if (uvface__stream_is_blocked(f->stream)) events |= UV_WRITABLE;
+  return events;
+}
+
+/* To change what a poll waits for costs two system calls: so more is asked for at once, and less when an event has come
+ * that nobody wants any more. */
+void uvface__poll_stream(uvface__priv_t* f, bool also_for_less) {
+  int events = uvface__stream_events(f), err;
+  char why[sizeof(f->why)];
+
+  if (!also_for_less) events |= f->polled;
+  if (events == f->polled || uv_is_closing((uv_handle_t*) &f->poll)) return;
+  f->polled = events;
+  err = uv_poll_start(&f->poll, events, f->on_stream);
+  if (err == 0) return;
+  snprintf(why, sizeof(why), "uv_poll_start %s: %s", f->name, uv_strerror(err));
+  uvface__fail(f, err, "uvface_recv_cb", why);
 }
 
 /* The words of what ended the face, now and for the calls to come. */
@@ -69,19 +95,28 @@ void uvface__fail(uvface__priv_t* f, int error, const char* function, const char
   uvface__make_hot(f);
 }
 
-/* Sending is over; what lies in the ring is still delivered. */
-static void lose_peer(uvface__priv_t* f) {
+void uvface__lose_peer(uvface__priv_t* f, const char* why) {
   f->state = UVFACE__PEER_GONE;
-  explain(f, "uvface_recv_cb", ndnshm_errmsg(f->ep));
+  explain(f, "uvface_recv_cb", why);
   uvface__stop_polling(f); /* a hung-up FIFO stays readable for ever */
   uvface__make_hot(f);
+}
+
+void uvface__end_stream(uvface__priv_t* f, int error, const char* function) {
+  if (f->state == UVFACE__FAILED || f->state == UVFACE__CLOSING) return;
+  if (error != UV_EOF && error != UV_EPIPE) {
+    uvface__fail(f, error, function, uvface__stream_words(f->stream));
+    return;
+  }
+  uvface__stream_note_readable(f->stream); /* nothing will tell of what is left in the socket */
+  if (f->state == UVFACE__OPEN) uvface__lose_peer(f, uvface__stream_words(f->stream));
 }
 
 int uvface__drain(uvface__priv_t* f) {
   int n = ndnshm_wake(f->ep);
 
   if (n == UV_EOF)
-    lose_peer(f);
+    uvface__lose_peer(f, ndnshm_errmsg(f->ep));
   else if (n < 0)
     uvface__fail(f, n, "uvface_recv_cb", ndnshm_errmsg(f->ep));
   return n;

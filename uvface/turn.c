@@ -6,7 +6,7 @@
  * Serving is the only way to the user's receive and send callbacks (closing has its own). Loop thread. */
 #include <stdio.h>
 
-#include "internal.h"
+#include "transport.h"
 
 /* Serving and spinning of all faces together, per turn, as far as it is not the first service of each: what other
  * handles of the loop may have to wait, whatever peers send. */
@@ -34,6 +34,7 @@ static void serve(uvface__priv_t* f, uint64_t now_ns) {
   uvface__send_flush(f, now_ns);
   uvface__recv_deliver(f, now_ns);
   uvface__send_complete(f); /* last, so that what recv_cb sent is finished in the same turn */
+  if (f->filter != NULL) uvface__recv_tell_end(f);
 }
 
 /* The next face of a list that was taken off hot_list; it goes back there. */
@@ -57,6 +58,12 @@ static uint64_t serve_hot(uvface__loop_t* ctx, uint64_t now_ns) {
   uvface__list_take(&ctx->hot_list, &batch); /* requests that one face's callback made on another */
   while (!uvface__list_empty(&batch)) uvface__send_complete(next_of(ctx, &batch));
   return now_ns;
+}
+
+/* True if the face has something to tell the user that no look at a ring will bring about. */
+static bool owes_callback(const uvface__priv_t* f) {
+  return f->done.first != NULL || (uvface__is_over(f) && (f->receiving || f->queued.first != NULL)) ||
+         (f->filter != NULL && uvface__owes_filter(f));
 }
 
 /* --- A byte in the FIFO ------------------------------------------------------------------------ */
@@ -94,19 +101,59 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
   if (uvface__loop_is_dead(ctx)) uvface__settle_all(ctx); /* no check handle will come */
 }
 
+/* --- A socket is readable, writable, or has lost its peer ----------------------------------------- */
+
+/* The face needs another turn before the poll may block. */
+static bool has_more(uvface__priv_t* f) {
+  unsigned int what = uvface__wants(f);
+
+  return owes_callback(f) || (what != 0 && uvface__confirm(f, what) != 0);
+}
+
+/* The loop is not to turn once more for a face that only waits for its socket. */
+static void set_hot(uvface__priv_t* f, bool hot) {
+  if (hot == !uvface__list_empty(&f->hot_link)) return;
+  if (hot) {
+    uvface__make_hot(f);
+  } else {
+    uvface__list_remove(&f->hot_link);
+    uvface__keep_turning(f->ctx);
+  }
+}
+
+/* libuv tells of an error as UV_EBADF, and no longer polls: reading will say what it was. */
+static void on_stream(uv_poll_t* handle, int status, int events) {
+  uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
+  uvface__loop_t* ctx = f->ctx; /* lives longer than the face, if that is closed */
+  uint64_t now_ns = uv_hrtime();
+
+  int unwanted = events & ~uvface__stream_events(f);
+
+  if (status < 0) f->polled = 0;
+  if ((events & UV_READABLE) != 0) uvface__stream_note_readable(f->stream);
+  if ((events & UV_WRITABLE) != 0) {
+    uvface__stream_note_writable(f->stream);
+    uvface__settle(f);
+  }
+  if (status < 0 || ((events & UV_DISCONNECT) != 0 && (uvface__stream_events(f) & UV_READABLE) == 0))
+    uvface__end_stream(f, uvface__stream_hung_up(f->stream), "uvface_recv_cb");
+  serve(f, now_ns);
+  if (f->state != UVFACE__CLOSING) {
+    uvface__poll_stream(f, unwanted != 0);
+    set_hot(f, has_more(f));
+  }
+  if (uvface__loop_is_dead(ctx)) uvface__settle_all(ctx); /* no check handle will come */
+}
+
 int uvface__start_polling(uvface__priv_t* f) {
   if (uv_is_closing((uv_handle_t*) &f->poll)) return UV_ECANCELED;
-  return uv_poll_start(&f->poll, UV_READABLE, on_readable);
+  if (f->stream == NULL) return uv_poll_start(&f->poll, UV_READABLE, on_readable);
+  f->on_stream = on_stream;
+  f->polled = uvface__stream_events(f);
+  return uv_poll_start(&f->poll, f->polled, on_stream);
 }
 
 /* --- Looking before sleeping -------------------------------------------------------------------- */
-
-/* True if the face has something to tell the user that no look at a ring will bring about. */
-static bool owes_callback(const uvface__priv_t* f) {
-  bool is_over = f->state == UVFACE__FAILED || f->state == UVFACE__PEER_GONE;
-
-  return f->done.first != NULL || (is_over && (f->receiving || f->queued.first != NULL));
-}
 
 /* How long it pays to spin for the hot faces, in ns: 0 if any of them needs a turn of the loop first. */
 static uint64_t spin_budget(const uvface__loop_t* ctx, uint64_t now_ns) {
@@ -184,7 +231,7 @@ static void confirm_all(uvface__loop_t* ctx, uvface__link_t* parking) {
     unsigned int what = uvface__wants(f);
 
     uvface__list_remove(&f->hot_link);
-    if (ndnshm_confirm(f->ep, what) != 0)
+    if (uvface__confirm(f, what) != 0)
       uvface__list_append(&ctx->hot_list, &f->hot_link);
     else
       fell_asleep(f, what);
@@ -207,7 +254,7 @@ static void park_expired(uvface__loop_t* ctx, uint64_t now_ns) {
         (what != 0 && now_ns < f->hot_until_ns + linger_ns)) {
       uvface__list_append(&ctx->hot_list, &f->hot_link);
     } else if (what != 0) {
-      f->announced = ndnshm_announce(f->ep, what);
+      f->announced = f->ep != NULL ? ndnshm_announce(f->ep, what) : what;
       uvface__list_append(&parking, &f->hot_link);
     }
   }
