@@ -2,17 +2,12 @@
 /* pipe-perf.c: the measuring program's link over a Unix stream socket and uv_pipe_t: what an application
  * and a forwarder do without shared memory. Each packet is a 4-byte length and its bytes; a batch is one
  * write; with --coalesce all packets handed over at once are copied into one buffer and written together.
- * Guarantees the same order and the same callbacks as the face, so that the sides cannot tell.
- * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. */
+ * Guarantees the same order and the same callbacks as the face, so that the sides cannot tell. */
 #include "perf.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -235,49 +230,9 @@ void link_idle(link_t* l, bool on) {
     uv_idle_stop(&l->idle);
 }
 
-/* Returns a connected socket or a negative errno value. */
-static int accept_one(int listener, const perf_options_t* o) {
-  uint64_t start_ns = perf_now_ns();
-  struct pollfd p = {listener, POLLIN, 0};
-  while (poll(&p, 1, 1) <= 0)
-    if (!perf_keep_waiting(o, start_ns)) return -ETIMEDOUT;
-  int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-static int listen_and_accept(const struct sockaddr_un* addr, const perf_options_t* o) {
-  int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (listener < 0) return -errno;
-  if (bind(listener, (const struct sockaddr*) addr, sizeof(*addr)) != 0 || listen(listener, 1) != 0) {
-    int rc = -errno;
-    close(listener);
-    return rc;
-  }
-  int fd = accept_one(listener, o);
-  unlink(addr->sun_path);
-  close(listener);
-  return fd;
-}
-
-static int connect_until(const struct sockaddr_un* addr, const perf_options_t* o) {
-  uint64_t start_ns = perf_now_ns();
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  while (fd >= 0 && connect(fd, (const struct sockaddr*) addr, sizeof(*addr)) != 0) {
-    int rc = -errno;
-    if ((rc != -ENOENT && rc != -ECONNREFUSED) || !perf_keep_waiting(o, start_ns)) {
-      close(fd);
-      return rc;
-    }
-  }
-  return fd < 0 ? -errno : fd;
-}
-
 static int open_socket(link_t* l) {
   const perf_options_t* o = l->o;
-  struct sockaddr_un addr = {.sun_family = AF_UNIX};
-  int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/.%.100s.sock", o->name);
-  if (len >= (int) sizeof(addr.sun_path)) return failed(l, "open", UV_ENAMETOOLONG);
-  int fd = o->role == ROLE_ENGINE ? listen_and_accept(&addr, o) : connect_until(&addr, o);
+  int fd = perf_open_socket(o);
   if (fd < 0) return failed(l, o->role == ROLE_ENGINE ? "listen" : "connect", fd);
   int rc = uv_pipe_open(&l->pipe, fd);
   if (rc < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* perf.h: what the parts of the measuring programs share. A program is perf.c (roles, processes),
- * perf_options.c, perf_side.c (who sends what when), perf_place.c (where and of what build), perf_report.c (output) and one link: perf_uvface.c,
+ * perf_options.c, perf_side.c (who sends what when), perf_place.c (where and of what build), perf_socket.c (a connection for
+ * links that have one), perf_report.c (output) and one link: perf_uvface.c,
  * pipe-perf.c, ring-perf.c, or perf_wire.c around a rival of one file. The link moves packets and knows
  * nothing of modes; the sides know nothing of transports, so that rivals differ in the link alone.
  * Guarantees nothing to anybody else: private. */
@@ -22,13 +23,14 @@ enum { PERF_OK = 0, PERF_FAILED = 1, PERF_USAGE = 2, PERF_STALLED = 3, PERF_CORR
 enum {
   PERF_MAX_BATCH = 256, /* --batch; two iovecs a packet stay below IOV_MAX */
   PERF_MAX_RECV = 64,   /* packets a link delivers at once */
+  PERF_HEADROOM = 64,   /* bytes before each packet that a link is given to send, for a header of its own */
   PERF_MAX_SAMPLES = 1 << 24
 };
 
 /* What a link has options for, beside those that all have. */
 enum {
   PERF_RING = 1, /* the ring: --capacity, --slot-size, --borrow */
-  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal */
+  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal, --stream */
   PERF_PIPE = 4  /* --coalesce */
 };
 
@@ -70,6 +72,7 @@ typedef struct perf_options_s {
   bool verify, borrow, json;
   bool coalesce; /* pipe-perf: one write for all packets handed over at once */
   bool literal;  /* uvface-perf: the face announces nothing, as one of ndn-rs */
+  bool stream;   /* uvface-perf: the face is over a stream socket */
   int cpu[2];    /* client, server; -1 = not pinned */
   uint32_t capacity, slot_size;
   int64_t hot_ns, spin_ns; /* -1 = the face's defaults */
@@ -164,7 +167,8 @@ void side_tick(side_t* s);               /* every perf_tick_ms() or so */
 link_t* link_open(side_t* s, const perf_options_t* o);
 /* Runs until link_stop() has been called and everything is closed. */
 void link_run(link_t* l);
-/* Sends as many packets as there is room for, o->batch at a time. Returns how many, or negative. */
+/* Sends as many packets as there is room for, o->batch at a time; PERF_HEADROOM bytes before each are the link's to write.
+ * Returns how many, or negative. */
 int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts);
 /* After link_send() found no room: takes up to o->batch packets, sends them when it can and then calls
  * side_on_room(), never from within. The array and the bytes must stay until then. One call at a time.
@@ -191,6 +195,11 @@ void place_look(perf_place_t* place);
 json_t* place_cpus(const perf_place_t* place);
 /* Adds build, cpu_model and hints to the report of a whole program. pinned: whether all its ends were. */
 void place_describe(json_t* report, bool pinned);
+
+/* --- perf_socket.c ----------------------------------------------------------------------------- */
+
+/* Listens and accepts, or connects, by o->role. Returns the connected socket or a negative errno value. */
+int perf_open_socket(const perf_options_t* o);
 
 /* --- perf_report.c ----------------------------------------------------------------------------- */
 

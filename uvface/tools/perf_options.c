@@ -94,6 +94,7 @@ enum {
   OPT_BORROW,
   OPT_COALESCE,
   OPT_LITERAL,
+  OPT_STREAM,
   OPT_CPU,
   OPT_CAPACITY,
   OPT_SLOT_SIZE,
@@ -142,6 +143,7 @@ static const row_t rows[] = {
     {"borrow", NULL, OPT_BORROW, IN_ALL, PERF_RING,
      "receive slots, not copies, and read every 64-byte line; of a copy one byte is read"},
     {"coalesce", NULL, OPT_COALESCE, IN_ALL, PERF_PIPE, "one write for all packets that are ready"},
+    {"stream", NULL, OPT_STREAM, IN_ALL, PERF_FACE, "the face is over a Unix stream socket"},
     {"literal", NULL, OPT_LITERAL, IN_ALL, PERF_FACE, "announce nothing, as a face of ndn-rs"},
     {"cpu", "A[,B]", OPT_CPU, IN_ALL, 0, "pin the client to CPU A, the server to B"},
     {"capacity", "N", OPT_CAPACITY, IN_ALL, PERF_RING, "slots per ring"},
@@ -246,6 +248,7 @@ static bool apply(parsed_t* p, int option, const char* text) {
     case OPT_BORROW: o->borrow = true; return true;
     case OPT_COALESCE: o->coalesce = true; return true;
     case OPT_LITERAL: o->literal = true; return true;
+    case OPT_STREAM: o->stream = true; return true;
     case OPT_JSON: o->json = true; return true;
     case OPT_NO_SPIN: o->hot_ns = o->spin_ns = 0; return true;
     default: return apply_number(p, option, text);

@@ -177,11 +177,12 @@ void side_take_packets(side_t* s, const struct iovec pkts[], unsigned int npkts,
 /* Echoed packets are gone when the callback returns: what has to wait moves to memory of ours. */
 static bool keep_rest(side_t* s) {
   size_t bytes = 0;
-  for (unsigned int i = s->out_at; i < s->out_n; i++) bytes += s->out[i].iov_len;
+  for (unsigned int i = s->out_at; i < s->out_n; i++) bytes += PERF_HEADROOM + s->out[i].iov_len;
   if (bytes == 0) return true; /* malloc(0) may return NULL, which is no lack of memory */
   free(s->memory);
   unsigned char* copy = s->memory = malloc(bytes);
   for (unsigned int i = s->out_at; i < s->out_n && copy != NULL; i++) {
+    copy += PERF_HEADROOM;
     memcpy(copy, s->out[i].iov_base, s->out[i].iov_len);
     s->out[i].iov_base = copy;
     copy += s->out[i].iov_len;
@@ -311,7 +312,7 @@ static bool allocate_packets(side_t* s) {
   const perf_options_t* o = s->o;
   bool reply = o->side == SIDE_FETCHSERVER;
   size_t len = reply ? o->reply_bytes : o->size_bytes;
-  size_t stride = (len + 63) / 64 * 64;
+  size_t stride = PERF_HEADROOM + (len + 63) / 64 * 64;
   s->pool = o->side == SIDE_STUFF ? 1 : o->batch > PERF_MAX_RECV ? o->batch : PERF_MAX_RECV / o->batch * o->batch;
   size_t buffers = o->verify ? PERF_MAX_BATCH : 1;
   if (o->side == SIDE_ECHO) return true;
@@ -319,7 +320,7 @@ static bool allocate_packets(side_t* s) {
   if (s->memory == NULL) return false;
   memset(s->memory, reply ? 0x5a : 0, buffers * stride);
   for (size_t i = 0; i < PERF_MAX_BATCH; i++)
-    s->out[i] = (struct iovec){s->memory + (i < buffers ? i * stride : 0), len};
+    s->out[i] = (struct iovec){s->memory + PERF_HEADROOM + (i < buffers ? i * stride : 0), len};
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <uvface.h>
@@ -22,6 +23,8 @@ struct link_s {
   uv_idle_t idle;
   uv_timer_t tick;
   uvface_stats_t stats;
+  uvface_recv_cb on_recv;
+  struct iovec elements[PERF_MAX_BATCH]; /* over a stream: of a queued send */
   bool stopped;
 };
 
@@ -37,6 +40,37 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     side_on_packets(l->side, (const struct iovec*) pkts, (unsigned int) npkts);
   else
     side_on_end(l->side, npkts == UV_EOF ? 0 : (int) npkts);
+}
+
+/* --- Over a stream: a packet is an element ------------------------------------------------------- */
+
+enum { MAX_HEADER_BYTES = 4, SHORT_BYTES = 252, MAX_STREAM_PACKET = 65535 };
+
+static size_t header_bytes(size_t len) {
+  return len <= SHORT_BYTES ? 2 : MAX_HEADER_BYTES;
+}
+
+/* Writes type and length before the bytes, unless they are there: what is echoed has them, and is not ours. */
+static struct iovec as_element(const struct iovec* pkt) {
+  size_t n = header_bytes(pkt->iov_len);
+  unsigned char header[MAX_HEADER_BYTES] = {6, (unsigned char) pkt->iov_len};
+  unsigned char* at = (unsigned char*) pkt->iov_base - n;
+  if (n == MAX_HEADER_BYTES) {
+    header[1] = 253;
+    header[2] = (unsigned char) (pkt->iov_len >> 8);
+    header[3] = (unsigned char) pkt->iov_len;
+  }
+  if (memcmp(at, header, n) != 0) memcpy(at, header, n);
+  return (struct iovec){at, n + pkt->iov_len};
+}
+
+static void on_elements(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  struct iovec bare[PERF_MAX_RECV];
+  for (ssize_t p = 0; p < npkts; p++) {
+    size_t n = (unsigned char) pkts[p].base[1] <= SHORT_BYTES ? 2 : MAX_HEADER_BYTES;
+    bare[p] = (struct iovec){pkts[p].base + n, pkts[p].len - n};
+  }
+  on_packets(face, npkts, as_bufs(bare));
 }
 
 static void on_sent(uvface_send_t* req, int status) {
@@ -58,10 +92,26 @@ static void on_tick(uv_timer_t* tick) {
   side_tick(l->side);
 }
 
+static int open_stream(link_t* l) {
+  const perf_options_t* o = l->o;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  int sock = perf_open_socket(o);
+  if (sock < 0) {
+    perf_error(o, "socket of %s: %s", o->name, strerror(-sock));
+    return sock;
+  }
+  options.mtu = MAX_HEADER_BYTES + MAX_STREAM_PACKET;
+  options.send_timeout_ms = 0;
+  int rc = uvface_open_stream(&l->face, sock, &options);
+  if (rc < 0) close(sock);
+  return rc;
+}
+
 static int open_face(link_t* l) {
   const perf_options_t* o = l->o;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uint64_t start_ns = perf_now_ns();
+  if (o->stream) return open_stream(l);
   if (o->role == ROLE_ENGINE) {
     options.capacity = o->capacity;
     options.slot_size = o->slot_size;
@@ -93,8 +143,9 @@ static int announce_nothing(const perf_options_t* o) {
 
 static int start(link_t* l) {
   int rc = open_face(l);
-  if (rc == 0 && l->o->literal) rc = announce_nothing(l->o);
-  if (rc == 0) rc = uvface_recv_start(&l->face, on_packets);
+  if (rc == 0 && l->o->literal && !l->o->stream) rc = announce_nothing(l->o);
+  l->on_recv = l->o->stream ? on_elements : on_packets;
+  if (rc == 0) rc = uvface_recv_start(&l->face, l->on_recv);
   if (rc < 0) perf_error(l->o, "%s", uvface_errmsg(&l->face));
   return rc < 0 ? rc : uv_timer_start(&l->tick, on_tick, perf_tick_ms(l->o), perf_tick_ms(l->o));
 }
@@ -120,8 +171,16 @@ void link_run(link_t* l) {
   uv_run(&l->loop, UV_RUN_DEFAULT);
 }
 
+/* As the face wants them. */
+static const struct iovec* encode(link_t* l, const struct iovec pkts[], unsigned int npkts) {
+  if (!l->o->stream) return pkts;
+  for (unsigned int i = 0; i < npkts; i++) l->elements[i] = as_element(&pkts[i]);
+  return l->elements;
+}
+
 int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   unsigned int batch = l->o->batch, taken = 0;
+  pkts = encode(l, pkts, npkts);
   while (taken < npkts) {
     const uv_buf_t* bufs = as_bufs(pkts + taken);
     unsigned int n = npkts - taken < batch ? npkts - taken : batch;
@@ -135,6 +194,7 @@ int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts) {
 
 int link_queue(link_t* l, const struct iovec pkts[], unsigned int npkts) {
   unsigned int n = npkts < l->o->batch ? npkts : l->o->batch;
+  pkts = encode(l, pkts, n);
   int rc = n == 1 ? uvface_send(&l->req, &l->face, as_bufs(pkts), 1, on_sent)
                   : uvface_send_batch(&l->req, &l->face, as_bufs(pkts), n, on_sent);
   return rc < 0 ? rc : (int) n;
@@ -148,7 +208,7 @@ void link_idle(link_t* l, bool on) {
 }
 
 void link_pause(link_t* l, bool on) {
-  int rc = on ? uvface_recv_stop(&l->face) : uvface_recv_start(&l->face, on_packets);
+  int rc = on ? uvface_recv_stop(&l->face) : uvface_recv_start(&l->face, l->on_recv);
   if (rc < 0) side_on_end(l->side, rc == UV_EOF ? 0 : rc);
 }
 
