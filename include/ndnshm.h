@@ -40,18 +40,20 @@ extern "C" {
 typedef struct ndnshm_s ndnshm_t;
 
 /* What the engine may choose when it creates a face; an app takes what it finds and reads only uid
- * and flags. Start from NDNSHM_OPTIONS_INIT, then change members. */
+ * and flags (on a private face slot_size, too). Start from NDNSHM_OPTIONS_INIT, then change members. */
 typedef struct ndnshm_options_s {
   size_t size;        /* sizeof(ndnshm_options_t), as the caller was compiled: see docs/ndnshm.rst, "Versions" */
   uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256. Keep 448 + 2 * capacity *
                          (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026 refuse a larger region */
-  uint32_t slot_size; /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines) */
+  uint32_t slot_size; /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines); app of a
+                         private face: the least it is content with; 0 = any */
   uint32_t mtu;       /* bytes; derive both others as ndn-rs does; excludes them; 0 = not used */
   unsigned int mode;  /* permissions of region and FIFOs, umask does not cut them; 0 = 0600 */
   uid_t uid;          /* engine: owner of region and FIFOs; app: the engine's user, to be trusted beside
-                         root and this process's own; (uid_t) -1 = leave, or nobody else */
+                         root and this process's own; engine of a private face: the app's user; (uid_t) -1 =
+                         leave, or nobody else, or not known */
   gid_t gid;          /* group of region and FIFOs; (gid_t) -1 = leave */
-  unsigned int flags; /* both: NDNSHM_SIGBUS_GUARD */
+  unsigned int flags; /* both: NDNSHM_SIGBUS_GUARD; engine of a private face: NDNSHM_WAKE_SOCKET or _PIPE */
 } ndnshm_options_t;
 
 #define NDNSHM_OPTIONS_INIT \
@@ -62,7 +64,13 @@ enum {
    * Installs a handler for SIGBUS, once for the process; it passes on what is not ours to the handler that
    * stood before. Whoever installs another one must pass on to this one, and no thread that uses the endpoint
    * may block SIGBUS: the kernel would kill the process. (docs/security.rst) */
-  NDNSHM_SIGBUS_GUARD = 1
+  NDNSHM_SIGBUS_GUARD = 1,
+  /* Private faces: by what an end wakes the other. Pipes wake faster; but who writes to a pipe from memory that never
+   * comes keeps the kernel's lock on it, and whoever uses the other end waits. A socket has no such lock. By user: pipes
+   * if options.uid is this process's effective user, who could stop it anyway; else, and where uid is -1, a socket. */
+  NDNSHM_WAKE_BY_USER = 0,
+  NDNSHM_WAKE_SOCKET = 2,
+  NDNSHM_WAKE_PIPE = 4
 };
 
 /* Counters since create or connect. */
@@ -71,11 +79,12 @@ typedef struct ndnshm_stats_s {
   uint64_t rx_bytes;         /* their bytes */
   uint64_t tx_packets;       /* packets published */
   uint64_t tx_bytes;         /* their bytes */
-  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO */
-  uint64_t wakeups_received; /* bytes drained from our FIFO */
+  uint64_t wakeups_sent;     /* bytes written to the peer's FIFO, pipe or socket */
+  uint64_t wakeups_received; /* bytes drained from ours */
   uint64_t parks;            /* times this end went to sleep on an empty ring */
   uint64_t tx_full;          /* times a packet found the ring full */
-  uint32_t sealed;           /* engine: 1 = the region is append-only, nobody can truncate it any more */
+  uint32_t sealed;           /* engine: 1 = the region is append-only, nobody can truncate it any more; both ends of a
+                                private face: 1 = it is sealed against that */
 } ndnshm_stats_t;
 
 /* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */
@@ -127,6 +136,43 @@ NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_opt
  * or indices impossible), -EROFS (/dev/shm is read-only), -EMFILE, -ENFILE, -ENOMEM, -EIO.
  * On failure nothing is left open and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
+
+/* Engine of a private face: creates region and wake-up without any name (Design 3). What is handed over instead are the
+ * three descriptors of ndnshm_app_fds(). Nobody else can come in, nothing is left in the file system, and the region is
+ * sealed: nobody can truncate it, no guard is needed.
+ * options: NULL = defaults; copied; mode and gid are checked and not used; uid: the app's user, which decides about the
+ * wake-up (NDNSHM_WAKE_BY_USER). Where the kernel refuses memory that can be sealed (memfd_create), the region is a file
+ * in /dev/shm without a name and not sealed: stats.sealed is 0, and an app of another user needs the guard, or trust.
+ * Errors: -EINVAL (ep, options), -EALREADY (ep is in use), -ENOSPC, -EDQUOT, -EFBIG, -EMFILE, -ENFILE, -ENOMEM (also
+ * RLIMIT_MEMLOCK, under mlockall()); only without memfd_create: -EACCES, -EROFS, -ENOENT, -ENOTSUP, -EIO.
+ * On failure nothing is left behind and ep may be used again. */
+NDNSHM_EXTERN int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options);
+
+/* Engine of a private face: the three descriptors for its app, to be sent (SCM_RIGHTS) or inherited, in ndn-rs's order:
+ * region, a2e write end, e2a read end. The last two are one socket twice, or two pipes. They stay the endpoint's: do not
+ * close, read or write them.
+ * ret_fds: receives them; untouched on failure. ndnshm_errmsg() is not written.
+ * Errors: -EINVAL (NULL), -ENOTCONN, -EBADF (not the engine of a private face, or closed already). (Design 3) */
+NDNSHM_EXTERN int ndnshm_app_fds(const ndnshm_t* ep, int ret_fds[3]);
+
+/* Engine of a private face: the descriptors have been handed over, or never will be: closes them here. From now on the
+ * app's death is end of file; before, the engine itself keeps the app's ends open and does not see it. Harmless when
+ * called twice, and on any other endpoint. (Design 3) */
+NDNSHM_EXTERN void ndnshm_app_fds_close(ndnshm_t* ep);
+
+/* App: takes its end of a private face from three descriptors (Design 3): region (a regular file, open for reading and
+ * writing), a2e write end, e2a read end (two pipes, O_NONBLOCK; or Unix stream sockets, which may be the same twice), as
+ * ndnshm_app_fds() and ndn-rs give them. A region that is not sealed against truncation must belong to root, to this
+ * process's effective user or to options->uid, unless NDNSHM_SIGBUS_GUARD is asked for. Who handed them over is for the
+ * caller to know: nothing in them tells.
+ * fds: on success they are the endpoint's, closed on exec, fds[0] closed at once; on failure they stay the caller's, as
+ * they were. options: NULL = defaults; only slot_size, uid and flags are read.
+ * An engine that has died meanwhile is end of file, after what it had sent.
+ * Errors: -EINVAL (ep, fds, options), -EALREADY (ep is in use), -EBADF (not open, or for another direction), -EPERM (not a
+ * regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted owner), -EPROTO (header
+ * broken, size not that of its geometry, indices impossible, slots smaller than options->slot_size, a pipe that would
+ * block, a socket of another kind or not connected, one of each), -EACCES, -ENOMEM, -EIO. ep may be used again. */
+NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
  * region's and the FIFOs' names if they are still ours. The mapping, and so every packet handed out
@@ -242,7 +288,7 @@ NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
 /* Withdraws the announcement without reading the descriptor: the end looks at its ring again. */
 NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
-/* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO.
+/* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO, pipe or socket.
  * Returns the bytes drained, 0 to 4096. Call it on readability only (Design 3).
  * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EINVAL,
  * -ENOTCONN, -EBADF (somebody else closed the descriptor). */

@@ -2,8 +2,8 @@
 /* endpoint.c: how one end of a face comes to life and goes, and what can be asked of it.
  *
  * Guarantees that an engine gives its region a name after everything else is ready, that an app opens the FIFO by which
- * the engine notices it last, and that a failed create or connect leaves nothing. One thread per endpoint at a
- * time. */
+ * the engine notices it last, that a failed create or connect leaves nothing, and that a failed attach leaves what it was
+ * given as it was. One thread per endpoint at a time. */
 #include "endpoint.h"
 
 #include <errno.h>
@@ -25,6 +25,11 @@
 /* More than any version of ndnshm_options_t will have: what is larger was never initialized. */
 #define MAX_OPTIONS_BYTES 4096
 
+#define KNOWN_FLAGS ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE))
+
+/* What texts call a face, or a part of it, that has no name. */
+#define PRIVATE_FACE "private face"
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 int ndnshm_new(ndnshm_t** ret_ep) {
@@ -34,6 +39,7 @@ int ndnshm_new(ndnshm_t** ret_ep) {
   ep = calloc(1, sizeof(*ep));
   if (ep == NULL) return -ENOMEM;
   ep->region.fd = ep->wake.rx_fd = ep->wake.tx_fd = -1;
+  ep->app_end = (ndnshm__pair_t){-1, -1};
   *ret_ep = ep;
   return 0;
 }
@@ -53,8 +59,10 @@ static int take_options(ndnshm_t* ep, const ndnshm_options_t* options, ndnshm_op
                             options->size);
     memcpy(taken, options, options->size < sizeof(*taken) ? options->size : sizeof(*taken));
   }
-  if ((taken->flags & ~(unsigned int) NDNSHM_SIGBUS_GUARD) != 0)
+  if ((taken->flags & ~KNOWN_FLAGS) != 0)
     return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", taken->flags);
+  if ((taken->flags & NDNSHM_WAKE_SOCKET) != 0 && (taken->flags & NDNSHM_WAKE_PIPE) != 0)
+    return ndnshm__fail(&ep->error, -EINVAL, "options: flags %#x ask for a socket and for pipes", taken->flags);
   return 0;
 }
 
@@ -126,13 +134,32 @@ static int clear_names(ndnshm_t* ep, const plan_t* plan) {
   return err;
 }
 
+/* What a role begins with, named or private, whatever a failed attempt has left. */
+static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
+  ep->is_engine = is_engine;
+  ep->is_private = is_private;
+  ep->is_attached = is_private; /* nobody opens a private face: there is nothing to look for, and nothing to seal */
+  ep->wake.tx_may_signal = is_private;
+  ep->wake.is_socket = false;
+  ep->stats.sealed = 0;
+}
+
+static void abandon(ndnshm_t* ep) {
+  ndnshm_shutdown(ep);
+  ndnshm__region_unmap(&ep->region);
+}
+
 /* Makes what no app can see yet: the region, complete but for its name. */
 static int prepare_region(ndnshm_t* ep, const plan_t* plan, const ndnshm_options_t* options) {
-  int err = ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &ep->error);
+  bool is_sealed = false;
+  int err = ep->is_private
+                ? ndnshm__region_create_private(&ep->region, ep->names.shm, &plan->geometry, &is_sealed, &ep->error)
+                : ndnshm__region_create(&ep->region, ep->names.shm, &plan->geometry, &ep->error);
 
   if (err == 0) err = guard_if_asked(ep, options);
   if (err == 0) err = bind_rings(ep);
   if (err < 0) return err;
+  ep->stats.sealed = is_sealed;
   /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what failed has returned a negative number */
   ep->region.header->engine_caps = OWN_CAPS;
   /* release: pairs with the system call by which an app reads the header as a whole */
@@ -162,18 +189,77 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   if ((err = clear_names(ep, &plan)) < 0) return err;
-  ep->is_engine = true;
-  ep->is_attached = false;
-  ep->wake.tx_may_signal = false;
+  begin(ep, true, false);
   err = prepare_region(ep, &plan, &taken);
   if (err == 0) err = take_names(ep, &plan);
   if (err < 0) {
-    ndnshm_shutdown(ep);
-    ndnshm__region_unmap(&ep->region);
+    abandon(ep);
     return err;
   }
   ep->open = true;
   return 0;
+}
+
+static void name_as_private(ndnshm_t* ep) {
+  static const ndnshm__names_t names = {PRIVATE_FACE, PRIVATE_FACE, PRIVATE_FACE};
+
+  ep->names = names;
+}
+
+/* Pipes are faster, but who holds a pipe's lock makes the other end wait: they are for an app of our own user, who
+ * could stop us anyway. Of an app that is not known we assume the worst. */
+static bool wakes_by_socket(const ndnshm_options_t* options) {
+  if ((options->flags & NDNSHM_WAKE_SOCKET) != 0) return true;
+  if ((options->flags & NDNSHM_WAKE_PIPE) != 0) return false;
+  return options->uid == (uid_t) -1 || options->uid != geteuid();
+}
+
+static int make_wakeup(ndnshm_t* ep, bool by_socket) {
+  ndnshm__pair_t own = {-1, -1};
+  int err = ndnshm__pair_make(by_socket, ep->names.a2e, &own, &ep->app_end, &ep->error);
+
+  if (err < 0) return err;
+  ep->wake.rx_fd = own.rx_fd;
+  ep->wake.tx_fd = own.tx_fd;
+  ep->wake.is_socket = by_socket;
+  return 0;
+}
+
+int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options) {
+  ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
+  plan_t plan;
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if ((err = take_options(ep, options, &taken)) < 0) return err;
+  if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
+  name_as_private(ep);
+  begin(ep, true, true);
+  err = prepare_region(ep, &plan, &taken);
+  if (err == 0) err = make_wakeup(ep, wakes_by_socket(&taken));
+  if (err < 0) {
+    abandon(ep);
+    return err;
+  }
+  ep->open = true;
+  return 0;
+}
+
+int ndnshm_app_fds(const ndnshm_t* ep, int ret_fds[3]) {
+  if (ep == NULL || ret_fds == NULL) return -EINVAL;
+  if (!ep->open) return -ENOTCONN;
+  if (ep->app_end.rx_fd < 0) return -EBADF;
+  ret_fds[0] = ep->region.fd;
+  ret_fds[1] = ep->app_end.tx_fd;
+  ret_fds[2] = ep->app_end.rx_fd;
+  return 0;
+}
+
+void ndnshm_app_fds_close(ndnshm_t* ep) {
+  if (ep == NULL || ep->app_end.rx_fd < 0) return;
+  ndnshm__pair_close(&ep->app_end);
+  if (ep->stats.sealed != 0) ndnshm__region_close(&ep->region); /* else the slow look still asks for its size */
 }
 
 static int fail_replaced(ndnshm_t* ep) {
@@ -209,9 +295,22 @@ static int join_engine(ndnshm_t* ep, uid_t trusted) {
   return err == 0 || ndnshm__region_has_name(&ep->region) ? err : fail_replaced(ep);
 }
 
+/* App: region and descriptors are there. */
+static void join(ndnshm_t* ep) {
+  bool heal;
+
+  ndnshm__wake_withdraw(&ep->wake); /* what an app before us may have left */
+  /* relaxed: an earlier app left this long ago. It orders nothing, and a wrong guess costs one byte. */
+  heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0;
+  /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
+   * nothing; but a stale flag of the app before us must not outlive them */
+  ndnshm__store_release(ep->own_caps, OWN_CAPS);
+  ep->open = true;
+  if (heal && ndnshm__wake_heal(&ep->wake, ndnshm__rx_is_full(&ep->rx))) ep->stats.wakeups_sent++;
+}
+
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
   ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
-  bool heal;
   int err;
 
   if (ep == NULL) return -EINVAL;
@@ -220,33 +319,74 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   err = ndnshm__region_attach(&ep->region, ep->names.shm, taken.uid, &ep->error);
   if (err < 0) return err;
-  ep->is_engine = false;
+  begin(ep, false, false);
   err = guard_if_asked(ep, &taken);
   if (err == 0) err = bind_rings(ep);
   if (err == 0) err = join_engine(ep, taken.uid);
   if (err < 0) {
-    ndnshm_shutdown(ep);
-    ndnshm__region_unmap(&ep->region);
+    abandon(ep);
     return err;
   }
   ndnshm__region_close(&ep->region); /* an app needs the mapping only */
-  ndnshm__wake_withdraw(&ep->wake);  /* what an app before us may have left */
-  /* relaxed: an earlier app left this long ago. It orders nothing, and a wrong guess costs one byte. */
-  heal = ndnshm__load_relaxed(ep->own_caps) != 0 || ep->tx.tail != 0 || ep->rx.head != 0;
-  /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
-   * nothing; but a stale flag of the app before us must not outlive them */
-  ndnshm__store_release(ep->own_caps, OWN_CAPS);
-  ep->open = true;
-  if (heal && ndnshm__wake_heal(&ep->wake, ndnshm__rx_is_full(&ep->rx))) ep->stats.wakeups_sent++;
+  join(ep);
   return 0;
 }
 
-static void close_fd(int* fd) {
-  if (*fd >= 0) close(*fd);
-  *fd = -1;
+/* Maps a region that was handed over, and checks it as a whole. */
+static int adopt_region(ndnshm_t* ep, int fd, const ndnshm_options_t* options) {
+  bool is_sealed = false;
+  bool will_be_guarded = (options->flags & NDNSHM_SIGBUS_GUARD) != 0;
+  int err = ndnshm__region_attach_private(&ep->region, ep->names.shm, fd, options->uid, will_be_guarded, &is_sealed,
+                                          &ep->error);
+
+  if (err < 0) return err;
+  ep->stats.sealed = is_sealed;
+  if (ep->region.geometry.slot_size < options->slot_size)
+    return ndnshm__fail(&ep->error, -EPROTO, "header %s: slots of %lu bytes, fewer than the %lu asked for",
+                        ep->names.shm, (unsigned long) ep->region.geometry.slot_size,
+                        (unsigned long) options->slot_size);
+  err = guard_if_asked(ep, options);
+  return err < 0 ? err : bind_rings(ep);
+}
+
+/* From here on the three are ours: no program that is started gets them. */
+static void take_over(ndnshm_t* ep, const int fds[3], const ndnshm__pair_t* own, bool by_socket) {
+  close(fds[0]); /* an app needs the mapping only */
+  fcntl(own->rx_fd, F_SETFD, FD_CLOEXEC);
+  fcntl(own->tx_fd, F_SETFD, FD_CLOEXEC);
+  if (by_socket) ndnshm__pair_refuse_descriptors(own->rx_fd);
+  ep->wake.rx_fd = own->rx_fd;
+  ep->wake.tx_fd = own->tx_fd;
+  ep->wake.is_socket = by_socket;
+}
+
+int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options) {
+  ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
+  ndnshm__pair_t own;
+  bool by_socket = false;
+  int err;
+
+  if (ep == NULL) return -EINVAL;
+  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
+  if (fds == NULL) return ndnshm__fail(&ep->error, -EINVAL, "fds: is NULL");
+  if ((err = take_options(ep, options, &taken)) < 0) return err;
+  own = (ndnshm__pair_t){.rx_fd = fds[2], .tx_fd = fds[1]};
+  name_as_private(ep);
+  begin(ep, false, true);
+  err = ndnshm__pair_check(&own, ep->names.a2e, &by_socket, &ep->error);
+  if (err == 0) err = adopt_region(ep, fds[0], &taken);
+  if (err < 0) {
+    abandon(ep);
+    return err;
+  }
+  take_over(ep, fds, &own, by_socket);
+  join(ep);
+  return 0;
 }
 
 void ndnshm_shutdown(ndnshm_t* ep) {
+  ndnshm__pair_t own;
+
   if (ep == NULL) return;
   if (ep->open && !ndnshm__region_check(&ep->region)) {
     ep->wake.may_write = true;
@@ -254,14 +394,16 @@ void ndnshm_shutdown(ndnshm_t* ep) {
     ndnshm__wake_withdraw(&ep->wake);
     if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
   }
-  if (ep->is_engine) {
+  if (ep->is_engine && !ep->is_private) {
     /* The name that keeps other engines away goes last: the region's, or a2e's where a sealed region has none. */
     ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
     ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
     ndnshm__region_unlink(&ep->region, ep->names.shm);
   }
-  close_fd(&ep->wake.rx_fd);
-  close_fd(&ep->wake.tx_fd);
+  own = (ndnshm__pair_t){ep->wake.rx_fd, ep->wake.tx_fd};
+  ndnshm__pair_close(&own);
+  ep->wake.rx_fd = ep->wake.tx_fd = -1;
+  ndnshm__pair_close(&ep->app_end);
   ndnshm__region_close(&ep->region);
   ep->open = false;
 }

@@ -11,6 +11,7 @@
 
 #include "ndnshm.h"
 #include "names.h"
+#include "pair.h"
 #include "region.h"
 #include "ring.h"
 #include "wake.h"
@@ -29,7 +30,9 @@ struct ndnshm_s {
   ndnshm_stats_t stats;
   /* the rest */
   bool is_engine;
-  bool is_attached; /* engine: an app is there, or was */
+  bool is_attached;       /* engine: an app is there, or was */
+  bool is_private;        /* has no names: descriptors are handed over */
+  ndnshm__pair_t app_end; /* engine of a private face: what the app gets, until it is closed here */
   ndnshm__region_t region;
   ndnshm__names_t names;
   ndnshm__error_t error;

@@ -9,13 +9,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u /* since Linux 6.3, which many headers do not know */
+#endif
 
 /* Memory is allocated in pieces of at least this size, however many signals interrupt it. */
 #define MIN_PIECE_BYTES 65536
@@ -101,18 +107,19 @@ static int fill(ndnshm__region_t* region, const char* shm_name, ndnshm__error_t*
   return 0;
 }
 
-static int open_unnamed(void) {
+/* flags: O_EXCL, if it is never to get a name. */
+static int open_unnamed(int flags) {
   int fd;
 
   do {
-    fd = open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    fd = open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
   } while (fd < 0 && errno == EINTR);
   return fd;
 }
 
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
                           ndnshm__error_t* error) {
-  ndnshm__region_t region = {.fd = open_unnamed(), .geometry = *geometry};
+  ndnshm__region_t region = {.fd = open_unnamed(0), .geometry = *geometry};
   char path[PATH_BYTES];
   int err;
 
@@ -235,6 +242,99 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
   return 0;
 }
 
+/* --- Private regions -------------------------------------------------------------------------- */
+
+/* An older kernel knows no memory that can never be executed. */
+static int open_memory(void) {
+  int fd = memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+  return fd < 0 && errno == EINVAL ? memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+}
+
+/* Where it is refused (a filter of system calls, a setting), a file does; not where something is used up. */
+static int open_private(bool* ret_is_memory) {
+  int fd = open_memory();
+
+  *ret_is_memory = fd >= 0;
+  return fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM ? fd : open_unnamed(O_EXCL);
+}
+
+static int seal_size(int fd, const char* label, ndnshm__error_t* error) {
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return 0;
+  return ndnshm__fail_errno(error, "fcntl", label);
+}
+
+int ndnshm__region_create_private(ndnshm__region_t* ret_region, const char* label, const ndnshm__geometry_t* geometry,
+                                  bool* ret_is_sealed, ndnshm__error_t* error) {
+  ndnshm__region_t region = {.fd = -1, .geometry = *geometry};
+  bool is_memory = false;
+  int err;
+
+  region.fd = open_private(&is_memory);
+  if (region.fd < 0) return ndnshm__fail_errno(error, "memfd_create", label);
+  err = fill(&region, label, error);
+  if (err == 0 && is_memory) err = seal_size(region.fd, label, error);
+  if (err < 0) {
+    ndnshm__region_unmap(&region);
+    ndnshm__region_close(&region);
+    return err;
+  }
+  *ret_region = region;
+  *ret_is_sealed = is_memory;
+  return 0;
+}
+
+/* Memory of huge pages has seals, too, but a fault in it may find none left. */
+static bool has_fixed_size(int fd) {
+  struct statfs fs;
+  int seals = fcntl(fd, F_GET_SEALS);
+
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+/* What was handed over: a regular file that can be mapped, and whose pages nobody, or nobody but the trusted, can take
+ * away. */
+static int check_handed(int fd, const char* label, uid_t trusted, bool will_be_guarded, uint64_t* ret_file_bytes,
+                        bool* ret_is_sealed, ndnshm__error_t* error) {
+  struct stat st;
+  int flags = fcntl(fd, F_GETFL);
+  bool is_sealed;
+
+  if (flags < 0 || fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", label);
+  if (!S_ISREG(st.st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", label);
+  if ((flags & (O_ACCMODE | O_PATH)) != O_RDWR)
+    return ndnshm__fail(error, -EBADF, "fcntl %s: not open for reading and writing", label);
+  is_sealed = has_fixed_size(fd);
+  if (!is_sealed && !will_be_guarded && !ndnshm__owner_is_trusted(st.st_uid, trusted))
+    return ndnshm__fail(
+        error, -EPERM,
+        "fcntl %s: not sealed against truncation, and owned by uid %lu, who is neither root nor trusted "
+        "(the SIGBUS guard would do)",
+        label, (unsigned long) st.st_uid);
+  *ret_file_bytes = (uint64_t) st.st_size;
+  *ret_is_sealed = is_sealed;
+  return 0;
+}
+
+int ndnshm__region_attach_private(ndnshm__region_t* ret_region, const char* label, int fd, uid_t trusted,
+                                  bool will_be_guarded, bool* ret_is_sealed, ndnshm__error_t* error) {
+  ndnshm__region_t region = {.fd = -1};
+  ndnshm__region_header_t header;
+  uint64_t file_bytes = 0;
+  bool is_sealed = false;
+  int err = check_handed(fd, label, trusted, will_be_guarded, &file_bytes, &is_sealed, error);
+
+  if (err == 0) err = read_header(fd, label, &header, error);
+  if (err == 0) err = check_header(&header, file_bytes, label, &region.geometry, error);
+  if (err == 0) err = map(fd, region.geometry.region_bytes, label, &region.header, error);
+  if (err < 0) return err;
+  *ret_region = region;
+  *ret_is_sealed = is_sealed;
+  return 0;
+}
+
+/* --- Names that are taken ---------------------------------------------------------------------- */
+
 bool ndnshm__region_has_name(const ndnshm__region_t* region) {
   struct stat st;
 
@@ -332,7 +432,7 @@ static bool set_append_only(int fd) {
 
 /* Tries it on a file without a name: nobody could remove one with a name if this process died meanwhile. */
 bool ndnshm__region_can_be_sealed(void) {
-  int fd = open_unnamed();
+  int fd = open_unnamed(O_EXCL);
   bool can;
 
   if (fd < 0) return false;

@@ -3,7 +3,8 @@
  *
  * Guarantees: a region appears under its name when it is complete, or not at all; it is fully backed by memory (no
  * SIGBUS from a full /dev/shm), and never truncated or taken over while its engine lives; what is attached is a
- * regular file of a trusted owner whose size is its geometry. Does not know FIFOs or rings.
+ * regular file whose size is its geometry, of a trusted owner or sealed against truncation. A private region never has
+ * a name. Does not know FIFOs or rings.
  * One thread per region at a time. */
 #ifndef NDNSHM_REGION_H
 #define NDNSHM_REGION_H
@@ -37,6 +38,20 @@ int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name,
 /* Maps an engine's region. Its header is read once, through the descriptor, and checked.
  * Errors: -ENOENT, -EACCES, -EPERM, -EPROTO, others. */
 int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, uid_t trusted, ndnshm__error_t* error);
+
+/* Makes a region that never gets a name: backed by memory, mapped, its geometry in the header, and sealed, so that
+ * nobody can change its size. Where the kernel refuses such memory it is a file without a name, and not sealed.
+ * label: for texts. Errors: those of memfd_create, open, ftruncate, posix_fallocate, mmap and fcntl. On failure nothing
+ * is left. */
+int ndnshm__region_create_private(ndnshm__region_t* ret_region, const char* label, const ndnshm__geometry_t* geometry,
+                                  bool* ret_is_sealed, ndnshm__error_t* error);
+
+/* Maps a region that was handed over. fd stays the caller's, and is not in ret_region. Its file must be sealed against
+ * truncation, or of a trusted owner, unless the mapping is going to be under guard.
+ * Errors: -EBADF (not open for reading and writing), -EPERM (no regular file, or not to be trusted), -EPROTO, -EACCES,
+ * -ENOMEM, others. */
+int ndnshm__region_attach_private(ndnshm__region_t* ret_region, const char* label, int fd, uid_t trusted,
+                                  bool will_be_guarded, bool* ret_is_sealed, ndnshm__error_t* error);
 
 /* False once the name was removed: the region is a dead engine's. */
 bool ndnshm__region_has_name(const ndnshm__region_t* region);

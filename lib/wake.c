@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +81,27 @@ static int write_byte_without_sigpipe(int fd) {
   return write_byte_with_sigpipe_blocked(fd);
 }
 
+/* Neither signals nor waits, whatever flags the peer puts on a description that it shares. A peer that closes its end
+ * while bytes lie in it leaves ECONNRESET, once. Memory for a byte may be short: ENOBUFS is ENOMEM's name here. */
+static int send_byte(int fd) {
+  static const char byte = 1;
+  ssize_t n;
+
+  do {
+    n = send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n == 1) return 1;
+  if (errno == ECONNRESET) return -EPIPE;
+  if (errno == ENOBUFS) return -ENOMEM;
+  return errno == EAGAIN ? 0 : -errno;
+}
+
+/* A byte for the peer, whatever it is that leads there. Results as above. */
+static int write_to_peer(const ndnshm__wake_t* wake) {
+  if (wake->is_socket) return send_byte(wake->tx_fd);
+  return wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd, 0);
+}
+
 /* (H) relaxed: the flags order nothing; the peer waits for the byte that follows. */
 static bool take_down(uint32_t* flag) {
   return ndnshm__exchange_relaxed(flag, 0) != 0;
@@ -89,7 +111,7 @@ static bool take_down(uint32_t* flag) {
  * else -errno: the flags are up again, so that the next look tries again. If the peer has woken meanwhile, that costs a
  * byte. */
 static int write_for(ndnshm__wake_t* wake, uint32_t* flag, uint32_t* other) {
-  int written = wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd, 0);
+  int written = write_to_peer(wake);
 
   if (written >= 0) wake->may_write = false;
   if (written >= 0 || written == -EPIPE) return written > 0;
@@ -124,7 +146,7 @@ int ndnshm__wake_settle(ndnshm__wake_t* wake) {
 
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
   /* (H) relaxed: a byte too many does no harm; an engine that parks after this look sees what we send */
-  return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_byte_without_sigpipe(wake->tx_fd) == 1;
+  return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_to_peer(wake) == 1;
 }
 
 int ndnshm__wake_drain(ndnshm__wake_t* wake) {
@@ -132,9 +154,10 @@ int ndnshm__wake_drain(ndnshm__wake_t* wake) {
   ssize_t n;
 
   do {
-    n = read(wake->rx_fd, bytes, sizeof(bytes));
+    n = wake->is_socket ? recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)
+                        : read(wake->rx_fd, bytes, sizeof(bytes));
   } while (n < 0 && errno == EINTR);
   if (n > 0) return (int) n;
-  if (n == 0) return -EPIPE;
+  if (n == 0 || errno == ECONNRESET) return -EPIPE; /* reset: the peer died with bytes of ours unread */
   return errno == EAGAIN ? 0 : -errno;
 }

@@ -47,6 +47,7 @@ typedef struct ndnshm__wake_s {
   bool published;     /* deferring: and has not looked at peer_parked since, after a fence */
   bool released;      /* deferring: nor at peer_waiting */
   bool may_write;     /* deferring: a byte is left */
+  bool is_socket;     /* both are sockets, which know flags that spare SIGPIPE and waiting */
 } ndnshm__wake_t;
 
 /* (E), (F): what is written before is seen by whoever fenced after us, what is read after is fresh. */
@@ -108,7 +109,7 @@ int ndnshm__wake_settle(ndnshm__wake_t* wake);
  * announces that it sleeps, and in any case where it may wait for room. True if it was written. */
 bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait);
 
-/* Reads what lies in our FIFO, at most 4096 bytes: their number, 0 for none, or -EPIPE when no writer is
+/* Reads what lies in our FIFO or socket, at most 4096 bytes: their number, 0 for none, or -EPIPE when no writer is
  * left. Errors: other errno values. */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
 

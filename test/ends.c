@@ -2,6 +2,7 @@
 /* ends.c: see ends.h. */
 #include "ends.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +10,11 @@
 #include <unistd.h>
 
 face_t face_plan(const char* tag) {
-  face_t f = {.engine = NULL};
+  return face_plan_of(NAMED, tag);
+}
+
+face_t face_plan_of(kind_t kind, const char* tag) {
+  face_t f = {.kind = kind};
 
   snprintf(f.name, sizeof(f.name), "%s", harness_name(tag));
   snprintf(f.shm, sizeof(f.shm), "/ndn-shm-%s", f.name);
@@ -21,23 +26,69 @@ face_t face_plan(const char* tag) {
   return f;
 }
 
+/* The kind of wake-up is asked for: by user it would be pipes for whoever names himself. */
+static void create_private(face_t* f, ndnshm_options_t* options) {
+  ndnshm__error_t error;
+  bool is_sealed;
+  int fds[3];
+
+  options->flags = f->kind == BY_SOCKET ? NDNSHM_WAKE_SOCKET : NDNSHM_WAKE_PIPE;
+  ck_assert_msg(ndnshm_create_private(f->engine, options) == 0, "%s", ndnshm_errmsg(f->engine));
+  ck_assert_int_eq(ndnshm_app_fds(f->engine, fds), 0);
+  ck_assert_int_eq(ndnshm__region_attach_private(&f->view, "view", fds[0], NOBODY, false, &is_sealed, &error), 0);
+}
+
 void face_create(face_t* f, uint32_t capacity, uint32_t slot_size) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm__error_t error;
 
   options.capacity = capacity;
   options.slot_size = slot_size;
-  ck_assert_msg(ndnshm_create(f->engine, f->name, &options) == 0, "%s", ndnshm_errmsg(f->engine));
-  ck_assert_int_eq(ndnshm__region_attach(&f->view, f->shm, NOBODY, &error), 0);
-  ndnshm__region_close(&f->view);
+  if (f->kind != NAMED) {
+    create_private(f, &options);
+  } else {
+    ck_assert_msg(ndnshm_create(f->engine, f->name, &options) == 0, "%s", ndnshm_errmsg(f->engine));
+    ck_assert_int_eq(ndnshm__region_attach(&f->view, f->shm, NOBODY, &error), 0);
+    ndnshm__region_close(&f->view);
+  }
   f->header = f->view.header;
 }
 
+void face_hand_over(const face_t* f, int ret_fds[3]) {
+  int fds[3];
+
+  ck_assert_int_eq(ndnshm_app_fds(f->engine, fds), 0);
+  for (int i = 0; i < 3; i++) {
+    ret_fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+    ck_assert_int_ge(ret_fds[i], 0);
+  }
+}
+
+void close_fds(const int fds[3]) {
+  for (int i = 0; i < 3; i++) close(fds[i]);
+}
+
+void face_join(face_t* f, const ndnshm_options_t* options) {
+  int fds[3];
+
+  if (f->kind == NAMED) {
+    ck_assert_msg(ndnshm_connect(f->app, f->name, options) == 0, "%s", ndnshm_errmsg(f->app));
+    return;
+  }
+  face_hand_over(f, fds);
+  ck_assert_msg(ndnshm_attach(f->app, fds, options) == 0, "%s", ndnshm_errmsg(f->app));
+  ndnshm_app_fds_close(f->engine);
+}
+
 face_t face_make(const char* tag, uint32_t capacity, uint32_t slot_size) {
-  face_t f = face_plan(tag);
+  return face_make_of(NAMED, tag, capacity, slot_size);
+}
+
+face_t face_make_of(kind_t kind, const char* tag, uint32_t capacity, uint32_t slot_size) {
+  face_t f = face_plan_of(kind, tag);
 
   face_create(&f, capacity, slot_size);
-  ck_assert_msg(ndnshm_connect(f.app, f.name, NULL) == 0, "%s", ndnshm_errmsg(f.app));
+  face_join(&f, NULL);
   return f;
 }
 

@@ -13,7 +13,12 @@
 
 #define NOBODY ((uid_t) -1)
 
+/* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
+ * over all of them. */
+typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
+
 typedef struct face_s {
+  kind_t kind;
   char name[64];
   char shm[80], shm_path[320], a2e_path[320], e2a_path[320];
   ndnshm_t* engine;
@@ -24,10 +29,17 @@ typedef struct face_s {
 
 /* Its names and two ends that are not open. */
 face_t face_plan(const char* tag);
+face_t face_plan_of(kind_t kind, const char* tag);
 /* Opens the engine, and maps its region once more. */
 void face_create(face_t* f, uint32_t capacity, uint32_t slot_size);
+/* Opens the app. A private face's engine keeps nothing of what is the app's. */
+void face_join(face_t* f, const ndnshm_options_t* options);
 /* Both ends, open. */
 face_t face_make(const char* tag, uint32_t capacity, uint32_t slot_size);
+face_t face_make_of(kind_t kind, const char* tag, uint32_t capacity, uint32_t slot_size);
+/* A private face's three descriptors as an app would get them: copies. */
+void face_hand_over(const face_t* f, int ret_fds[3]);
+void close_fds(const int fds[3]);
 /* A name that a killed engine left behind. */
 face_t face_of_the_dead(const char* tag);
 void face_drop(face_t* f);

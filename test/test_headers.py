@@ -29,9 +29,10 @@ LIB_ROOMS = {
     "names": ("error",),
     "region": ("error", "guard", "layout", "names"),
     "fifo": ("error", "names"),
+    "pair": ("error",),
     "ring": ("cache", "layout", "words"),
     "wake": ("words",),
-    "endpoint": ("error", "fifo", "guard", "layout", "names", "region", "ring", "wake", "words"),
+    "endpoint": ("error", "fifo", "guard", "layout", "names", "pair", "region", "ring", "wake", "words"),
     "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
 }

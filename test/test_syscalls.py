@@ -24,6 +24,7 @@ NO_MEMORY = set(
     snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
     close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise
     pthread_mutex_lock pthread_mutex_unlock
+    uv_translate_sys_error
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
     uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
     uv_timer_start uv_timer_stop uv_translate_sys_error uv_unref
@@ -39,12 +40,22 @@ PRIVATE_MEMORY = {
     ("lib/wake.c", "write(fd, &byte, 1)"),
     ("lib/wake.c", "pwritev2(fd, &bytes, 1, -1, flags)"),
     ("lib/wake.c", "read(wake->rx_fd, bytes, sizeof(bytes))"),
+    ("lib/wake.c", "send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT)"),
+    ("lib/wake.c", "recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)"),
     ("lib/region.c", "pread(fd, ret_header, sizeof(*ret_header), 0)"),
     # Whose header that is.
     ("lib/region.c", 'read_header(fd, "", &header, &ignored)'),
     ("lib/region.c", "read_header(fd, shm_name, ret_header, error)"),
     ("lib/region.c", "read_header(region.fd, shm_name, &header, error)"),
+    ("lib/region.c", "read_header(fd, label, &header, error)"),
     ("lib/endpoint.c", "ndnshm__region_inspect(names.shm, (uid_t) -1, &h, &file_bytes, &error)"),
+    # Numbers.
+    ("lib/endpoint.c", "fcntl(own->rx_fd, F_SETFD, FD_CLOEXEC)"),
+    ("lib/endpoint.c", "fcntl(own->tx_fd, F_SETFD, FD_CLOEXEC)"),
+    ("lib/pair.c", "fcntl(fd, F_GETFL)"),
+    ("lib/region.c", "fcntl(fd, F_GETFL)"),
+    ("lib/region.c", "fcntl(fd, F_GET_SEALS)"),
+    ("lib/region.c", "fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)"),
     # The mapping itself: an address and a size, nothing behind them.
     ("lib/region.c", "mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)"),
     ("lib/region.c", "munmap(region->header, region->geometry.region_bytes)"),
@@ -57,11 +68,21 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "linkat(fd, \"\", AT_FDCWD, path, AT_EMPTY_PATH)"),
     ("lib/region.c", "linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW)"),
     ("lib/fifo.c", "open(path, flags | FIFO_FLAGS)"),
-    ("lib/region.c", "open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)"),
+    ("lib/region.c", "open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600)"),
     ("lib/fifo.c", "mkfifo(path, mode)"),
     ("lib/fifo.c", "chmod(path, mode)"),
     ("lib/fifo.c", "unlink(path)"),
+    ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)'),
+    ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING)'),
     # What the kernel tells: into variables of the function itself.
+    ("lib/pair.c", "socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds)"),
+    ("lib/pair.c", "pipe2(a2e, O_NONBLOCK | O_CLOEXEC)"),
+    ("lib/pair.c", "pipe2(e2a, O_NONBLOCK | O_CLOEXEC)"),
+    ("lib/pair.c", "setsockopt(socket_fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off))"),
+    ("lib/pair.c", "getsockopt(fd, SOL_SOCKET, name, &value, &bytes)"),
+    ("lib/pair.c", "getpeername(fd, &peer, &bytes)"),
+    ("lib/pair.c", "fstat(fd, &st)"),
+    ("lib/region.c", "fstatfs(fd, &fs)"),
     ("lib/region.c", "fstat(fd, &st)"),
     ("lib/region.c", "fstat(region->fd, &st)"),
     ("lib/region.c", "fstat(stale.fd, &st)"),

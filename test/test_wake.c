@@ -74,10 +74,22 @@ static void link_plan(link_t* l, const char* tag) {
   *l = (link_t){.access = {0600, NOBODY, (gid_t) -1}};
   snprintf(l->path, sizeof(l->path), "%s", harness_a2e_path(harness_name(tag)));
   l->app = (ndnshm__wake_t){
-      &l->app_parked, &l->app_waiting, &l->engine_parked, &l->engine_waiting, -1, -1, true, false, false, false, false,
+      &l->app_parked, &l->app_waiting, &l->engine_parked, &l->engine_waiting, -1, -1, true, false, false, false,
+      false,          false,
   };
   l->engine = (ndnshm__wake_t){
-      &l->engine_parked, &l->engine_waiting, &l->app_parked, &l->app_waiting, -1, -1, false, false, false, false, false,
+      &l->engine_parked,
+      &l->engine_waiting,
+      &l->app_parked,
+      &l->app_waiting,
+      -1,
+      -1,
+      false,
+      false,
+      false,
+      false,
+      false,
+      false,
   };
 }
 
