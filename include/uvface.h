@@ -80,12 +80,18 @@ struct uvface_send_s {
 };
 
 enum {
-  UVFACE_RECV_BORROW = 1, /* hand out the slots themselves; only for peers that are trusted. They are given back
+  UVFACE_RECV_BORROW = 1,  /* hand out the slots themselves; only for peers that are trusted. They are given back
                               when the callback returns, or at once when it closes the face */
-  UVFACE_SIGBUS_GUARD = 2 /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
+  UVFACE_SIGBUS_GUARD = 2, /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
                               handler for SIGBUS, once for the process, which passes on what is not ours
                               to the one that stood before; one that comes later must pass on to it,
                               and the loop's thread must not block SIGBUS */
+  /* Private faces, engine: by what the ends wake each other. Pipes are faster, but a peer can hold a pipe's lock in the
+   * kernel, and the loop waits. By user: pipes if options.uid is this process's effective user, who could stop it anyway;
+   * else, and where uid is -1, a socket. */
+  UVFACE_WAKE_BY_USER = 0,
+  UVFACE_WAKE_SOCKET = 4,
+  UVFACE_WAKE_PIPE = 8
 };
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
@@ -94,14 +100,17 @@ struct uvface_options_s {
   uint32_t capacity;       /* engine: slots per ring; rounded up to a power of two; 0 = 256. Keep 448 +
                                2 * capacity * (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026
                                refuse a larger region */
-  uint32_t slot_size;      /* engine: bytes, the largest packet; 0 = 9020 */
+  uint32_t slot_size;      /* engine: bytes, the largest packet; 0 = 9020; app of a private face: the least it is
+                               content with; 0 = any */
   uint32_t mtu;            /* engine: bytes; derives both others; excludes them; 0 = not used; stream: bytes, the
                                largest packet, at most 16 MiB; 0 = 8800 */
   unsigned int mode;       /* engine: permissions of region and FIFOs; 0 = 0600; not cut by umask */
   uv_uid_t uid;            /* engine: owner of region and FIFOs; app: the engine's user, to be trusted
-                               beside root and this process's own; -1 = leave, or nobody else */
+                               beside root and this process's own; engine of a private face: the app's user;
+                               -1 = leave, or nobody else, or not known */
   uv_gid_t gid;            /* engine: group of region and FIFOs; -1 = leave */
-  unsigned int flags;      /* UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD */
+  unsigned int flags;      /* UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD; engine of a private face:
+                               UVFACE_WAKE_SOCKET or UVFACE_WAKE_PIPE */
   int64_t send_timeout_ms; /* how long a send may wait for room; 0 = for ever; -1 = the role's
                                default: app 5000, engine for ever */
   uint32_t hot_ns;         /* keep the loop turning, not blocking, at most this long after the last
@@ -134,7 +143,8 @@ struct uvface_stats_s {
   uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
   uint32_t hot_ns;           /* the adaptive window at this moment */
   uint32_t sealed;           /* engine: 1 = the region is append-only since the app attached, so that nobody
-                                can truncate it; 0 = the kernel refused, or no app yet */
+                                can truncate it; 0 = the kernel refused, or no app yet; both ends of a private
+                                face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
   uint64_t reserved[7];
 };
@@ -167,6 +177,43 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
  * failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
  * (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
+
+/* Engine: creates a private face: no name, for one app, which is handed the three descriptors of uvface_app_fds(). Nobody
+ * else can come in, nothing is left in the file system, and nobody can truncate the region.
+ * options: NULL = defaults; copied; mode and gid are checked and not used; uid: the app's user (UVFACE_WAKE_BY_USER).
+ * Where the kernel refuses memfd_create the region is a file in /dev/shm without a name: stats.sealed is 0, and an app
+ * of another user needs the guard, or trust.
+ * Errors: UV_EINVAL (face, options), UV_EALREADY (already created or connected), UV_ENOSPC (also the user's epoll
+ * watches), UV_EFBIG, UV_EMFILE, UV_ENFILE, UV_ENOMEM (also RLIMIT_MEMLOCK, under mlockall()), UV_ENOTCONN (closing),
+ * UV_ECANCELED (somebody else closed the face's inner handles); only without memfd_create: UV_EACCES, UV_EROFS,
+ * UV_ENOENT, UV_ENOTSUP, UV_EIO.
+ * A failed create leaves nothing behind, and may be tried again on the same face. Loop thread. (Design 3) */
+UVFACE_EXTERN int uvface_create_private(uvface_t* face, const uvface_options_t* options);
+
+/* Engine of a private face: the three descriptors for its app, to be sent (SCM_RIGHTS) or inherited, in ndn-rs's order:
+ * region, a2e write end, e2a read end. The last two are one socket twice, or two pipes. They stay the face's: do not
+ * close, read or write them. ret_fds: receives them; untouched on failure. uvface_errmsg() is not written.
+ * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EBADF (not the engine of a private face, or closed already). Loop thread.
+ * (Design 3) */
+UVFACE_EXTERN int uvface_app_fds(const uvface_t* face, int ret_fds[3]);
+
+/* Engine of a private face: they have been handed over, or never will be: closes them here. From now on the app's death is
+ * UV_EOF; before, it is not seen. Harmless when called twice, and on any other face. Loop thread. (Design 3) */
+UVFACE_EXTERN void uvface_app_fds_close(uvface_t* face);
+
+/* App: takes its end of a private face from three descriptors, as uvface_app_fds() and ndn-rs give them. A region that is
+ * not sealed against truncation must belong to root, to this process's effective user or to options->uid, unless
+ * UVFACE_SIGBUS_GUARD is asked for. Who handed them over is for the caller to know: nothing in them tells.
+ * fds: on success they are the face's, and must not be used any more; on failure they stay the caller's, as they were.
+ * options: NULL = defaults; those marked "engine" are not read, slot_size as said there.
+ * An engine that has died meanwhile is UV_EOF, after what it had sent.
+ * Errors: UV_EINVAL (face, fds, options), UV_EALREADY (already created or connected), UV_EBADF (not open, or for another
+ * direction), UV_EPERM (not a regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted
+ * owner), UV_EPROTO (header broken, size not that of its geometry, indices impossible, slots smaller than
+ * options->slot_size, a pipe that would block, a socket of another kind or not connected, one of each), UV_EACCES,
+ * UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody
+ * else closed the face's inner handles). Loop thread. (Design 3) */
+UVFACE_EXTERN int uvface_attach(uvface_t* face, const int fds[3], const uvface_options_t* options);
 
 /* What carries a face: see uvface_get_transport(). UVFACE_ANY is for functions that choose. */
 enum {

@@ -2,21 +2,65 @@
 /* faces.c: see faces.h. */
 #include "faces.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+int face_create_of(kind_t kind, uvface_t* engine, const char* name, const uvface_options_t* options) {
+  uvface_options_t taken = UVFACE_OPTIONS_INIT;
+
+  if (kind == NAMED) return uvface_create(engine, name, options);
+  if (options != NULL) taken = *options;
+  taken.flags |= kind == BY_SOCKET ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
+  return uvface_create_private(engine, &taken);
+}
+
+void face_hand_over(const uvface_t* engine, int ret_fds[3]) {
+  int fds[3];
+
+  ASSERT_OK(uvface_app_fds(engine, fds));
+  for (int i = 0; i < 3; i++) {
+    ret_fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+    ck_assert_int_ge(ret_fds[i], 0);
+  }
+}
+
+void close_fds(const int fds[3]) {
+  for (int i = 0; i < 3; i++) close(fds[i]);
+}
+
+int face_join_of(kind_t kind, uvface_t* engine, uvface_t* app, const char* name, const uvface_options_t* options) {
+  int fds[3], err;
+
+  if (kind == NAMED) return uvface_connect(app, name, options);
+  face_hand_over(engine, fds);
+  err = uvface_attach(app, fds, options);
+  if (err < 0)
+    close_fds(fds);
+  else
+    uvface_app_fds_close(engine);
+  return err;
+}
 
 void pair_open(pair_t* pair, const uvface_options_t* options) {
+  pair_open_of(NAMED, pair, options);
+}
+
+void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options) {
   static const uvface_options_t defaults = UVFACE_OPTIONS_INIT;
 
   memset(pair, 0, sizeof(*pair));
+  pair->kind = kind;
   snprintf(pair->name, sizeof(pair->name), "%s", harness_name("pair"));
   if (options == NULL) options = &defaults;
   ASSERT_OK(uv_loop_init(&pair->loop));
   ASSERT_OK(uvface_init(&pair->loop, &pair->engine));
   ASSERT_OK(uvface_init(&pair->loop, &pair->app));
-  ck_assert_msg(uvface_create(&pair->engine, pair->name, options) == 0, "%s", uvface_errmsg(&pair->engine));
-  ck_assert_msg(uvface_connect(&pair->app, pair->name, options) == 0, "%s", uvface_errmsg(&pair->app));
+  ck_assert_msg(face_create_of(kind, &pair->engine, pair->name, options) == 0, "%s", uvface_errmsg(&pair->engine));
+  ck_assert_msg(face_join_of(kind, &pair->engine, &pair->app, pair->name, options) == 0, "%s",
+                uvface_errmsg(&pair->app));
 }
 
 void pair_close(pair_t* pair) {

@@ -7,7 +7,12 @@
 
 #include "harness.h"
 
+/* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
+ * over all of them. */
+typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
+
 typedef struct pair_s {
+  kind_t kind;
   uv_loop_t loop;
   uvface_t engine;
   uvface_t app;
@@ -16,6 +21,14 @@ typedef struct pair_s {
 
 /* Opens both ends. options: the engine's; NULL = defaults; the app gets its flags and timings. */
 void pair_open(pair_t* pair, const uvface_options_t* options);
+void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options);
+
+/* Engine of that kind; then the app, to whom a private face is handed over. Both initialized. 0 or the error. */
+int face_create_of(kind_t kind, uvface_t* engine, const char* name, const uvface_options_t* options);
+int face_join_of(kind_t kind, uvface_t* engine, uvface_t* app, const char* name, const uvface_options_t* options);
+/* A private face's three descriptors as an app would get them: copies. */
+void face_hand_over(const uvface_t* engine, int ret_fds[3]);
+void close_fds(const int fds[3]);
 
 /* Closes what is not closing, runs the loop to its end, asserts that it closes cleanly. */
 void pair_close(pair_t* pair);

@@ -56,6 +56,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "fcntl(fd, F_GETFL)"),
     ("lib/region.c", "fcntl(fd, F_GET_SEALS)"),
     ("lib/region.c", "fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)"),
+    ("uvface/face.c", "fcntl(fds[i], F_DUPFD_CLOEXEC, 0)"),
     # The mapping itself: an address and a size, nothing behind them.
     ("lib/region.c", "mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)"),
     ("lib/region.c", "munmap(region->header, region->geometry.region_bytes)"),

@@ -6,10 +6,12 @@
  * handle has surely finished, whoever closed it; a failed face answers every call with its error.
  * All functions belong to the loop's thread. */
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "transport.h"
 #include "version.h"
@@ -18,6 +20,9 @@
 #define ENGINE_QUEUE_MAX 1024
 /* More than any version of uvface_options_t will have: what is larger was never initialized. */
 #define MAX_OPTIONS_BYTES 4096
+#define KNOWN_FLAGS ((unsigned int) (UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD | UVFACE_WAKE_SOCKET | UVFACE_WAKE_PIPE))
+/* What texts call a face that has no name. */
+#define PRIVATE_FACE "private face"
 
 _Static_assert(NDNSHM_EOF == UV_EOF, "the core's end of file is libuv's");
 _Static_assert(sizeof(struct iovec) == sizeof(uv_buf_t) &&
@@ -183,7 +188,7 @@ static int take_options(uvface__priv_t* f, const char* function, const uvface_op
                                 function, options->size);
     memcpy(taken, options, options->size < sizeof(*taken) ? options->size : sizeof(*taken));
   }
-  if ((taken->flags & ~(unsigned int) (UVFACE_RECV_BORROW | UVFACE_SIGBUS_GUARD)) != 0)
+  if ((taken->flags & ~KNOWN_FLAGS) != 0)
     return uvface__complain(f, UV_EINVAL, "%s: options: unknown flags %#x", function, taken->flags);
   if (taken->send_timeout_ms < -1)
     return uvface__complain(f, UV_EINVAL, "%s: options: send_timeout_ms %lld is negative", function,
@@ -224,8 +229,36 @@ static int poll_descriptor(uvface__priv_t* f, const char* function, const char* 
   return uvface__complain(f, err, "%s: uv_poll_start %s: %s", function, name, uv_strerror(err));
 }
 
-static int open_endpoint(uvface__priv_t* f, const char* function, const char* name, const uvface_options_t* options,
-                         ndnshm_t* ep) {
+/* One of the four ways to open a face. */
+typedef struct way_s {
+  const char* function;
+  const char* name; /* PRIVATE_FACE, if it has none */
+  bool is_engine;
+  bool is_private;
+  int* fds; /* of an attach: descriptors that the endpoint takes over; then -1 */
+} way_t;
+
+static int open_core(const way_t* way, const ndnshm_options_t* options, ndnshm_t* ep) {
+  int err;
+
+  if (!way->is_private)
+    return way->is_engine ? ndnshm_create(ep, way->name, options) : ndnshm_connect(ep, way->name, options);
+  if (way->is_engine) return ndnshm_create_private(ep, options);
+  err = ndnshm_attach(ep, way->fds, options);
+  if (err == 0) way->fds[0] = way->fds[1] = way->fds[2] = -1;
+  return err;
+}
+
+static unsigned int core_flags(unsigned int flags) {
+  unsigned int core = 0;
+
+  if ((flags & UVFACE_SIGBUS_GUARD) != 0) core |= NDNSHM_SIGBUS_GUARD;
+  if ((flags & UVFACE_WAKE_SOCKET) != 0) core |= NDNSHM_WAKE_SOCKET;
+  if ((flags & UVFACE_WAKE_PIPE) != 0) core |= NDNSHM_WAKE_PIPE;
+  return core;
+}
+
+static int open_endpoint(uvface__priv_t* f, const way_t* way, const uvface_options_t* options, ndnshm_t* ep) {
   ndnshm_options_t core = NDNSHM_OPTIONS_INIT;
   int err;
 
@@ -235,15 +268,15 @@ static int open_endpoint(uvface__priv_t* f, const char* function, const char* na
   core.mode = options->mode;
   core.uid = options->uid;
   core.gid = options->gid;
-  core.flags = (options->flags & UVFACE_SIGBUS_GUARD) != 0 ? NDNSHM_SIGBUS_GUARD : 0;
-  err = f->is_engine ? ndnshm_create(ep, name, &core) : ndnshm_connect(ep, name, &core);
-  if (err < 0) return uvface__complain(f, err, "%s: %s", function, ndnshm_errmsg(ep));
+  core.flags = core_flags(options->flags);
+  err = open_core(way, &core, ep);
+  if (err < 0) return uvface__complain(f, err, "%s: %s", way->function, ndnshm_errmsg(ep));
   if (ndnshm_get_mtu(ep) > sizeof(f->ctx->arena)) { /* where not even one packet would fit */
     f->own_arena = malloc(ndnshm_get_mtu(ep));
     if (f->own_arena == NULL)
-      return uvface__complain(f, UV_ENOMEM, "%s: malloc %zu bytes: out of memory", function, ndnshm_get_mtu(ep));
+      return uvface__complain(f, UV_ENOMEM, "%s: malloc %zu bytes: out of memory", way->function, ndnshm_get_mtu(ep));
   }
-  return poll_descriptor(f, function, name, ndnshm_fd(ep));
+  return poll_descriptor(f, way->function, way->name, ndnshm_fd(ep));
 }
 
 /* 0 if the face may be opened. */
@@ -258,19 +291,18 @@ static int check_closed(uvface__priv_t* f, const char* function) {
   return 0;
 }
 
-static int open_face(uvface_t* face, const char* function, const char* name, const uvface_options_t* options,
-                     bool is_engine) {
+static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* options) {
   uvface__priv_t* f = priv_of(face);
   uvface_options_t taken = UVFACE_OPTIONS_INIT;
   ndnshm_t* ep;
   int err;
 
   if (f == NULL) return UV_EINVAL;
-  if ((err = check_closed(f, function)) < 0) return err;
-  if ((err = take_options(f, function, options, &taken)) < 0) return err;
-  if ((err = ndnshm_new(&ep)) < 0) return uvface__complain(f, err, "%s: out of memory", function);
-  f->is_engine = is_engine;
-  err = open_endpoint(f, function, name, &taken, ep);
+  if ((err = check_closed(f, way->function)) < 0) return err;
+  if ((err = take_options(f, way->function, options, &taken)) < 0) return err;
+  if ((err = ndnshm_new(&ep)) < 0) return uvface__complain(f, err, "%s: out of memory", way->function);
+  f->is_engine = way->is_engine;
+  err = open_endpoint(f, way, &taken, ep);
   if (err < 0) {
     free(f->own_arena);
     f->own_arena = NULL;
@@ -279,7 +311,7 @@ static int open_face(uvface_t* face, const char* function, const char* name, con
   }
   f->ep = ep;
   f->state = UVFACE__OPEN;
-  snprintf(f->name, sizeof(f->name), "%s", name);
+  snprintf(f->name, sizeof(f->name), "%s", way->name);
   apply_options(f, &taken);
   uvface__watch(f);
   return 0;
@@ -334,11 +366,74 @@ int uvface_open_stream(uvface_t* face, uv_os_sock_t sock, const uvface_options_t
 }
 
 int uvface_create(uvface_t* face, const char* name, const uvface_options_t* options) {
-  return open_face(face, "uvface_create", name, options, true);
+  const way_t way = {.function = "uvface_create", .name = name, .is_engine = true};
+
+  return open_face(face, &way, options);
 }
 
 int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options) {
-  return open_face(face, "uvface_connect", name, options, false);
+  const way_t way = {.function = "uvface_connect", .name = name};
+
+  return open_face(face, &way, options);
+}
+
+int uvface_create_private(uvface_t* face, const uvface_options_t* options) {
+  const way_t way = {.function = "uvface_create_private", .name = PRIVATE_FACE, .is_engine = true, .is_private = true};
+
+  return open_face(face, &way, options);
+}
+
+int uvface_app_fds(const uvface_t* face, int ret_fds[3]) {
+  const uvface__priv_t* f = priv_of(face);
+
+  if (f == NULL) return UV_EINVAL;
+  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING) return UV_ENOTCONN;
+  if (ret_fds != NULL && f->ep == NULL) return UV_EBADF; /* a stream */
+  return ndnshm_app_fds(f->ep, ret_fds);
+}
+
+void uvface_app_fds_close(uvface_t* face) {
+  const uvface__priv_t* f = priv_of(face);
+
+  if (f != NULL) ndnshm_app_fds_close(f->ep);
+}
+
+/* As many as there are: a socket may stand there twice. */
+static void close_three(const int fds[3]) {
+  for (int i = 0; i < 3; i++)
+    if (fds[i] >= 0 && (i != 2 || fds[2] != fds[1])) close(fds[i]);
+}
+
+static int copy_three(uvface__priv_t* f, const char* function, const int fds[3], int copies[3]) {
+  for (int i = 0; i < 3; i++) {
+    copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+    if (copies[i] < 0) {
+      int err = uv_translate_sys_error(errno);
+
+      return uvface__complain(f, err, "%s: fcntl %s, descriptor %d (%s): %s", function, PRIVATE_FACE, fds[i],
+                              i == 0   ? "region"
+                              : i == 1 ? "a2e write end"
+                                       : "e2a read end",
+                              uv_strerror(err));
+    }
+  }
+  return 0;
+}
+
+/* Opens copies: what can still fail when the core has taken them over must leave the caller's own alone. */
+int uvface_attach(uvface_t* face, const int fds[3], const uvface_options_t* options) {
+  uvface__priv_t* f = priv_of(face);
+  int copies[3] = {-1, -1, -1};
+  const way_t way = {.function = "uvface_attach", .name = PRIVATE_FACE, .is_private = true, .fds = copies};
+  int err;
+
+  if (f == NULL) return UV_EINVAL;
+  if ((err = check_closed(f, way.function)) < 0) return err;
+  if (fds == NULL) return uvface__complain(f, UV_EINVAL, "%s: fds: is NULL", way.function);
+  err = copy_three(f, way.function, fds, copies);
+  if (err == 0) err = open_face(face, &way, options);
+  close_three(err < 0 ? copies : fds);
+  return err;
 }
 
 /* --- Death ------------------------------------------------------------------------------------ */

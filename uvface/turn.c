@@ -18,6 +18,8 @@
 #define LOOKS_PER_CLOCK 16
 /* Wake-ups in a row with nothing behind them that make a flood. */
 #define EMPTY_WAKES_MAX 64
+/* Reads, of 4096 bytes at most, in which a dead peer's last bytes are expected to be over. */
+#define LAST_DRAINS 16
 
 static inline void cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -68,13 +70,17 @@ static bool owes_callback(const uvface__priv_t* f) {
 
 /* --- A byte in the FIFO ------------------------------------------------------------------------ */
 
-/* A byte with nothing behind it may happen: an announcement was taken back too late. Many in a row are a flood,
- * and each would cost a turn of the loop; so the FIFO is looked at by the clock until it is quiet again (due.c). */
-static void note_empty_wake(uvface__priv_t* f, uint64_t now_ns) {
-  if (++f->empty_wakes < EMPTY_WAKES_MAX || uvface__stop_polling(f) < 0) return;
+/* For as long as there is something, and a little longer (due.c). */
+static void look_by_clock(uvface__priv_t* f, uint64_t now_ns) {
   f->quiet_looks = 0;
   f->look_due_ms = now_ns / 1000000 + UVFACE__LOOK_MS;
   uvface__at(f, f->look_due_ms);
+}
+
+/* A byte with nothing behind it may happen: an announcement was taken back too late. Many in a row are a flood,
+ * and each would cost a turn of the loop; so it is looked at by the clock until it is quiet again. */
+static void note_empty_wake(uvface__priv_t* f, uint64_t now_ns) {
+  if (++f->empty_wakes >= EMPTY_WAKES_MAX && uvface__stop_polling(f) == 0) look_by_clock(f, now_ns);
 }
 
 static void fail_polling(uvface__priv_t* f, int error) {
@@ -84,6 +90,16 @@ static void fail_polling(uvface__priv_t* f, int error) {
   uvface__fail(f, error, "uvface_recv_cb", why);
 }
 
+/* An error on a socket says that the peer died with bytes of ours unread. That is found behind what it had sent: a byte,
+ * or as much as it liked, which then is looked at by the clock. On anything else it is the descriptor's. */
+static void fail_or_lose(uvface__priv_t* f, int error, uint64_t now_ns) {
+  int n = uvface__drain(f);
+
+  for (int drains = 1; n > 0 && drains < LAST_DRAINS; drains++) n = uvface__drain(f);
+  if (n > 0) look_by_clock(f, now_ns);
+  if (n == 0) fail_polling(f, error);
+}
+
 static void on_readable(uv_poll_t* handle, int status, int events) {
   uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, poll);
   uvface__loop_t* ctx = f->ctx; /* lives longer than the face, if that is closed */
@@ -91,7 +107,7 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
 
   (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
   if (status < 0)
-    fail_polling(f, status);
+    fail_or_lose(f, status, now_ns);
   else if (uvface__drain(f) > 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
     note_empty_wake(f, now_ns);
   else
