@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 face_t face_plan(const char* tag) {
-  return face_plan_of(NAMED, tag);
+  return face_plan_of(harness_kind(), tag);
 }
 
 face_t face_plan_of(kind_t kind, const char* tag) {
@@ -81,7 +81,7 @@ void face_join(face_t* f, const ndnshm_options_t* options) {
 }
 
 face_t face_make(const char* tag, uint32_t capacity, uint32_t slot_size) {
-  return face_make_of(NAMED, tag, capacity, slot_size);
+  return face_make_of(harness_kind(), tag, capacity, slot_size);
 }
 
 face_t face_make_of(kind_t kind, const char* tag, uint32_t capacity, uint32_t slot_size) {

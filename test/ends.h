@@ -13,10 +13,6 @@
 
 #define NOBODY ((uid_t) -1)
 
-/* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
- * over all of them. */
-typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
-
 typedef struct face_s {
   kind_t kind;
   char name[64];

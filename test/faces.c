@@ -45,7 +45,7 @@ int face_join_of(kind_t kind, uvface_t* engine, uvface_t* app, const char* name,
 }
 
 void pair_open(pair_t* pair, const uvface_options_t* options) {
-  pair_open_of(NAMED, pair, options);
+  pair_open_of(harness_kind(), pair, options);
 }
 
 void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options) {

@@ -7,10 +7,6 @@
 
 #include "harness.h"
 
-/* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
- * over all of them. */
-typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
-
 typedef struct pair_s {
   kind_t kind;
   uv_loop_t loop;

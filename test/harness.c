@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -101,6 +104,84 @@ static const char* buffer_printf(const char* format, const char* a) {
   snprintf(buffer, sizeof(buffers[0]), format, a);
 #pragma GCC diagnostic pop
   return buffer;
+}
+
+kind_t harness_kind(void) {
+  const char* kind = getenv("UVFACE_FACE");
+
+  if (kind == NULL || strcmp(kind, "named") == 0) return NAMED;
+  if (strcmp(kind, "socket") == 0) return BY_SOCKET;
+  ck_assert_msg(strcmp(kind, "pipes") == 0, "UVFACE_FACE is '%s'", kind);
+  return BY_PIPES;
+}
+
+static struct sockaddr_un address_of(const char* name, socklen_t* ret_bytes) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "ndn-%s", name);
+
+  *ret_bytes = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + (size_t) n);
+  return address;
+}
+
+int harness_offer(const char* name) {
+  socklen_t bytes;
+  struct sockaddr_un address = address_of(name, &bytes);
+  int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  ck_assert_int_ge(listener, 0);
+  ck_assert_int_eq(bind(listener, (const struct sockaddr*) &address, bytes), 0);
+  ck_assert_int_eq(listen(listener, 8), 0);
+  return listener;
+}
+
+/* Room for three descriptors beside a byte. */
+typedef union control_u {
+  struct cmsghdr header;
+  char room[CMSG_SPACE(3 * sizeof(int))];
+} control_t;
+
+void harness_serve_fds(int listener, const int fds[3]) {
+  struct pollfd p = {.fd = listener, .events = POLLIN};
+  char byte = 1;
+  struct iovec bytes = {&byte, 1};
+  control_t control;
+  struct msghdr message = {
+      .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.room)};
+  int connection;
+
+  ck_assert_int_eq(poll(&p, 1, DEADLINE_MS), 1);
+  connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+  ck_assert_int_ge(connection, 0);
+  memset(&control, 0, sizeof(control));
+  control.header.cmsg_level = SOL_SOCKET;
+  control.header.cmsg_type = SCM_RIGHTS;
+  control.header.cmsg_len = CMSG_LEN(3 * sizeof(int));
+  memcpy(CMSG_DATA(&control.header), fds, 3 * sizeof(int));
+  ck_assert_int_eq(sendmsg(connection, &message, MSG_NOSIGNAL), 1);
+  close(connection);
+}
+
+int harness_fetch_fds(const char* name, int ret_fds[3]) {
+  socklen_t address_bytes;
+  struct sockaddr_un address = address_of(name, &address_bytes);
+  uint64_t deadline_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000u;
+  char byte;
+  struct iovec bytes = {&byte, 1};
+  control_t control;
+  struct msghdr message = {
+      .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.room)};
+  int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ssize_t n;
+
+  while (connect(connection, (const struct sockaddr*) &address, address_bytes) != 0) {
+    if (harness_now_ns() >= deadline_ns) return close(connection), -1;
+    sched_yield();
+  }
+  n = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+  close(connection);
+  if (n != 1 || message.msg_controllen < CMSG_LEN(3 * sizeof(int))) return -1;
+  memcpy(ret_fds, CMSG_DATA(&control.header), 3 * sizeof(int));
+  return 0;
 }
 
 const char* harness_name(const char* tag) {

@@ -82,6 +82,23 @@ bool harness_under_sanitizer(void);
 bool harness_may_seal(void);
 void harness_forbid_sealing(void);
 
+/* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
+ * over all of them; and a program as a whole opens another kind than named ones if it is told to (env UVFACE_FACE:
+ * socket, pipes), so that what holds for one kind is tested of all. */
+typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
+kind_t harness_kind(void);
+
+/* The descriptors of a private face from process to process, over a socket that has no file (abstract) and is called as
+ * the face would be: offering (a listening socket), serving the one who comes, and fetching, which waits for the offer.
+ * All within DEADLINE_MS; asserted, but for harness_fetch_fds(), which returns 0 or -1 for children. */
+int harness_offer(const char* name);
+void harness_serve_fds(int listener, const int fds[3]);
+int harness_fetch_fds(const char* name, int ret_fds[3]);
+
+/* The rest of the test is about names, which only one kind has. */
+#define NEEDS_NAMES() \
+  if (harness_kind() != NAMED) SKIP("is about the names of a face")
+
 /* A face name of this test process: "t-PID-tag"; valid until the fourth next call. */
 const char* harness_name(const char* tag);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- Sleeping and waking ---------------------------------------------------------------------------- */
 
@@ -120,8 +121,10 @@ TEST(who_waits_for_space_is_woken_whatever_he_announced) {
 
 TEST(capabilities_are_announced_and_taken_back) {
   const uint32_t both = UINT32_C(0x55460000) | NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE;
-  face_t f = face_plan("caps");
+  face_t f;
 
+  NEEDS_NAMES();
+  f = face_plan("caps");
   face_create(&f, 4, 100);
   ck_assert_uint_eq(f.header->engine_caps, both);
   ck_assert_uint_eq(f.header->app_caps, 0);
@@ -185,12 +188,29 @@ static int echo_body(void* arg) {
   int err;
 
   REQUIRE(ndnshm_new(&ep) == 0);
-  while ((err = ndnshm_connect(ep, f->name, NULL)) == -ENOENT) sched_yield();
+  if (harness_kind() == NAMED) {
+    while ((err = ndnshm_connect(ep, f->name, NULL)) == -ENOENT) sched_yield();
+  } else {
+    int fds[3];
+
+    REQUIRE(harness_fetch_fds(f->name, fds) == 0);
+    err = ndnshm_attach(ep, fds, NULL);
+  }
   REQUIRE(err == 0);
   while ((err = receive_number(ep, &number)) == 0) REQUIRE(send_number(ep, number) == sizeof(number));
   REQUIRE(err == NDNSHM_EOF);
   ndnshm_free(ep);
   return 0;
+}
+
+static void give_away(face_t* f) {
+  int listener = harness_offer(f->name);
+  int fds[3];
+
+  ck_assert_int_eq(ndnshm_app_fds(f->engine, fds), 0);
+  harness_serve_fds(listener, fds);
+  ndnshm_app_fds_close(f->engine);
+  close(listener);
 }
 
 TEST(hundred_thousand_round_trips_lose_no_wakeup) {
@@ -200,6 +220,7 @@ TEST(hundred_thousand_round_trips_lose_no_wakeup) {
   pid_t app = harness_fork(echo_body, &f); /* before the engine exists, so that it has none of its descriptors */
 
   face_create(&f, 1, 64);
+  if (harness_kind() != NAMED) give_away(&f);
   for (uint64_t n = 0; n < rounds; n++) {
     uint64_t number = 0;
     int err;
@@ -217,8 +238,10 @@ TEST(hundred_thousand_round_trips_lose_no_wakeup) {
 }
 
 TEST(probe_takes_the_byte_of_an_app_that_nobody_has_heard_of) {
-  face_t f = face_make("probe", 4, 100);
+  face_t f;
 
+  NEEDS_NAMES(); /* that nobody has heard of the app is the point */
+  f = face_make("probe", 4, 100);
   ck_assert_uint_eq(ndnshm_park(f.engine, NDNSHM_PACKETS), 0);
   ck_assert_int_eq(send_text(f.app, "hello"), 5);
   ck_assert_int_eq(ndnshm_probe(f.engine), 1);

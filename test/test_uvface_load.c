@@ -119,6 +119,7 @@ TEST(flooded_face_leaves_the_turn_to_others) {
   uv_buf_t buf = uv_buf_init(&byte, 1);
   int fd;
 
+  NEEDS_NAMES();
   pair_open(&flooder, NULL);
   open_victim(&flooder, &engine, &app);
   engine.data = &of_victim;

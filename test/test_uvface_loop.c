@@ -262,6 +262,7 @@ TEST(space_wakes_a_waiting_sender) {
   char byte = 'x';
   uv_buf_t buf = uv_buf_init(&byte, 1);
 
+  NEEDS_NAMES();
   pair_open(&pair, NULL);
   fill_ring(&pair.app);
   reset_counts();
@@ -551,6 +552,7 @@ TEST(live_name_is_taken_and_its_face_unharmed) {
   uvface_t second;
   uvface_t lone;
 
+  NEEDS_NAMES();
   pair_open(&pair, NULL);
   ASSERT_OK(uvface_init(&pair.loop, &lone)); /* an engine whose app has not come yet */
   ASSERT_OK(uvface_create(&lone, harness_name("lone"), NULL));

@@ -308,6 +308,7 @@ TEST(rule5_packets_lent_to_the_callback_that_closes_are_not_the_next_apps) {
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uv_buf_t buf = packet();
 
+  NEEDS_NAMES();
   options.flags = UVFACE_RECV_BORROW;
   pair_open(&pair, &options);
   borrowed = 0;
@@ -406,6 +407,7 @@ TEST(rule6_any_call_from_any_callback) {
   pair_t pair;
   uv_buf_t buf = packet();
 
+  NEEDS_NAMES();
   pair_open(&pair, NULL);
   everything = &pair;
   everything_used = 0;
