@@ -85,6 +85,8 @@ typedef struct ndnshm_stats_s {
   uint64_t tx_full;          /* times a packet found the ring full */
   uint32_t sealed;           /* engine: 1 = the region is append-only, nobody can truncate it any more; both ends of a
                                 private face: 1 = it is sealed against that */
+  uint32_t attached;         /* engine of a named face: 1 = an app has come; seen at its first packet or wake-up, or by
+                                ndnshm_probe() */
 } ndnshm_stats_t;
 
 /* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */

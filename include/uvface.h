@@ -146,7 +146,9 @@ struct uvface_stats_s {
                                 can truncate it; 0 = the kernel refused, or no app yet; both ends of a private
                                 face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
-  uint64_t reserved[7];
+  uint32_t attached;         /* engine of a named face: 1 = an app has come, seen within a second */
+  uint32_t unused_;
+  uint64_t reserved[6];
 };
 
 /* Initializes a face on a loop. loop, face: not NULL; both must outlive the close callback.

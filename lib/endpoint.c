@@ -450,6 +450,7 @@ unsigned int ndnshm_peer_caps(const ndnshm_t* ep) {
 int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
   if (ep == NULL || ret_stats == NULL) return -EINVAL;
   *ret_stats = ep->stats;
+  ret_stats->attached = ep->is_engine && !ep->is_private && ep->is_attached;
   return 0;
 }
 

@@ -793,3 +793,23 @@ TEST(loops_in_two_threads_are_independent) {
   uvface_close(&face, NULL);
   finish_loop(&loop);
 }
+
+/* --- Who has come ------------------------------------------------------------------------------- */
+
+TEST(app_that_comes_and_says_nothing_is_seen) {
+  uv_loop_t loop;
+  uvface_t engine, app;
+  const char* name = harness_name("seen");
+
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &engine));
+  ASSERT_OK(uvface_init(&loop, &app));
+  ASSERT_OK(uvface_create(&engine, name, NULL));
+  run_for(&loop, 1200); /* more than one slow look */
+  ck_assert_uint_eq(stats_of(&engine).attached, 0);
+  ASSERT_OK(uvface_connect(&app, name, NULL));
+  RUN_UNTIL(&loop, stats_of(&engine).attached == 1);
+  uvface_close(&app, NULL);
+  uvface_close(&engine, NULL);
+  finish_loop(&loop);
+}

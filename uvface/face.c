@@ -126,6 +126,7 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .peer_caps = ndnshm_peer_caps(f->ep),
       .hot_ns = f->rx_window.ns,
       .sealed = core.sealed,
+      .attached = core.attached,
       .throttled = f->look_due_ms != 0,
   };
   return 0;
