@@ -57,7 +57,7 @@ RETVAL = re.compile(r":retval ([^:]+):(.*(?:\n {8}.*)*)")
 AS_IN_PAGE = re.compile(r"As :c:func:`(\w+)`")
 TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
 # What pages and comments name, and what must therefore exist.
-SOURCES = ("lib", "lib/ndnpkt", "uvface", "uvface/tools")
+SOURCES = ("lib", "lib/ndnpkt", "uvface", "uvface/mgmt", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
 FOLDERS += ("test", "test/fuzz", "test/interop", "test/models", "test/stress")
 PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
@@ -321,6 +321,7 @@ def missing_names(root, texts):
     known = {name for kind in declared(root).values() for declaration in kind for name in OUR_NAME.findall(declaration)}
     known |= {callable_name(name) for name in declared(root)["type"]}
     known |= {file.stem.removeprefix("test_") for file in (root / "test").rglob("test_*.c")}
+    known |= {file.stem for file in (root / "include").glob("*.h")}
     environment = "".join(code(root).values()) + (root / "test/meson.build").read_text()
     environment = "".join(re.findall(r"(?:getenv\(|environ\W+|set\()[^)]*", environment))
     known |= set(re.findall(r"\bUVFACE_[A-Z_]+\b", environment))

@@ -17,7 +17,7 @@ import sys
 
 from tap import Tap
 
-HEADERS = ("ndnshm.h", "uvface.h", "ndnpkt.h")
+HEADERS = ("ndnshm.h", "uvface.h", "ndnpkt.h", "uvface_mgmt.h")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # What each file of lib/ may include and call, beside itself: the plan of the house.
 LIB_ROOMS = {
@@ -57,6 +57,17 @@ ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.
 UVFACE_ORDER = ("window", "stream", "internal", "transport", "loop", "state", "settle", "send", "recv", "turn", "due", "face")
+# What each file of uvface/mgmt/ may include and call, beside itself. The two sides of the door know nothing of each other.
+MGMT_ROOMS = {
+    "version": (),
+    "handoff": (),
+    "acceptor": ("handoff",),
+    "handoff_server": ("handoff", "acceptor"),
+    "serve": ("acceptor", "handoff_server"),
+    "app": ("handoff", "acceptor", "handoff_server", "serve"),
+    "command": ("handoff", "acceptor", "serve", "app"),
+    "server": ("acceptor", "serve", "app", "command"),
+}
 OFFERED = re.compile(r"^(?!static\b)\w[\w *]*?\b(\w+)\((?:[^;{}]|\n)*\)\s*\{", re.MULTILINE)
 INLINE = re.compile(r"^static inline [\w *]*?\b(\w+)\(", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -184,6 +195,7 @@ def main():
     check_rooms(tap, root / "lib", LIB_ROOMS)
     check_rooms(tap, root / "lib" / "ndnpkt", NDNPKT_ROOMS)
     check_rooms(tap, root / "uvface", {name: UVFACE_ORDER[:at] for at, name in enumerate(UVFACE_ORDER)})
+    check_rooms(tap, root / "uvface" / "mgmt", MGMT_ROOMS)
     check_above(tap, root)
     check_atomics(tap, root)
     return tap.done()

@@ -1,0 +1,1223 @@
+/* SPDX-License-Identifier: MIT */
+/* test_server.c: the server of libuvface_mgmt, as apps and an embedder see it: what it listens at, what it answers byte
+ * for byte, whose faces and commands they are, and how they end. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "served.h"
+
+/* --- Listening ---------------------------------------------------------------------------------- */
+
+static void bind_at(int fd, const char* path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+  memcpy(address.sun_path, path, strlen(path) + 1);
+  ck_assert_int_eq(bind(fd, (const struct sockaddr*) &address, sizeof(address)), 0);
+}
+
+static int listen_again(served_t* served) {
+  return uvface_server_listen(&served->server, served->path, &served->options, &served->callbacks);
+}
+
+TEST(socket_has_the_mode_that_was_asked_for_and_goes_with_the_server) {
+  served_t served;
+  struct stat st;
+  mode_t before = umask(0077);
+
+  served_init(&served);
+  served.options.mode = 0666;
+  served_listen(&served);
+  umask(before);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  ck_assert(S_ISSOCK(st.st_mode));
+  ck_assert_uint_eq(st.st_mode & 0777, 0666);
+  ck_assert_int_eq(listen_again(&served), UV_EALREADY);
+  served_close(&served);
+}
+
+TEST(socket_is_for_its_own_user_by_default) {
+  served_t served;
+  struct stat st;
+  mode_t before = umask(0);
+
+  served_open(&served);
+  umask(before);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  ck_assert_uint_eq(st.st_mode & 0777, 0600);
+  served_close(&served);
+}
+
+TEST(stale_socket_is_taken_over) {
+  served_t served;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  raw_t app;
+
+  served_init(&served);
+  bind_at(fd, served.path);
+  close(fd); /* as a server that was killed leaves it */
+  served_listen(&served);
+  raw_connect(&app, &served);
+  raw_close(&app);
+  served_close(&served);
+}
+
+static void assert_left_alone(served_t* served, ino_t ino) {
+  struct stat st;
+
+  ck_assert_int_eq(listen_again(served), UV_EADDRINUSE);
+  ck_assert_ptr_nonnull(strstr(uvface_server_errmsg(&served->server), served->path));
+  ck_assert_int_eq(lstat(served->path, &st), 0);
+  ck_assert_uint_eq(st.st_ino, ino);
+}
+
+TEST(live_socket_is_left_alone) {
+  served_t served;
+  struct stat st;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+  served_init(&served);
+  bind_at(fd, served.path);
+  ck_assert_int_eq(listen(fd, 1), 0);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  assert_left_alone(&served, st.st_ino);
+  for (int i = 0; i < 3; i++) assert_left_alone(&served, st.st_ino); /* also when its queue is full */
+  close(fd);
+  served_listen(&served); /* nobody is there any more */
+  served_close(&served);
+}
+
+TEST(what_is_no_socket_is_left_alone) {
+  served_t served;
+  struct stat st;
+  int fd;
+
+  served_init(&served);
+  fd = open(served.path, O_CREAT | O_WRONLY, 0600);
+  close(fd);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  assert_left_alone(&served, st.st_ino);
+  ck_assert_int_eq(unlink(served.path), 0);
+  ck_assert_int_eq(symlink("/tmp", served.path), 0);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  assert_left_alone(&served, st.st_ino);
+  ck_assert_int_eq(unlink(served.path), 0);
+  fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  bind_at(fd, served.path);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  assert_left_alone(&served, st.st_ino);
+  close(fd);
+  ck_assert_int_eq(unlink(served.path), 0);
+  served_close(&served);
+}
+
+TEST(name_that_is_another_ones_now_is_not_removed) {
+  served_t served;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+  served_open(&served);
+  ck_assert_int_eq(unlink(served.path), 0);
+  bind_at(fd, served.path);
+  uvface_server_close(&served.server, NULL);
+  finish_loop(&served.loop);
+  ck_assert(exists(served.path));
+  close(fd);
+  unlink(served.path);
+  rmdir(served.directory);
+}
+
+TEST(relative_name_is_removed_from_where_it_was_made) {
+  served_t served;
+  char cwd[400];
+
+  served_init(&served);
+  ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+  ck_assert_int_eq(chdir(served.directory), 0);
+  strcpy(served.path, "nfd.sock");
+  served_listen(&served);
+  ck_assert(exists("nfd.sock"));
+  ck_assert_int_eq(chdir(cwd), 0);
+  served_close(&served);
+}
+
+TEST(bad_arguments_get_errors_that_say_why) {
+  served_t served;
+  uvface_server_stats_t stats;
+  uvface_server_callbacks_t none = UVFACE_SERVER_CALLBACKS_INIT;
+  char path[200];
+
+  served_init(&served);
+  memset(path, 'x', sizeof(path));
+  path[0] = '/';
+  path[108] = '\0';
+  ck_assert_int_eq(uvface_server_init(NULL, &served.server), UV_EINVAL);
+  ck_assert_int_eq(uvface_server_init(&served.loop, NULL), UV_EINVAL);
+  ck_assert_int_eq(uvface_server_listen(NULL, "x", NULL, &served.callbacks), UV_EINVAL);
+  ck_assert_int_eq(uvface_server_get_stats(&served.server, &stats), UV_ENOTCONN);
+  ck_assert_int_eq(uvface_server_get_stats(&served.server, NULL), UV_EINVAL);
+  ck_assert_str_eq(uvface_server_errmsg(NULL), "");
+  uvface_server_close(NULL, NULL);
+  uvface_app_close(NULL);
+#define FAILS(code, text, path, options, callbacks)                                         \
+  do {                                                                                      \
+    ck_assert_int_eq(uvface_server_listen(&served.server, path, options, callbacks), code); \
+    ck_assert_msg(strstr(uvface_server_errmsg(&served.server), text) != NULL, "%s",         \
+                  uvface_server_errmsg(&served.server));                                    \
+  } while (0)
+  FAILS(UV_EINVAL, "path: is NULL", NULL, NULL, &served.callbacks);
+  FAILS(UV_EINVAL, "path: is empty", "", NULL, &served.callbacks);
+  FAILS(UV_ENAMETOOLONG, "name too long", path, NULL, &served.callbacks);
+  FAILS(UV_EINVAL, "callbacks", served.path, NULL, NULL);
+  FAILS(UV_EINVAL, "on_open and on_close", served.path, NULL, &none);
+  FAILS(UV_ENOENT, "no such file", "/tmp/there/is/none", NULL, &served.callbacks);
+  FAILS(UV_ENOTDIR, "not a directory", "/dev/null/x", NULL, &served.callbacks);
+#define BAD_OPTION(member, value, text)                               \
+  do {                                                                \
+    uvface_server_options_t options = UVFACE_SERVER_OPTIONS_INIT;     \
+                                                                      \
+    options.member = value;                                           \
+    FAILS(UV_EINVAL, text, served.path, &options, &served.callbacks); \
+  } while (0)
+  BAD_OPTION(size, 3, "impossible size");
+  BAD_OPTION(flags, 64, "unknown flags");
+  BAD_OPTION(mode, 01777, "permission bits");
+  BAD_OPTION(backlog, -1, "negative");
+  BAD_OPTION(face.size, 0, "options.face");
+  BAD_OPTION(face.capacity, UINT32_MAX, "face.capacity");
+  BAD_OPTION(face.slot_size, 16 << 20, "max_region_bytes");
+  BAD_OPTION(max_region_bytes, 4096, "max_region_bytes");
+  ck_assert(!exists(served.path));
+  served_listen(&served); /* and it may be tried again */
+  uvface_server_close(&served.server, NULL);
+  FAILS(UV_ENOTCONN, "closing", served.path, NULL, &served.callbacks);
+  finish_loop(&served.loop);
+  ck_assert_int_eq(uvface_server_listen(&served.server, served.path, NULL, &served.callbacks), UV_EINVAL);
+  rmdir(served.directory);
+}
+
+TEST(socket_may_be_given_to_another_user) {
+  served_t served;
+  struct stat st;
+
+  if (!is_root()) SKIP("only root may give files away");
+  served_init(&served);
+  served.options.uid = OTHER_UID;
+  served.options.gid = OTHER_UID;
+  served_listen(&served);
+  ck_assert_int_eq(lstat(served.path, &st), 0);
+  ck_assert_uint_eq(st.st_uid, OTHER_UID);
+  ck_assert_uint_eq(st.st_gid, OTHER_UID);
+  served_close(&served);
+}
+
+/* --- Connections -------------------------------------------------------------------------------- */
+
+TEST(connection_is_a_face_and_tells_whose) {
+  served_t served;
+  raw_t app;
+  guest_t* guest = &served.guests[0];
+  ndnpkt_bytes_t interest = wire_hex("0517070b08026e6f0805726f7574650a045fab86130c0207d0");
+
+  served_open(&served);
+  served.echo = true;
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(guest->face_id, 256);
+  ck_assert_str_eq(guest->uri + strlen("unix://"), served.path);
+  ck_assert_int_eq(guest->app->pid, getpid());
+  ck_assert_uint_eq(guest->app->uid, getuid());
+  ck_assert_uint_eq(guest->app->gid, getgid());
+  ck_assert_int_eq(uvface_get_transport(guest->app->face), UVFACE_STREAM);
+  raw_send(&app, interest);
+  ck_assert_int_eq(raw_receive(&app).kind, NDNPKT_INTEREST);
+  wire_assert_same((ndnpkt_bytes_t){app.packet, app.packet_bytes}, interest);
+  raw_close(&app);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(guest->status, UV_EOF);
+  ck_assert_int_eq(guest->end, UV_EOF);
+  served_close(&served);
+}
+
+TEST(connections_beyond_the_limit_are_closed_and_counted) {
+  served_t served;
+  raw_t apps[2];
+  raw_t more = {.served = &served};
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+  served_init(&served);
+  served.options.max_apps = 2;
+  served_listen(&served);
+  raw_connect(&apps[0], &served);
+  raw_connect(&apps[1], &served);
+  memcpy(address.sun_path, served.path, strlen(served.path) + 1);
+  more.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ck_assert_int_eq(connect(more.fd, (const struct sockaddr*) &address, sizeof(address)), 0);
+  RUN_UNTIL(&served.loop, raw_is_over(&more));
+  ck_assert_uint_eq(served.opened, 2);
+  ck_assert_uint_eq(served_stats(&served).connections, 2);
+  ck_assert_uint_eq(served_stats(&served).connections_refused, 1);
+  ck_assert_uint_eq(served_stats(&served).apps, 2);
+  close(more.fd);
+  raw_close(&apps[0]);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  raw_connect(&apps[0], &served); /* there is room again */
+  ck_assert_uint_eq(served.guests[2].face_id, 258);
+  raw_close(&apps[0]);
+  raw_close(&apps[1]);
+  served_close(&served);
+}
+
+TEST(app_closes_are_told_once) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  uvface_app_close(served.guests[0].app);
+  uvface_app_close(served.guests[0].app);
+  ck_assert_uint_eq(served.closed, 0);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(served.guests[0].status, UV_ECANCELED);
+  RUN_UNTIL(&served.loop, raw_is_over(&app));
+  raw_close(&app);
+  raw_connect(&app, &served);
+  uvface_close(served.guests[1].app->face, NULL); /* the same */
+  RUN_UNTIL(&served.loop, served.closed == 2);
+  ck_assert_int_eq(served.guests[1].status, UV_ECANCELED);
+  raw_close(&app);
+  served.close_in_open = true;
+  raw_connect(&app, &served);
+  RUN_UNTIL(&served.loop, served.closed == 3);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(close_of_the_server_closes_every_face) {
+  served_t served;
+  raw_t app;
+  char name[80];
+
+  served_open(&served);
+  snprintf(name, sizeof(name), "%s", harness_name("all"));
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  served_close(&served);
+  ck_assert(!exists(harness_shm_path(name)));
+  ck_assert_int_eq(served.guests[0].status, UV_ECANCELED);
+  ck_assert_int_eq(served.guests[1].status, UV_ECANCELED);
+  raw_close(&app);
+}
+
+/* --- Commands ----------------------------------------------------------------------------------- */
+
+/* The next answer must be these bytes; xx is any byte. */
+static void assert_answer(raw_t* app, const char* pattern) {
+  char hex[2 * WIRE_MAX];
+  size_t n = 0;
+  bool same;
+
+  raw_receive(app);
+  for (size_t i = 0; i < app->packet_bytes; i++) n += (size_t) sprintf(hex + n, "%02x", app->packet[i]);
+  same = n == strlen(pattern);
+  for (size_t i = 0; same && i < n; i++) same = pattern[i] == 'x' || pattern[i] == hex[i];
+  ck_assert_msg(same, "%s\ninstead of %s", hex, pattern);
+}
+
+static bool is_captured_command(const wire_vector_t* vector, ndnpkt_packet_t* packet, ndnpkt_command_t* command) {
+  if (vector->direction != '>' || ndnpkt_packet_decode(vector->bytes, vector->len, packet) < 0) return false;
+  if (packet->kind != NDNPKT_INTEREST || ndnpkt_command_decode(&packet->interest, command) < 0) return false;
+  return !ndnpkt_command_is(command, "faces", "create"); /* names of others' faces */
+}
+
+/* FaceIds are the forwarder's own. */
+static void assert_same_parameters(const ndnpkt_parameters_t* a, const ndnpkt_parameters_t* b) {
+  ck_assert_uint_eq(a->has, b->has);
+  if (a->has & NDNPKT_HAS_NAME) wire_assert_same(a->name, b->name);
+  if (a->has & NDNPKT_HAS_ORIGIN) ck_assert_uint_eq(a->origin, b->origin);
+  if (a->has & NDNPKT_HAS_COST) ck_assert_uint_eq(a->cost, b->cost);
+  if (a->has & NDNPKT_HAS_FLAGS) ck_assert_uint_eq(a->flags, b->flags);
+  if (a->has & NDNPKT_HAS_EXPIRATION) ck_assert_uint_eq(a->expiration_ms, b->expiration_ms);
+}
+
+TEST(captured_commands_get_what_other_forwarders_answer) {
+  static wire_vector_t vector, theirs;
+  served_t served;
+  raw_t app;
+  FILE* file = wire_open_vectors("management.txt");
+  unsigned int asked = 0, compared = 0;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  while (wire_next_vector(file, &vector)) {
+    ndnpkt_packet_t sent, answer, other;
+    ndnpkt_command_t command;
+    ndnpkt_response_t response, expected;
+
+    if (!is_captured_command(&vector, &sent, &command)) continue;
+    asked++;
+    raw_send(&app, (ndnpkt_bytes_t){vector.bytes, vector.len});
+    answer = raw_receive(&app);
+    ck_assert_int_eq(answer.kind, NDNPKT_DATA);
+    wire_assert_same(answer.data.name, sent.interest.name);
+    wire_assert_same(answer.link.pit_token, sent.link.pit_token);
+    ck_assert_int_eq(ndnpkt_response_decode(answer.data.content, &response), 0);
+    ck_assert(response.has_parameters);
+    if ((command.parameters.has & NDNPKT_HAS_FACE_ID) != 0) {
+      ck_assert_uint_eq(response.code, 410); /* theirs are not there */
+      continue;
+    }
+    ck_assert_uint_eq(response.code, 200);
+    ck_assert_uint_eq(response.parameters.face_id, 256);
+    theirs = vector;
+    ck_assert(wire_next_vector(file, &theirs));
+    if (ndnpkt_packet_decode(theirs.bytes, theirs.len, &other) < 0 || other.kind != NDNPKT_DATA) continue;
+    ck_assert_int_eq(ndnpkt_response_decode(other.data.content, &expected), 0);
+    if (expected.code != 200) continue; /* a prefix that ndn-fwd keeps for itself */
+    assert_same_parameters(&response.parameters, &expected.parameters);
+    compared++;
+  }
+  fclose(file);
+  ck_assert_uint_ge(asked, 15);
+  ck_assert_uint_ge(compared, 9);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* What python-ndn 0.5.2 sends for /pn, and its name. */
+#define REGISTER_PN                                                                                                    \
+  "0594074b08096c6f63616c686f737408036e66640803726962080872656769737465720808680607040802706e02205d1a0f3481ceebcf3a8b" \
+  "0405f14c1427e3ed2b3cc0f391f0ea763c29f683fec30a04bf4c080f0c0203e824002c171b0100260865cca44b012292ed2808000001a2241b" \
+  "8cbb2e203625b9d619cb61ba47982971d9a8cdd02372c5764cae6c1f15fb227817ef1ddc"
+#define REGISTER_PN_NAME                                                                                               \
+  "074b08096c6f63616c686f737408036e66640803726962080872656769737465720808680607040802706e02205d1a0f3481ceebcf3a8b0405" \
+  "f14c1427e3ed2b3cc0f391f0ea763c29f683fec3"
+/* Content: 200 OK, Name, FaceId 256, Origin 0, Cost 0, Flags 1. */
+#define REGISTERED                   \
+  "151e651c6601c867024f4b6813070408" \
+  "02706e69020100"                   \
+  "6f01006a01006c0101"
+#define SIGNED_DIGEST "16031b01001720xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+TEST(answers_are_known_to_the_byte) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  raw_send(&app, wire_hex(REGISTER_PN));
+  assert_answer(&app, "0694" REGISTER_PN_NAME REGISTERED SIGNED_DIGEST);
+  raw_send(&app, wire_hex("649c"
+                          "6202abcd"
+                          "5096" REGISTER_PN)); /* in a LpPacket, with a PIT token */
+  assert_answer(&app,
+                "649c"
+                "6202abcd"
+                "5096"
+                "0694" REGISTER_PN_NAME REGISTERED SIGNED_DIGEST);
+  raw_send(&app, wire_hex(REGISTER_PN)); /* who has sent one gets them for good; the token is not of this one */
+  assert_answer(&app,
+                "6498"
+                "5096"
+                "0694" REGISTER_PN_NAME REGISTERED SIGNED_DIGEST);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(same_interest_again_is_executed_once) {
+  served_t served;
+  raw_t app;
+  uint8_t again[WIRE_MAX];
+  size_t bytes;
+  uint64_t id = 0;
+  ndnpkt_response_t response;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  for (int i = 0; i < 3; i++) {
+    raw_send(&app, wire_hex(REGISTER_PN));
+    raw_receive(&app);
+  }
+  ck_assert_uint_eq(served.commands, 1);
+  ck_assert_uint_eq(served_stats(&served).commands, 3);
+  ck_assert_uint_eq(served_stats(&served).commands_repeated, 2);
+  ck_assert_uint_eq(raw_create(&app, harness_name("once"), NULL, -1, &id), 200);
+  bytes = app.sent_bytes;
+  memcpy(again, app.sent, bytes);
+  raw_send(&app, (ndnpkt_bytes_t){again, bytes});
+  response = raw_response(&app);
+  ck_assert_uint_eq(response.code, 200);
+  ck_assert_uint_eq(response.parameters.face_id, id);
+  ck_assert_uint_eq(served_stats(&served).faces, 1);
+  for (int i = 0; i < 40; i++) ck_assert_uint_eq(raw_register(&app, "/x", 0), 200); /* the memory is bounded */
+  ck_assert_uint_eq(served.commands, 41);
+  raw_send(&app, wire_hex(REGISTER_PN));
+  raw_receive(&app);
+  ck_assert_uint_eq(served.commands, 42);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* Without a signature two commands may be meant though their names are the same. */
+TEST(unsigned_command_is_repeated_only_with_the_same_nonce) {
+  served_t served;
+  raw_t app;
+  const char* const interests[] = {
+      "0531"
+      "0729"
+      "08096c6f63616c686f7374"
+      "08036e6664"
+      "0803726962"
+      "08087265676973746572"
+      "0808680607040802706e"
+      "0a0400000001",
+      "0531"
+      "0729"
+      "08096c6f63616c686f7374"
+      "08036e6664"
+      "0803726962"
+      "08087265676973746572"
+      "0808680607040802706e"
+      "0a0400000002",
+      "052b"
+      "0729"
+      "08096c6f63616c686f7374"
+      "08036e6664"
+      "0803726962"
+      "08087265676973746572"
+      "0808680607040802706e"};
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  for (unsigned int i = 0; i < 6; i++) {
+    raw_send(&app, wire_hex(interests[i / 2]));
+    ck_assert_int_eq(raw_receive(&app).kind, NDNPKT_DATA);
+  }
+  ck_assert_uint_eq(served.commands, 4); /* one of each nonce, both without */
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(what_is_no_command_is_the_embedders) {
+  static const char* const packets[] = {
+      "0517070b08026e6f0805726f7574650a045fab86130c0207d0", /* an Interest */
+      "6421"
+      "6204aabbccdd"
+      "5019"
+      "0517070b08026e6f0805726f7574650a045fab86130c0207d0",                           /* with a PIT token */
+      "6424fd032005fd0321019650190517070b08026e6f0805726f7574650a045fab86130c0207d0", /* a Nack */
+      "060607040802706e",                                                             /* a Data that is broken */
+      "051a0718"
+      "08096c6f63616c686f7374"
+      "08036e6678"
+      "0803726962"
+      "080178", /* /localhost/nfx */
+      "05190717"
+      "08086c6f63616c686f70"
+      "08036e6664"
+      "0803726962"
+      "080178", /* /localhop/nfd */
+      "800100", /* not NDN at all */
+      "640d"
+      "fd03240101"
+      "50060604"
+      "07020800", /* broken in some way */
+  };
+  served_t served;
+  raw_t app;
+  guest_t* guest = &served.guests[0];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  for (unsigned int i = 0; i < sizeof(packets) / sizeof(*packets); i++) {
+    ndnpkt_bytes_t packet = wire_hex(packets[i]);
+
+    raw_send(&app, packet);
+    RUN_UNTIL(&served.loop, guest->got == i + 1);
+    wire_assert_same((ndnpkt_bytes_t){guest->last, guest->last_bytes}, packet);
+  }
+  raw_send(&app, wire_hex("6400")); /* but an idle packet is nobody's */
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 200);
+  ck_assert_uint_eq(guest->got, sizeof(packets) / sizeof(*packets));
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(unknown_and_broken_commands_are_answered) {
+  const ndnpkt_parameters_t nothing = {.has = 0};
+  served_t served;
+  raw_t app;
+
+  served_init(&served);
+  served.callbacks.on_command = NULL;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  raw_ask(&app, "faces", "update", &nothing, 404);
+  raw_ask(&app, "faces", "create", &nothing, 400);
+  raw_ask(&app, "faces", "destroy", &nothing, 400);
+  raw_ask(&app, "rib", "register", &nothing, 400); /* no Name */
+  raw_ask(&app, "rib", "unregister", &nothing, 400);
+  raw_ask(&app, "rib", "list", &nothing, 501);
+  raw_ask(&app, "cs", "config", &nothing, 501);
+  raw_ask(&app, "service", "announce", &nothing, 404);
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 501);
+  raw_send(&app, wire_hex("051507130809"
+                          "6c6f63616c686f7374"
+                          "08036e6664"
+                          "080178")); /* no verb */
+  assert_answer(&app,
+                "06xx"
+                "07130809"
+                "6c6f63616c686f7374"
+                "08036e6664"
+                "080178"
+                "15186516660201946"
+                "70e756e6b6e6f776e206d6f64756c65"
+                "6800" SIGNED_DIGEST);
+  raw_send(&app, wire_hex("0524"
+                          "0722"
+                          "08096c6f63616c686f7374"
+                          "08036e6664"
+                          "0803726962"
+                          "08087265676973746572"
+                          "0801ff")); /* the parameters are no element */
+  ck_assert_int_eq(raw_receive(&app).kind, NDNPKT_DATA);
+  ck_assert_uint_eq(served_stats(&served).commands_refused, served_stats(&served).commands);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(embedder_may_refuse) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  served.code = 403;
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 403);
+  served.code = 0;
+  served.refuse_all = true;
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 403);
+  ck_assert_uint_eq(raw_create(&app, harness_name("no"), NULL, -1, NULL), 403);
+  ck_assert_uint_eq(served.commands, 1);
+  served.refuse_all = false;
+  served.close_in_command = true;
+  raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/y")});
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(pipelined_commands_are_answered_in_order) {
+  enum { N = 200 }; /* what a socket takes while nobody reads it */
+  static raw_t app;
+  served_t served;
+  static uint8_t sent[N][400];
+  size_t bytes[N];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  for (int i = 0; i < N; i++) {
+    char uri[20];
+
+    snprintf(uri, sizeof(uri), "/p/%d", i);
+    raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name(uri)});
+    bytes[i] = app.sent_bytes;
+    memcpy(sent[i], app.sent, app.sent_bytes);
+  }
+  for (int i = 0; i < N; i++) {
+    app.sent_bytes = bytes[i];
+    memcpy(app.sent, sent[i], bytes[i]);
+    ck_assert_uint_eq(raw_response(&app).code, 200);
+  }
+  ck_assert_uint_eq(served.commands, N);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* --- Faces -------------------------------------------------------------------------------------- */
+
+static void on_app_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  int* got = face->data;
+
+  (void) pkts;
+  *got = npkts < 0 ? (int) npkts : *got + (int) npkts;
+}
+
+static void open_app(served_t* served, uvface_t* face, int* got) {
+  ASSERT_OK(uvface_init(&served->loop, face));
+  *got = 0;
+  face->data = got;
+}
+
+TEST(named_face_is_made_used_and_destroyed) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  uint64_t id = 0;
+  char name[80];
+  uv_buf_t buf = uv_buf_init("hello", 5);
+  guest_t* guest = &served.guests[1];
+
+  served_open(&served);
+  served.echo = true;
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("named"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, &id), 200);
+  ck_assert_uint_eq(id, 257);
+  ck_assert_uint_eq(served.opened, 2); /* before the answer */
+  ck_assert_str_eq(guest->uri + strlen("shm://"), name);
+  ck_assert_int_eq(uvface_get_transport(guest->app->face), UVFACE_SHM);
+  ck_assert_int_eq(guest->app->pid, getpid());
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  ck_assert_int_eq(uvface_try_send(&face, &buf, 1), 5);
+  RUN_UNTIL(&served.loop, got == 1);
+  ck_assert_uint_eq(guest->last_bytes, 5);
+  raw_ask(&app, "faces", "destroy", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_FACE_ID, .face_id = id}, 200);
+  RUN_UNTIL(&served.loop, got == UV_EOF && served.closed == 1);
+  ck_assert_int_eq(guest->status, UV_ECANCELED);
+  ck_assert(!exists(harness_shm_path(name)));
+  raw_ask(&app, "faces", "destroy", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_FACE_ID, .face_id = id}, 410);
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, &id), 200);
+  ck_assert_uint_eq(id, 258); /* never the same again */
+  ck_assert_uint_eq(served_stats(&served).app_faces, 1);
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(end_of_the_connection_ends_its_faces) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  char name[80];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("ends"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  ck_assert_uint_eq(raw_create(&app, harness_name("never"), NULL, -1, NULL), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  raw_close(&app);
+  RUN_UNTIL(&served.loop, served.closed == 3 && got == UV_EOF);
+  for (int g = 0; g < 3; g++) ck_assert_int_eq(served.guests[g].status, UV_EOF);
+  ck_assert_uint_eq(served.guests[0].order, 3); /* the faces first */
+  ck_assert(!exists(harness_shm_path(name)));
+  uvface_close(&face, NULL);
+  served_close(&served);
+}
+
+/* An app sends its last packet, and goes: the ring and the connection end at the same time. */
+TEST(last_packets_of_an_app_that_goes_arrive) {
+  served_t served;
+  char name[80];
+
+  served_open(&served);
+  for (int i = 0; i < 20; i++) {
+    guest_t* guest = &served.guests[2 * i + 1];
+    uv_buf_t buf = uv_buf_init("last words", 10);
+    raw_t app;
+    uvface_t face;
+    int got;
+
+    raw_connect(&app, &served);
+    snprintf(name, sizeof(name), "%s", harness_name("last"));
+    ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+    open_app(&served, &face, &got);
+    ASSERT_OK(uvface_connect(&face, name, NULL));
+    for (int n = 0; n < 100; n++) ck_assert_int_eq(uvface_try_send(&face, &buf, 1), 10);
+    raw_close(&app);
+    uvface_close(&face, NULL);
+    RUN_UNTIL(&served.loop, guest->app == NULL && guest->face_id != 0);
+    ck_assert_uint_eq(guest->got, 100);
+    ck_assert_int_eq(guest->end, UV_EOF);
+    ck_assert_int_eq(guest->status, UV_EOF);
+  }
+  served_close(&served);
+}
+
+TEST(end_of_a_face_leaves_its_connection) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  char name[80];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("leaves"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  uvface_close(&face, NULL);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(served.guests[1].status, UV_EOF);
+  ck_assert_int_eq(served.guests[1].end, UV_EOF);
+  ck_assert_uint_eq(raw_register(&app, "/still", 0), 200);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(command_through_the_ring_is_of_that_face) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  uint64_t id = 0;
+  char name[80];
+  ndnpkt_bytes_t bytes = wire_hex(REGISTER_PN);
+  uv_buf_t buf = uv_buf_init((char*) (uintptr_t) bytes.base, (unsigned int) bytes.len);
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("through"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, &id), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  ck_assert_int_gt(uvface_try_send(&face, &buf, 1), 0);
+  RUN_UNTIL(&served.loop, got == 1);
+  ck_assert_uint_eq(served.target_id, id);
+  ck_assert_uint_eq(served.asked_id, id);
+  ck_assert_uint_eq(served.guests[1].got, 0); /* the embedder has not seen it */
+  ck_assert(raw_is_silent(&app));
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(commands_reach_own_faces_only) {
+  served_t served;
+  raw_t a, b;
+  uint64_t id = 0;
+  ndnpkt_parameters_t destroy = {.has = NDNPKT_HAS_FACE_ID};
+
+  served_open(&served);
+  raw_connect(&a, &served);
+  raw_connect(&b, &served);
+  ck_assert_uint_eq(raw_create(&a, harness_name("own"), NULL, -1, &id), 200);
+  ck_assert_uint_eq(raw_register(&a, "/x", 0), 200);
+  ck_assert_uint_eq(served.target_id, 256);
+  ck_assert_uint_eq(raw_register(&a, "/x", id), 200);
+  ck_assert_uint_eq(served.target_id, id);
+  ck_assert_uint_eq(raw_register(&a, "/x", 99999), 410);
+  ck_assert_uint_eq(raw_register(&b, "/x", id), 403);
+  ck_assert_uint_eq(raw_register(&b, "/x", 256), 403);
+  ck_assert_uint_eq(served.commands, 2);
+  destroy.face_id = id;
+  raw_ask(&b, "faces", "destroy", &destroy, 403);
+  destroy.face_id = 257;
+  raw_ask(&b, "faces", "destroy", &destroy, 403); /* the connection itself */
+  ck_assert_uint_eq(served_stats(&served).app_faces, 1);
+  raw_close(&a);
+  raw_close(&b);
+  served_close(&served);
+}
+
+TEST(mtu_makes_the_geometry_that_ndn_rs_makes) {
+  static const struct {
+    long mtu;
+    uint32_t slots, slot_size; /* of ndn-rs: ours are the next power of two down, and whole cache lines */
+  } cases[] = {{0, 140, 16384}, {1024, 131, 17408}, {8800, 90, 25216}, {65536, 28, 81920}, {262144, 16, 278528}};
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    guest_t* guest = &served.guests[2 * i + 1];
+    uvface_stats_t stats;
+
+    raw_connect(&app, &served);
+    ck_assert_uint_eq(raw_create(&app, harness_name("geometry"), NULL, cases[i].mtu, NULL), 200);
+    ASSERT_OK(uvface_get_stats(guest->app->face, &stats));
+    ck_assert_uint_ge(stats.slot_size, cases[i].slot_size);
+    ck_assert_uint_le(stats.slot_size, cases[i].slot_size + 64);
+    ck_assert_uint_le(stats.capacity, cases[i].slots);
+    ck_assert_uint_gt(stats.capacity * 2, cases[i].slots);
+    raw_close(&app);
+    RUN_UNTIL(&served.loop, served.closed == 2 * i + 2);
+  }
+  served_close(&served);
+}
+
+TEST(faces_are_refused_with_a_reason) {
+  served_t served;
+  raw_t app;
+  char name[300];
+  uvface_t other;
+  const uint8_t* key = handoff_key(1);
+
+  served_init(&served);
+  served.options.max_faces = 2;
+  served.options.max_region_bytes = 16 << 20;
+  served.options.max_app_bytes = 12 << 20;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  memset(name, 'n', sizeof(name));
+  name[201] = '\0';
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, name, key, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, "", NULL, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, "a/b", NULL, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, ".dot", NULL, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, "x", NULL, 1 << 20, NULL), 400); /* 16 slots of 1 MiB */
+  ck_assert_uint_eq(raw_create(&app, "x", NULL, 1l << 33, NULL), 400);
+  raw_ask(&app, "faces", "create",
+          &(ndnpkt_parameters_t){.has = NDNPKT_HAS_URI, .uri = wire_text("udp4://192.0.2.1:6363")}, 400);
+  raw_ask(&app, "faces", "create",
+          &(ndnpkt_parameters_t){
+              .has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .uri = wire_text("shm://x"), .shm_token = {key, 16}},
+          400);
+  ASSERT_OK(uvface_init(&served.loop, &other));
+  ASSERT_OK(uvface_create(&other, harness_name("taken"), NULL));
+  ck_assert_uint_eq(raw_create(&app, harness_name("taken"), NULL, -1, NULL), 409);
+  ck_assert(exists(harness_shm_path(harness_name("taken"))));
+  uvface_close(&other, NULL);
+  ck_assert_uint_eq(raw_create(&app, "one", key, -1, NULL), 200);
+  ck_assert_uint_eq(raw_create(&app, "two", key, -1, NULL), 409); /* the same key */
+  ck_assert_uint_eq(raw_create(&app, "two", handoff_key(2), -1, NULL), 200);
+  ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), -1, NULL), 503);
+  raw_ask(&app, "faces", "destroy",
+          &(ndnpkt_parameters_t){.has = NDNPKT_HAS_FACE_ID, .face_id = served.guests[2].face_id}, 200);
+  ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 262144, NULL), 503); /* together too many bytes */
+  ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 8800, NULL), 200);
+  ck_assert_uint_eq(served_stats(&served).faces, 3);
+  ck_assert_uint_eq(served_stats(&served).faces_refused, 13);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(server_without_shared_memory_says_so) {
+  served_t served;
+  raw_t app;
+
+  served_init(&served);
+  served.options.flags = UVFACE_SERVER_NO_SHM;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, harness_name("no"), NULL, -1, NULL), 400);
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 200);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(face_that_the_embedder_does_not_want_is_refused) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  served.close_in_open = true;
+  ck_assert_uint_eq(raw_create(&app, harness_name("unwanted"), NULL, -1, NULL), 503);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(face_that_nobody_comes_for_is_taken_back) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  char name[80];
+
+  served_init(&served);
+  served.options.attach_timeout_ms = 50;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("silent"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  ck_assert_uint_eq(raw_create(&app, "private", handoff_key(1), -1, NULL), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(served.guests[2].status, UV_ETIMEDOUT);
+  ck_assert(!handoff_exists(&served, handoff_key(1)));
+  ck_assert_uint_eq(raw_create(&app, harness_name("never"), NULL, -1, NULL), 200);
+  RUN_UNTIL(&served.loop, served.closed == 2);
+  ck_assert_int_eq(served.guests[3].status, UV_ETIMEDOUT);
+  run_for(&served.loop, 1300); /* the one that came stays, though it says nothing */
+  ck_assert_uint_eq(served.closed, 2);
+  ck_assert_uint_eq(served_stats(&served).faces_unclaimed, 2);
+  ck_assert_uint_eq(served_stats(&served).app_faces, 1);
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* An app of ndn-rs opens the FIFOs, and announces nothing. */
+TEST(silent_app_of_ndn_rs_has_come_for_its_face) {
+  served_t served;
+  raw_t app;
+  char name[80];
+  int region, a2e, e2a;
+
+  served_init(&served);
+  served.options.attach_timeout_ms = 50;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("rs"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  region = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
+  e2a = open(harness_e2a_path(name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  a2e = open(harness_a2e_path(name), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  ck_assert(region >= 0 && a2e >= 0 && e2a >= 0);
+  run_for(&served.loop, 2500);
+  ck_assert_uint_eq(served.closed, 0);
+  close(region);
+  close(e2a);
+  close(a2e);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* --- The handoff -------------------------------------------------------------------------------- */
+
+TEST(private_face_is_handed_over_and_lives_and_dies) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  const uint8_t* key = handoff_key(1);
+  uv_buf_t buf = uv_buf_init("hello", 5);
+  guest_t* guest = &served.guests[1];
+
+  served_open(&served);
+  served.echo = true;
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "any label / at all", key, -1, NULL), 200);
+  ck_assert(handoff_exists(&served, key));
+  open_app(&served, &face, &got);
+  ASSERT_OK(handoff_attach(&served, key, &face));
+  ck_assert(!handoff_exists(&served, key));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  ck_assert_int_eq(uvface_try_send(&face, &buf, 1), 5);
+  RUN_UNTIL(&served.loop, got == 1);
+  ck_assert_uint_eq(served_stats(&served).handoffs, 1);
+  uvface_close(&face, NULL);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(guest->status, UV_EOF);
+  ck_assert_int_eq(guest->end, UV_EOF);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(socket_of_a_handoff_is_the_apps_users_alone) {
+  served_t served;
+  raw_t app;
+  struct dirent* entry = NULL;
+  struct stat st;
+  DIR* directory;
+  char path[400];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", handoff_key(1), -1, NULL), 200);
+  directory = opendir(served.directory);
+  while ((entry = readdir(directory)) != NULL && strncmp(entry->d_name, ".ndn-shm-ctl-", 13) != 0) continue;
+  ck_assert_ptr_nonnull(entry);
+  ck_assert_uint_eq(strlen(entry->d_name), strlen(".ndn-shm-ctl-0123456789abcdef.sock"));
+  snprintf(path, sizeof(path), "%s/%s", served.directory, entry->d_name);
+  closedir(directory);
+  ck_assert_int_eq(lstat(path, &st), 0);
+  ck_assert_uint_eq(st.st_mode & 0777, 0600);
+  ck_assert_uint_eq(st.st_uid, geteuid());
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(wrong_proof_gets_nothing_and_the_right_one_still_works) {
+  served_t served;
+  raw_t app;
+  const uint8_t* key = handoff_key(1);
+  uint8_t nonces[64];
+  uvface_t face;
+  int got, fds[3], fd;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  for (int i = 0; i < 15; i++) {
+    fd = handoff_connect(&served, key);
+    ck_assert(handoff_meet(&served, fd, key, nonces));
+    handoff_prove(fd, key, nonces, false);
+    ck_assert_int_eq(handoff_take(&served, fd, fds), 0);
+    close(fd);
+  }
+  ck_assert_uint_eq(served_stats(&served).proofs_refused, 15);
+  open_app(&served, &face, &got);
+  ASSERT_OK(handoff_attach(&served, key, &face));
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(sixteen_wrong_proofs_end_it) {
+  served_t served;
+  raw_t app;
+  const uint8_t* key = handoff_key(1);
+  uint8_t nonces[64];
+  int fds[3];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  for (int i = 0; i < 16; i++) {
+    int fd = handoff_connect(&served, key);
+
+    ck_assert_msg(fd >= 0, "%d", i);
+    ck_assert(handoff_meet(&served, fd, key, nonces));
+    handoff_prove(fd, key, nonces, false);
+    ck_assert_int_eq(handoff_take(&served, fd, fds), 0);
+    close(fd);
+  }
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_int_eq(served.guests[1].status, UV_ETIMEDOUT);
+  ck_assert(!handoff_exists(&served, key));
+  ck_assert_uint_eq(served_stats(&served).faces_unclaimed, 1);
+  ck_assert_uint_eq(raw_register(&app, "/x", 0), 200); /* the connection goes on */
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* Who says nothing, at either step, or little by little. */
+TEST(silent_connectors_keep_nobody_from_the_handoff) {
+  served_t served;
+  raw_t app;
+  const uint8_t* key = handoff_key(1);
+  uint8_t nonces[64];
+  uvface_t face;
+  int got, silent, half, later;
+  uint64_t begin_ns;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  silent = handoff_connect(&served, key);
+  half = handoff_connect(&served, key);
+  ck_assert_int_eq(send(half, nonces, 31, MSG_NOSIGNAL), 31);
+  later = handoff_connect(&served, key);
+  ck_assert(handoff_meet(&served, later, key, nonces));
+  begin_ns = harness_now_ns();
+  run_until_eof(&served, silent);
+  run_until_eof(&served, half);
+  run_until_eof(&served, later);
+  ck_assert_uint_ge(harness_now_ns() - begin_ns, 900000000);
+  ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 3);
+  close(silent);
+  close(half);
+  close(later);
+  silent = handoff_connect(&served, key);
+  half = handoff_connect(&served, key);
+  ck_assert_int_eq(send(half, nonces, 31, MSG_NOSIGNAL), 31);
+  open_app(&served, &face, &got);
+  ASSERT_OK(handoff_attach(&served, key, &face)); /* beside them, without waiting */
+  ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 3);
+  run_until_eof(&served, silent);
+  run_until_eof(&served, half);
+  close(silent);
+  close(half);
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(too_many_connectors_are_turned_away) {
+  served_t served;
+  raw_t app;
+  const uint8_t* key = handoff_key(1);
+  int fds[9];
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  for (int i = 0; i < 9; i++) fds[i] = handoff_connect(&served, key);
+  run_until_eof(&served, fds[8]);
+  ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 0);
+  raw_close(&app);
+  RUN_UNTIL(&served.loop, served.closed == 2); /* who waits there is turned away, too */
+  for (int i = 0; i < 8; i++) run_until_eof(&served, fds[i]);
+  for (int i = 0; i < 9; i++) close(fds[i]);
+  served_close(&served);
+}
+
+/* Runs the loop until the child has ended. Returns its wait status. */
+static int run_child(served_t* served, int (*body)(void*), void* arg) {
+  pid_t pid = harness_fork(body, arg);
+  int status = -1;
+  bool reaped = false;
+
+  RUN_UNTIL(&served->loop, reaped || (reaped = waitpid(pid, &status, WNOHANG) == pid));
+  return status;
+}
+
+#define NOT_EVEN_CONNECTED 3
+
+/* Another user, who knows the key. */
+static int stranger_body(void* arg) {
+  const served_t* served = arg;
+  uint8_t bytes[64] = {0};
+  int fd;
+
+  REQUIRE(become_other() == 0);
+  fd = handoff_connect(served, handoff_key(1));
+  if (fd < 0) return NOT_EVEN_CONNECTED;
+  send(fd, bytes, 32, MSG_NOSIGNAL);
+  return recv(fd, bytes, 64, 0) <= 0 ? 0 : 1;
+}
+
+TEST(stranger_gets_nothing_even_if_it_may_connect) {
+  served_t served;
+  raw_t app;
+  char path[200];
+
+  if (!is_root()) SKIP("needs a second user");
+  served_open(&served);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", handoff_key(1), -1, NULL), 200);
+  ck_assert_int_eq(WEXITSTATUS(run_child(&served, stranger_body, &served)), NOT_EVEN_CONNECTED);
+  handoff_path(&served, handoff_key(1), path);
+  ck_assert_int_eq(chmod(path, 0666), 0);
+  for (int i = 0; i < 17; i++) ck_assert_int_eq(run_child(&served, stranger_body, &served), 0);
+  ck_assert_uint_eq(served_stats(&served).proofs_refused, 17);
+  ck_assert(handoff_exists(&served, handoff_key(1))); /* strangers do not end it */
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* An app of another user, from connect to a packet. */
+static int users_app_body(void* arg) {
+  served_t* served = arg;
+
+  REQUIRE(become_other() == 0);
+  return plain_app(served, handoff_key(5));
+}
+
+TEST(roots_server_serves_an_app_of_a_user) {
+  served_t served;
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  served_listen(&served);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  ck_assert_int_eq(run_child(&served, users_app_body, &served), 0);
+  RUN_UNTIL(&served.loop, served.closed == 2);
+  ck_assert_uint_eq(served.guests[1].got, 1);
+  ck_assert_uint_eq(served_stats(&served).handoffs, 1);
+  served_close(&served);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* serve.h: what the files of the server share: its private half and that of an app.
+ *
+ *   acceptor.c        a listening socket with a name
+ *   handoff_server.c  the socket that gives the descriptors of a private face away
+ *   app.c             one face of a local app: birth, end, and the faces that belong to a connection
+ *   command.c         what apps ask for, and the answers
+ *   server.c          the public functions
+ *
+ * Each file calls those above it and none below (test_headers.py). An app is a connection or a shared-memory face that was
+ * made on one. Whatever ends it goes through uvface__app_end(), which closes its face; the face's filter tells when that is
+ * closed, whoever closed it; then, when its timer and handoff are closed too, on_close is called and the app freed.
+ * Memory of an app therefore never goes inside a callback of the user's.
+ *
+ * A command is copied when it arrives, and executed in an idle phase of the loop, a few in a turn, one app after the other:
+ * so commands at full rate cost others little, and on_command is never called inside a call or a delivery. An app has one
+ * answer under way at most: who does not read its answers waits, and its commands with it. Loop thread. */
+#ifndef UVFACE_MGMT_SERVE_H
+#define UVFACE_MGMT_SERVE_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "acceptor.h"
+#include "handoff_server.h"
+#include "uvface_mgmt.h"
+
+/* Commands that a turn of the loop executes; one that makes a face takes all of it. */
+#define UVFACE__COMMANDS_PER_TURN 4
+/* What may wait of one app. */
+#define UVFACE__PENDING_BYTES_MAX ((size_t) 256 * 1024)
+/* Commands of an app whose answers are remembered. */
+#define UVFACE__REMEMBERED 32
+#define UVFACE__BUCKETS 256
+/* How long the faces of a connection that ended may still deliver what is in their rings. */
+#define UVFACE__GRACE_MS 100
+/* A face with a name is looked at this often at least, for an app that has come and says nothing. */
+#define UVFACE__LOOK_FOR_APP_MS 1100
+/* The longest packet: a Data of 8800 bytes with its link headers, and the answer to the longest command. */
+#define UVFACE__PACKET_MAX 16384
+/* Of "shm://NAME". */
+#define UVFACE__NAME_MAX 200
+
+typedef struct uvface__server_s uvface__server_t;
+typedef struct uvface__app_s uvface__app_t;
+
+/* A command that waits to be executed: the packet as it came. */
+typedef struct uvface__pending_s {
+  STAILQ_ENTRY(uvface__pending_s) link;
+  size_t bytes;
+  uint8_t packet[];
+} uvface__pending_t;
+STAILQ_HEAD(uvface__pendings_s, uvface__pending_s);
+
+/* What was answered to a command: the content of the Data. */
+typedef struct uvface__given_answer_s {
+  uint8_t digest[NDNPKT_DIGEST_BYTES]; /* of the command */
+  uint64_t code;
+  size_t bytes;
+  uint8_t* content; /* NULL = an empty place */
+} uvface__given_answer_t;
+
+TAILQ_HEAD(uvface__apps_s, uvface__app_s);
+LIST_HEAD(uvface__bucket_s, uvface__app_s);
+
+struct uvface__app_s {
+  uvface_app_t pub;
+  uvface_t face;
+  uvface_filter_t filter;
+  uvface__server_t* server;
+  TAILQ_ENTRY(uvface__app_s) all_link;
+  LIST_ENTRY(uvface__app_s) bucket_link;
+  bool is_shm;
+  bool is_open;       /* on_open was called, on_close is owed */
+  bool is_ending;     /* its face is closing */
+  int status;         /* that on_close gets */
+  unsigned int parts; /* face, timer, handoff, faces of a connection: those that are not closed yet */
+  /* a connection's */
+  struct uvface__apps_s faces; /* made on it */
+  unsigned int nfaces;
+  uint64_t region_bytes;  /* of all of them */
+  uint64_t rest_until_ns; /* no other face before */
+  /* a shared-memory face's */
+  uvface__app_t* owner;  /* the connection; NULL: one of both has ended */
+  uvface__app_t* parent; /* the connection, which stays until this is gone */
+  TAILQ_ENTRY(uvface__app_s) face_link;
+  bool is_claimed;       /* its app has come */
+  uint64_t own_bytes;    /* of its region */
+  uint64_t claim_due_ns; /* when it is taken back */
+  uv_timer_t timer;      /* for that; after the end of the connection, for the rest of its life */
+  uvface__handoff_server_t* handoff;
+  char uri[sizeof("shm://") + UVFACE__NAME_MAX];
+  /* its commands */
+  bool speaks_lp; /* has sent a LpPacket */
+  struct uvface__pendings_s pending;
+  size_t pending_bytes;
+  enum { UVFACE__IDLE, UVFACE__READY, UVFACE__RESTING, UVFACE__ANSWERING } work;
+  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, RESTING */
+  uvface_send_t answer_req;
+  uint8_t* answer; /* under way */
+  uvface__given_answer_t answers[UVFACE__REMEMBERED];
+  unsigned int next_answer;
+};
+
+struct uvface__server_s {
+  uvface_server_t* pub;
+  uv_loop_t* loop;
+  uvface_server_options_t options; /* complete: no member says "default" any more, but face and handoff_dir */
+  uvface_server_callbacks_t cb;
+  char* handoff_dir;
+  char* uri;                              /* of connections */
+  uint32_t face_capacity, face_slot_size; /* of faces without an Mtu of their own */
+  ndnpkt_crypto_t* crypto;
+  uvface__acceptor_t acceptor;
+  uv_idle_t idle;  /* executes commands; started while there are any */
+  uv_timer_t rest; /* for those that rest */
+  bool is_listening, is_closing;
+  unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
+  uvface_server_close_cb close_cb;
+  struct uvface__apps_s apps; /* all, in the order of their ids */
+  struct uvface__apps_s ready, resting;
+  struct uvface__bucket_s buckets[UVFACE__BUCKETS];
+  uint64_t next_face_id;
+  uvface_server_stats_t stats;
+  uvface__handoff_counts_t handoffs;
+  int (*on_packet)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet); /* of commands, for filters */
+  void (*on_empty)(uvface__server_t* server);                                  /* nothing holds it any more */
+  char errmsg[640];
+  uint8_t content[UVFACE__PACKET_MAX]; /* of the answer that is being made */
+  uint8_t packet[UVFACE__PACKET_MAX];
+};
+
+/* --- app.c -------------------------------------------------------------------------------------- */
+
+/* Writes errmsg and returns code. */
+int uvface__server_complain(uvface__server_t* s, int code, const char* format, ...)
+    __attribute__((format(printf, 3, 4)));
+void uvface__server_release(uvface__server_t* s);
+
+/* A connection has come: fd becomes an app, or is closed. */
+void uvface__app_accept(uvface__server_t* s, int fd);
+
+/* What a face is to be. */
+typedef struct uvface__wish_s {
+  ndnpkt_bytes_t name;  /* behind "shm://" */
+  ndnpkt_bytes_t token; /* base NULL: a face by name */
+  bool has_mtu;
+  uint64_t mtu;
+} uvface__wish_t;
+
+/* Makes a face on a connection, and calls on_open. Returns the status code of the answer: 200 and the face, or why
+ * not. */
+unsigned int uvface__app_make_face(uvface__app_t* connection, const uvface__wish_t* wish, uvface__app_t** ret_face,
+                                   char* why, size_t cap);
+
+/* Ends an app by status; a connection takes its faces along. More than once is harmless. */
+void uvface__app_end(uvface__app_t* app, int status);
+
+/* The app of that id that is not ending, or NULL. */
+uvface__app_t* uvface__app_find(uvface__server_t* s, uint64_t face_id);
+
+/* The connection that an app belongs to: itself, or NULL if that has ended. */
+static inline uvface__app_t* uvface__app_connection(uvface__app_t* app) {
+  return app->is_shm ? app->owner : app;
+}
+
+/* The geometry of a face: for an Mtu as ndn-rs has it, else what the options say; and the bytes of its region. */
+uint64_t uvface__geometry(uint64_t mtu, uint32_t* ret_capacity, uint32_t* ret_slot_size);
+uint64_t uvface__region_bytes(uint64_t capacity, uint64_t slot_size);
+
+/* --- command.c ---------------------------------------------------------------------------------- */
+
+/* Takes a command out of what arrives: for uvface__server_t.on_packet. */
+int uvface__command_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
+void uvface__command_on_idle(uv_idle_t* idle);
+void uvface__command_on_rest(uv_timer_t* timer);
+
+#endif
