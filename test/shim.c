@@ -16,8 +16,6 @@
 #include "harness.h"
 #include "words.h"
 
-#define MAX_ERRORS 4
-
 typedef enum call_id {
   MALLOC,
   CALLOC,
@@ -51,7 +49,7 @@ typedef enum call_id {
 /* Errors that the callers treat alike are represented by one. */
 static const struct {
   const char* name;
-  int errors[MAX_ERRORS]; /* 0 = no more */
+  int errors[SHIM_ERRORS]; /* 0 = no more */
 } calls[N_CALLS] = {
     [MALLOC] = {"malloc", {ENOMEM}},
     [CALLOC] = {"calloc", {ENOMEM}},
@@ -149,15 +147,18 @@ void ndnshm__point(const char* access) {
   step(access);
 }
 
-/* True if the call is to fail now; errno says with what. */
+bool shim_fails(const char* name, const int errors[SHIM_ERRORS]) {
+  step(name);
+  if (fail_at == 0 || ++counted != fail_at) return false;
+  if (fail_with >= SHIM_ERRORS || errors[fail_with] == 0) return false;
+  failed_call = name;
+  failed_errno = errno = errors[fail_with];
+  return true;
+}
+
 static bool fails(call_id_t call) {
   counts[call]++;
-  step(calls[call].name);
-  if (fail_at == 0 || ++counted != fail_at) return false;
-  if (fail_with >= MAX_ERRORS || calls[call].errors[fail_with] == 0) return false;
-  failed_call = calls[call].name;
-  failed_errno = errno = calls[call].errors[fail_with];
-  return true;
+  return shim_fails(calls[call].name, calls[call].errors);
 }
 
 /* --- The calls -------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define SHIM_TRACE_STEPS 1024
+#define SHIM_ERRORS 4
 
 /* What a victim leaves to its survivors: to be placed in memory that they share. */
 typedef struct shim_trace_s {
@@ -41,5 +42,9 @@ int shim_failed_errno(void);
 
 /* How often the call was counted since the process began, armed or not. */
 unsigned int shim_count(const char* call);
+
+/* For wrappers in other files, of calls that this one does not know: counts the call as a step. True if it is to fail now;
+ * errno says with which of the errors; 0 is none. */
+bool shim_fails(const char* name, const int errors[SHIM_ERRORS]);
 
 #endif

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/* test_server_hostile.c: apps that misbehave at the door, beside one that does not. Whatever they do is bounded and
+ * counted, and the other one is served meanwhile. Verdicts count packets and commands, not time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ndnshm.h>
+
+#include "served.h"
+
+#define PING "0517070b08026e6f0805726f7574650a045fab86130c0207d0"
+
+/* The well-behaved one gets what it should: its packets, and answers to its commands. */
+static void assert_is_served(raw_t* good) {
+  raw_send(good, wire_hex(PING));
+  ck_assert_int_eq(raw_receive(good).kind, NDNPKT_INTEREST);
+  ck_assert_uint_eq(raw_register(good, "/good", 0), 200);
+}
+
+static void open_with_good(served_t* served, raw_t* good) {
+  served_listen(served);
+  served->echo = true;
+  raw_connect(good, served);
+}
+
+/* --- Bytes -------------------------------------------------------------------------------------- */
+
+TEST(half_an_element_for_ever_costs_its_sender_only) {
+  static raw_t good, bad[30];
+  served_t served;
+
+  served_init(&served);
+  open_with_good(&served, &good);
+  for (int i = 0; i < 30; i++) {
+    raw_connect(&bad[i], &served);
+    raw_send(&bad[i], wire_hex(i % 2 == 0 ? "05fd2000 0712" : "64fd2000 50"));
+  }
+  for (int i = 0; i < 20; i++) assert_is_served(&good);
+  run_asleep(&served.loop, 200);
+  for (int i = 0; i < 30; i++) raw_close(&bad[i]);
+  RUN_UNTIL(&served.loop, served.closed == 30);
+  raw_close(&good);
+  served_close(&served);
+}
+
+TEST(bytes_that_are_no_packet_end_that_connection) {
+  static raw_t good, bad;
+  served_t served;
+  static const char* const garbage[] = {"ffffffffffffffffff", "05ff00000000ffffffff", "00", "05fe00ffffff", "05fd0001"};
+
+  served_init(&served);
+  open_with_good(&served, &good);
+  for (unsigned int i = 0; i < sizeof(garbage) / sizeof(*garbage); i++) {
+    raw_connect(&bad, &served);
+    raw_send(&bad, wire_hex(garbage[i]));
+    RUN_UNTIL(&served.loop, served.closed == i + 1);
+    ck_assert_int_eq(served.guests[i + 1].status, UV_EPROTO);
+    run_until_eof(&served, bad.fd);
+    raw_close(&bad);
+    assert_is_served(&good);
+  }
+  raw_close(&good);
+  served_close(&served);
+}
+
+/* --- Connections -------------------------------------------------------------------------------- */
+
+#define CONNECTIONS 10000
+#define HELD 400
+
+typedef struct crowd_s {
+  const served_t* served;
+  int connections, held;
+  int go[2];
+} crowd_t;
+
+static int connect_once(const char* path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  memcpy(address.sun_path, path, strlen(path) + 1);
+  if (fd >= 0 && connect(fd, (const struct sockaddr*) &address, sizeof(address)) == 0) return fd;
+  fprintf(stderr, "# connect: %s\n", strerror(errno));
+  return -1;
+}
+
+/* Connects as fast as it can, holding on to the last ones. */
+static int crowd_body(void* arg) {
+  const crowd_t* crowd = arg;
+  int fds[HELD];
+
+  for (int i = 0; i < crowd->connections; i++) {
+    int* place = &fds[i % crowd->held];
+
+    if (i >= crowd->held) close(*place);
+    *place = connect_once(crowd->served->path);
+    REQUIRE(*place >= 0);
+  }
+  return 0;
+}
+
+/* The same, and waits to be killed. */
+static int lasting_crowd_body(void* arg) {
+  REQUIRE(crowd_body(arg) == 0);
+  for (;;) pause();
+}
+
+static uint64_t count_connections(const served_t* served) {
+  uvface_server_stats_t stats = served_stats(served);
+
+  return stats.connections + stats.connections_refused;
+}
+
+TEST(ten_thousand_connections_are_bounded_and_counted) {
+  static raw_t good;
+  served_t served;
+  crowd_t crowd = {.served = &served, .connections = CONNECTIONS, .held = HELD};
+  pid_t pid;
+
+  served_init(&served);
+  served.options.max_apps = 50;
+  open_with_good(&served, &good);
+  pid = harness_fork(lasting_crowd_body, &crowd);
+  while (count_connections(&served) < CONNECTIONS + 1) {
+    assert_is_served(&good);
+    ck_assert_uint_le(served_stats(&served).apps, 50);
+  }
+  ck_assert_uint_eq(served_stats(&served).connections, served.opened);
+  ck_assert_uint_ge(served_stats(&served).connections_refused, HELD - 50); /* those that are held now */
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
+  assert_is_served(&good);
+  raw_close(&good);
+  served_close(&served);
+}
+
+/* Connects when it is told to, then waits to be killed. */
+static int late_crowd_body(void* arg) {
+  const crowd_t* crowd = arg;
+  char byte;
+
+  REQUIRE(read(crowd->go[0], &byte, 1) == 1);
+  REQUIRE(crowd_body(arg) == 0);
+  for (;;) pause();
+}
+
+/* As soon as there are descriptors again, they come in. */
+TEST(without_descriptors_connections_wait_and_the_loop_sleeps) {
+  static raw_t good;
+  served_t served;
+  crowd_t crowd = {.served = &served, .connections = 20, .held = 20};
+  pid_t pid;
+
+  if (harness_under_valgrind()) SKIP("valgrind needs descriptors of its own");
+  served_init(&served);
+  open_with_good(&served, &good);
+  ck_assert_int_eq(pipe(crowd.go), 0);
+  pid = harness_fork(late_crowd_body, &crowd);
+  ck_assert_int_eq(limit_descriptors(0), 0);
+  ck_assert_int_eq(write(crowd.go[1], "g", 1), 1);
+  RUN_UNTIL(&served.loop, served_stats(&served).connections_refused > 0);
+  ck_assert_ptr_nonnull(strstr(uvface_server_errmsg(&served.server), "accept4"));
+  run_asleep(&served.loop, 300);
+  ck_assert_uint_eq(served.opened, 1);
+  assert_is_served(&good);
+  ck_assert_uint_eq(raw_create(&good, "none", handoff_key(1), -1, NULL), 500); /* nor for this, and that is told */
+  ck_assert_int_eq(limit_descriptors(-1), 0);
+  RUN_UNTIL(&served.loop, served.opened == 21);
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served.closed == 20);
+  close(crowd.go[0]);
+  close(crowd.go[1]);
+  raw_close(&good);
+  served_close(&served);
+}
+
+/* --- Commands ----------------------------------------------------------------------------------- */
+
+/* Sends commands for ever, and reads answers or does not. */
+typedef struct flood_s {
+  const served_t* served;
+  bool reads;
+} flood_t;
+
+static int flood_body(void* arg) {
+  const flood_t* flood = arg;
+  ndnpkt_command_t command = {.module = wire_text("rib"), .verb = wire_text("register")};
+  ndnpkt_crypto_t* crypto;
+  uint8_t buf[2000], answers[65536];
+  int fd = connect_once(flood->served->path);
+
+  REQUIRE(fd >= 0 && ndnpkt_crypto_new(&crypto) == 0);
+  command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/flood")};
+  for (;;) {
+    ssize_t n = ndnpkt_command_encode(crypto, buf, sizeof(buf), &command, NULL);
+
+    if (n < 0 || send(fd, buf, (size_t) n, MSG_NOSIGNAL) < 0) break;
+    while (flood->reads && recv(fd, answers, sizeof(answers), MSG_DONTWAIT) > 0) continue;
+  }
+  close(fd);
+  ndnpkt_crypto_free(crypto);
+  return 0;
+}
+
+/* While it waits for its own answer the good one sees no more than a few of the other's commands executed: those that
+ * share the turns that its own packet and its answer need. */
+TEST_LOOP(commands_at_full_rate_leave_room_for_others, 2) {
+  static raw_t good;
+  served_t served;
+  flood_t flood = {.served = &served, .reads = _i == 0};
+  unsigned int before, most = 0, flooded;
+  pid_t pid;
+
+  served_init(&served);
+  open_with_good(&served, &good);
+  pid = harness_fork(flood_body, &flood);
+  RUN_UNTIL(&served.loop, served.commands > 2000 || (!flood.reads && served_stats(&served).commands_dropped > 100));
+  for (int i = 0; i < 200; i++) {
+    raw_command(&good, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/g")});
+    before = served.commands;
+    ck_assert_uint_eq(raw_response(&good).code, 200);
+    if (served.commands - before > most) most = served.commands - before;
+  }
+  ck_assert_uint_le(most, 40);
+  flooded = served.commands;
+  if (!flood.reads) { /* its answers are not read: its commands wait, and what is beyond that is dropped */
+    run_for(&served.loop, 50);
+    ck_assert_uint_eq(served.commands, flooded);
+    ck_assert_uint_gt(served_stats(&served).commands_dropped, 100);
+  }
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  assert_is_served(&good);
+  raw_close(&good);
+  served_close(&served);
+}
+
+TEST(app_that_reads_late_gets_its_answers_late) {
+  enum { N = 5000 };
+  static raw_t app;
+  served_t served;
+  uint64_t answers = 0;
+
+  served_init(&served);
+  served_listen(&served);
+  raw_connect(&app, &served);
+  for (int i = 0; i < N; i++) {
+    raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/slow")});
+    if (i % 10 == 0) uv_run(&served.loop, UV_RUN_NOWAIT);
+  }
+  run_asleep(&served.loop, 100); /* nothing to do but to wait for it */
+  ck_assert_uint_lt(served.commands, N);
+  ck_assert_uint_gt(served_stats(&served).commands_dropped, 0);
+  while (answers + served_stats(&served).commands_dropped < N) {
+    ck_assert_int_eq(raw_receive(&app).kind, NDNPKT_DATA);
+    answers++;
+  }
+  ck_assert_uint_eq(served.commands, answers);
+  ck_assert_uint_eq(served_stats(&served).commands, answers);
+  run_for(&served.loop, 20);
+  ck_assert(raw_is_silent(&app));
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* --- Faces -------------------------------------------------------------------------------------- */
+
+TEST(create_of_every_size_is_bounded) {
+  static raw_t good, bad;
+  served_t served;
+  unsigned int made = 0, refused = 0;
+  uint64_t bytes = 0;
+
+  served_init(&served);
+  served.options.max_region_bytes = 16 << 20;
+  served.options.max_app_bytes = 40 << 20;
+  open_with_good(&served, &good);
+  raw_connect(&bad, &served);
+  for (unsigned int shift = 0; shift <= 40; shift++) {
+    for (int more = -1; more <= 1; more++) {
+      long mtu = (1l << shift) + more;
+      unsigned int code = raw_create(&bad, "every", handoff_key(shift * 3 + (unsigned int) (more + 1)), mtu, NULL);
+
+      ck_assert_msg(code == 200 || code == 400 || code == 503, "Mtu %ld: %u", mtu, code);
+      made += code == 200;
+      refused += code != 200;
+      assert_is_served(&good);
+    }
+  }
+  for (unsigned int g = 2; g < served.opened; g++) {
+    uvface_stats_t stats = stats_of(served.guests[g].app->face);
+
+    bytes += 2ull * stats.capacity * stats.slot_size;
+  }
+  ck_assert_uint_eq(made, 8);
+  ck_assert_uint_eq(made + refused, 123);
+  ck_assert_uint_le(bytes, 40 << 20);
+  ck_assert_uint_eq(served_stats(&served).faces_refused, refused);
+  raw_close(&bad);
+  RUN_UNTIL(&served.loop, served.closed == 1 + made);
+  raw_close(&good);
+  served_close(&served);
+}
+
+/* Zeroing memory keeps the loop busy: who asks for faces one after the other waits between them, and nobody else does. */
+TEST(creates_in_a_row_leave_the_loop_to_others) {
+  static raw_t good, bad;
+  served_t served;
+  uint64_t begin_ns = harness_now_ns(), id = 0;
+  unsigned int rounds = 0;
+
+  served_init(&served);
+  served.options.max_faces = 100;
+  open_with_good(&served, &good);
+  raw_connect(&bad, &served);
+  for (unsigned int i = 0; i < 8; i++) {
+    ndnpkt_parameters_t create = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .uri = wire_text("shm://row")};
+    ndnpkt_parameters_t destroy = {.has = NDNPKT_HAS_FACE_ID};
+
+    create.shm_token = (ndnpkt_bytes_t){handoff_key(i), KEY_BYTES};
+    raw_command(&bad, "faces", "create", &create);
+    while (served.opened < 3 + i) { /* it rests; the other one does not */
+      assert_is_served(&good);
+      rounds++;
+    }
+    destroy.face_id = raw_response(&bad).parameters.face_id;
+    ck_assert_uint_gt(destroy.face_id, id);
+    id = destroy.face_id;
+    raw_ask(&bad, "faces", "destroy", &destroy, 200);
+  }
+  ck_assert_uint_ge(harness_now_ns() - begin_ns, 7 * UINT64_C(4000000));
+  ck_assert_uint_ge(rounds, 8);
+  raw_close(&bad);
+  raw_close(&good);
+  RUN_UNTIL(&served.loop, served.closed == served.opened);
+  served_close(&served);
+}
+
+/* --- Many ---------------------------------------------------------------------------------------- */
+
+#define MANY 500
+
+static const uint8_t* key_of(unsigned int n) {
+  static uint8_t key[KEY_BYTES];
+
+  memcpy(key, &n, sizeof(n));
+  return key;
+}
+
+static int raise_descriptors(void) {
+  struct rlimit limit;
+
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  return limit.rlim_max >= 8 * MANY ? setrlimit(RLIMIT_NOFILE, &limit) : -1;
+}
+
+/* All ask before the first is answered; each then fetches its descriptors, and sends a packet. */
+static int many_body(void* arg) {
+  const served_t* served = arg;
+  static int control[MANY];
+
+  for (unsigned int n = 0; n < MANY; n++) REQUIRE((control[n] = plain_ask(served, key_of(n))) >= 0);
+  for (unsigned int n = 0; n < MANY; n++) REQUIRE(plain_fetch(served, control[n], key_of(n)) == 0);
+  for (;;) pause();
+}
+
+TEST(five_hundred_apps_at_once_get_a_face_each) {
+  served_t served;
+  uint64_t begin_ns;
+  pid_t pid;
+
+  if (raise_descriptors() < 0) SKIP("not enough descriptors");
+  served_init(&served);
+  served.options.face.capacity = 16; /* or the regions together were 2.3 GB */
+  served.options.max_apps = MANY;
+  served_listen(&served);
+  begin_ns = harness_now_ns();
+  pid = harness_fork(many_body, &served);
+  RUN_UNTIL(&served.loop, served.packets == MANY);
+  printf("# %d apps with a face each: %llu ms\n", MANY, (unsigned long long) (harness_now_ns() - begin_ns) / 1000000);
+  ck_assert_uint_eq(served_stats(&served).apps, MANY);
+  ck_assert_uint_eq(served_stats(&served).app_faces, MANY);
+  ck_assert_uint_eq(served_stats(&served).handoffs, MANY);
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served.closed == 2 * MANY);
+  served_close(&served);
+}
