@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
 
-seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo and ndnpkt. PCAPS is a directory of captures; every
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream and ndnpkt. PCAPS is a directory of captures; every
 whole NDN packet that starts anywhere in one becomes a seed of ndnpkt, and so does every packet of test/vectors. Deterministic. Run by .ci/fuzz; what it writes
 is not checked in, what the fuzzers made of it is (corpus/).
 """
@@ -149,9 +149,20 @@ def ndnpkt(pcaps):
             yield b"\0" + bytes([len(a)]) + a + b
 
 
+def stream():
+    """Elements of every shape, nested and broken, with and without a filter, cut in several ways."""
+    whole = b"".join(tlv(5 + n % 3, bytes([n]) * n) for n in (0, 1, 2, 40, 250)) + b"\xfd\1\0\2ab" + b"\6\xfd\0\xfd" + b"d" * 253
+    nested = tlv(100, tlv(80, tlv(6, b"content" + bytes([3]))) + b"\3") + tlv(9, tlv(6, b"\7\7")) + tlv(3, b"\6\4xy") + tlv(100, b"\1")
+    broken = (b"", b"\0\0", b"\xfd\0\xfc\0", b"\xff", b"\6\xfd\0\1", b"\6\xfd\1\x40", b"\6\xfe\0\1\0\0", b"\6\xff", b"\6\5a")
+    for body in (whole, nested, whole + nested):
+        for end in broken:
+            for flags, script in ((0, b""), (1, b""), (0, b"\x41" * 40), (1, b"\x49\xc3\x07" * 20), (1, b"\xff" * 4)):
+                yield body + end + script[::-1] + bytes([len(script), flags])
+
+
 def main():
     root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("ndnpkt", ndnpkt(pcaps))):
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("ndnpkt", ndnpkt(pcaps))):
         (root / target).mkdir(parents=True, exist_ok=True)
         for i, seed in enumerate(seeds):
             (root / target / f"seed-{i:04}").write_bytes(seed)
