@@ -474,18 +474,22 @@ TEST(send_to_a_peer_that_never_reads_times_out) {
   lone_close(&l);
 }
 
-TEST(end_of_the_peer_comes_after_all_that_it_sent) {
+/* _i: 1 = in large packets, more than the face's buffer holds. */
+TEST_LOOP(end_of_the_peer_comes_after_all_that_it_sent, 2) {
   static unsigned char wire[MTU];
   unsigned int sent = 0;
   lone_t l;
 
   lone_open(&l, NULL);
-  l.checks = true;
+  l.checks = _i == 0;
   for (;;) { /* what the socket holds */
-    write_element(wire, size_of(sent), sent);
-    if (send(l.peer, wire, size_of(sent), MSG_NOSIGNAL) < (ssize_t) size_of(sent)) break; /* the last one in part */
+    size_t bytes = _i == 0 ? size_of(sent) : MTU;
+
+    write_element(wire, bytes, sent);
+    if (send(l.peer, wire, bytes, MSG_NOSIGNAL) < (ssize_t) bytes) break; /* the last one in part */
     sent++;
   }
+  if (_i == 1) ck_assert_uint_gt(sent * MTU, 140000);
   close(l.peer);
   l.peer = -1;
   RUN_UNTIL(&l.loop, uvface_try_send(&l.face, &(uv_buf_t){.base = (char*) "\5\0", .len = 2}, 1) == UV_EPIPE);
@@ -518,6 +522,59 @@ TEST(peer_that_dies_with_our_bytes_unread_is_an_end_as_well) {
   ck_assert_int_eq(l.error, UV_EOF);
   ck_assert_uint_eq(l.received, 1);
   ck_assert_int_eq(uvface_try_send(&l.face, &packet, 1), UV_EPIPE);
+  lone_close(&l);
+}
+
+typedef struct victim_s {
+  int fd;
+  bool reads;
+} victim_t;
+
+/* Says something for ever, and listens or not. */
+static int talk(void* arg) {
+  const victim_t* v = arg;
+  unsigned char element[100];
+  char ignored[4096];
+
+  write_element(element, sizeof(element), 1);
+  for (;;) {
+    if (send(v->fd, element, sizeof(element), MSG_NOSIGNAL) < 0) return 1;
+    if (v->reads) recv(v->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+  }
+}
+
+/* A process at the other end, killed while both talk. _i & 1: it listens; & 2: the face does; & 4: a filter does. */
+TEST_LOOP(peer_that_is_killed_is_an_end, 8) {
+  unsigned char element[100];
+  uv_buf_t packet = uv_buf_init((char*) element, sizeof(element));
+  victim_t victim = {.reads = (_i & 1) != 0};
+  sieve_t sieve = {.seen = 0};
+  int err = 0;
+  pid_t pid;
+  lone_t l;
+
+  signal(SIGPIPE, SIG_DFL);
+  write_element(element, sizeof(element), 1);
+  lone_open(&l, NULL);
+  victim.fd = l.peer;
+  ASSERT_OK(fcntl(l.peer, F_SETFL, 0));
+  pid = harness_fork(talk, &victim);
+  close(l.peer);
+  l.peer = -1;
+  if ((_i & 2) != 0) ASSERT_OK(uvface_recv_start(&l.face, lone_recv));
+  if ((_i & 4) != 0) sieve_set(&sieve, &l.face);
+  for (int n = 0; n < 300; n++) {
+    uvface_try_send(&l.face, &packet, 1);
+    uv_run(&l.loop, UV_RUN_NOWAIT);
+  }
+  harness_kill(pid);
+  RUN_UNTIL(&l.loop, (err = uvface_try_send(&l.face, &packet, 1)) != (int) sizeof(element) && err != UV_EAGAIN);
+  ck_assert_int_eq(err, UV_EPIPE);
+  if ((_i & 2) == 0) ASSERT_OK(uvface_recv_start(&l.face, lone_recv));
+  RUN_UNTIL(&l.loop, l.error != 0);
+  ck_assert_int_eq(l.error, UV_EOF);
+  if ((_i & 4) != 0) RUN_UNTIL(&l.loop, sieve.ended == 1);
+  if ((_i & 4) != 0) ck_assert_int_eq(sieve.status, UV_EOF);
   lone_close(&l);
 }
 
@@ -711,6 +768,27 @@ TEST_LOOP(filter_keeps_commands_and_takes_headers_off, 2) {
   ck_assert_int_eq(sieve.status, UV_EOF);
   lone_close(&l);
   ck_assert_uint_eq(sieve.ended, 1);
+}
+
+TEST(turn_shows_a_filter_at_most_64_packets) {
+  static unsigned char wire[1000 * 2];
+  unsigned int before = 0, most = 0;
+  sieve_t sieve;
+  lone_t l;
+
+  for (size_t b = 0; b < sizeof(wire); b += 2) memcpy(wire + b, "\7\0", 2);
+  lone_open(&l, NULL);
+  sieve_set(&sieve, &l.face);
+  uvface_ref(&l.face);
+  ASSERT_OK(uvface_recv_start(&l.face, lone_recv));
+  put(&l, wire, sizeof(wire));
+  while (sieve.seen < 1000) {
+    uv_run(&l.loop, UV_RUN_NOWAIT);
+    if (sieve.seen - before > most) most = sieve.seen - before;
+    before = sieve.seen;
+  }
+  ck_assert_uint_eq(most, 64);
+  lone_close(&l);
 }
 
 /* A part that is no element, such as a fragment of garbage, could not be told from its neighbours. */
@@ -965,6 +1043,8 @@ TEST(socket_that_cannot_carry_a_face_is_refused_and_left_alone) {
   ck_assert_int_ne(fcntl(fds[0], F_GETFD) & FD_CLOEXEC, 0);
   ck_assert_int_eq(uvface_open_stream(&face, fds[1], NULL), UV_EALREADY);
   ck_assert_int_eq(uvface_create(&face, harness_name("s"), NULL), UV_EALREADY);
+  ck_assert_int_eq(uvface_app_fds(&face, (int[3]){0}), UV_EBADF);
+  uvface_app_fds_close(&face);
   uvface_close(&face, NULL);
   ck_assert_int_eq(uvface_open_stream(&face, fds[1], NULL), UV_ENOTCONN);
   ck_assert_int_eq(uvface_get_transport(&face), UV_ENOTCONN);

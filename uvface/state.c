@@ -108,7 +108,7 @@ void uvface__end_stream(uvface__priv_t* f, int error, const char* function) {
     uvface__fail(f, error, function, uvface__stream_words(f->stream));
     return;
   }
-  uvface__stream_note_readable(f->stream); /* nothing will tell of what is left in the socket */
+  uvface__stream_read_out(f->stream);
   if (f->state == UVFACE__OPEN) uvface__lose_peer(f, uvface__stream_words(f->stream));
 }
 

@@ -43,6 +43,7 @@ struct uvface__stream_s {
   uint8_t* in;
   size_t in_bytes, head, seen, len;
   bool readable; /* perhaps */
+  bool reads_out;
   bool eof;
   bool broken; /* what begins at seen is no element */
   /* sending: out[out_at .. out_len) is not written yet */
@@ -237,6 +238,11 @@ void uvface__stream_note_readable(uvface__stream_t* s) {
   s->readable = !s->eof;
 }
 
+void uvface__stream_read_out(uvface__stream_t* s) {
+  s->reads_out = true;
+  uvface__stream_note_readable(s);
+}
+
 bool uvface__stream_has_room(const uvface__stream_t* s) {
   return !s->broken && (s->len < s->in_bytes || s->len - s->head <= s->head);
 }
@@ -269,7 +275,7 @@ int uvface__stream_fill(uvface__stream_t* s, bool unseen) {
     n = recv(s->fd, s->in + s->len, s->in_bytes - s->len, MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
-    s->readable = s->len + (size_t) n == s->in_bytes; /* else that was all */
+    s->readable = s->reads_out || s->len + (size_t) n == s->in_bytes; /* else that was all */
     s->len += (size_t) n;
     s->stats.reads++;
     return (int) n;

@@ -56,6 +56,8 @@ const char* uvface__stream_words(const uvface__stream_t* s);
 
 /* The socket has something to read, or an end to tell. */
 void uvface__stream_note_readable(uvface__stream_t* s);
+/* Nobody will say so any more: it is readable until its end. */
+void uvface__stream_read_out(uvface__stream_t* s);
 /* Reads once, if the socket is said to be readable and the buffer has no whole element that is not seen; or, with
  * unseen false, that is not taken. Returns the bytes read, 0 if there are none now.
  * Errors: UV_EOF (the peer is gone, and all that it sent is in the buffer), UV_EBADF (somebody else closed the socket). */
