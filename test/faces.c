@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +49,14 @@ void pair_open(pair_t* pair, const uvface_options_t* options) {
   pair_open_of(harness_kind(), pair, options);
 }
 
+static void open_streams(pair_t* pair, const uvface_options_t* options) {
+  int fds[2];
+
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  ASSERT_OK(uvface_open_stream(&pair->engine, fds[0], options));
+  ASSERT_OK(uvface_open_stream(&pair->app, fds[1], options));
+}
+
 void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options) {
   static const uvface_options_t defaults = UVFACE_OPTIONS_INIT;
 
@@ -58,6 +67,10 @@ void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options) {
   ASSERT_OK(uv_loop_init(&pair->loop));
   ASSERT_OK(uvface_init(&pair->loop, &pair->engine));
   ASSERT_OK(uvface_init(&pair->loop, &pair->app));
+  if (kind == STREAM) {
+    open_streams(pair, options);
+    return;
+  }
   ck_assert_msg(face_create_of(kind, &pair->engine, pair->name, options) == 0, "%s", uvface_errmsg(&pair->engine));
   ck_assert_msg(face_join_of(kind, &pair->engine, &pair->app, pair->name, options) == 0, "%s",
                 uvface_errmsg(&pair->app));
@@ -153,11 +166,11 @@ void run_asleep(uv_loop_t* loop, int ms) {
 }
 
 int fill_ring(uvface_t* face) {
-  static char byte = 'f';
-  uv_buf_t buf = uv_buf_init(&byte, 1);
+  static char element[2] = {5, 0};
+  uv_buf_t buf = uv_buf_init(element, uvface_get_transport(face) == UVFACE_STREAM ? 2 : 1);
   int n = 0;
 
-  while (uvface_try_send(face, &buf, 1) == 1) n++;
+  while (uvface_try_send(face, &buf, 1) > 0) n++;
   return n;
 }
 

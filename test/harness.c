@@ -111,6 +111,7 @@ kind_t harness_kind(void) {
 
   if (kind == NULL || strcmp(kind, "named") == 0) return NAMED;
   if (strcmp(kind, "socket") == 0) return BY_SOCKET;
+  if (strcmp(kind, "stream") == 0) return STREAM;
   ck_assert_msg(strcmp(kind, "pipes") == 0, "UVFACE_FACE is '%s'", kind);
   return BY_PIPES;
 }

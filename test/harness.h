@@ -84,8 +84,8 @@ void harness_forbid_sealing(void);
 
 /* How the ends of a face meet: by its name; or by descriptors that are handed over, of sockets or of pipes. For loops
  * over all of them; and a program as a whole opens another kind than named ones if it is told to (env UVFACE_FACE:
- * socket, pipes), so that what holds for one kind is tested of all. */
-typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS } kind_t;
+ * socket, pipes, stream), so that what holds for one kind is tested of all. */
+typedef enum kind_e { NAMED, BY_SOCKET, BY_PIPES, N_KINDS, STREAM } kind_t; /* STREAM: no shared memory, only told to */
 kind_t harness_kind(void);
 
 /* The descriptors of a private face from process to process, over a socket that has no file (abstract) and is called as
@@ -98,6 +98,10 @@ int harness_fetch_fds(const char* name, int ret_fds[3]);
 /* The rest of the test is about names, which only one kind has. */
 #define NEEDS_NAMES() \
   if (harness_kind() != NAMED) SKIP("is about the names of a face")
+
+/* The rest of the test is about a ring, which a face over a stream socket has not. */
+#define NEEDS_RING() \
+  if (harness_kind() == STREAM) SKIP("is about shared memory")
 
 /* A face name of this test process: "t-PID-tag"; valid until the fourth next call. */
 const char* harness_name(const char* tag);

@@ -6,7 +6,8 @@
 
 #include "faces.h"
 
-static char payload[32] = "a packet";
+/* An element: what a stream carries must be one. */
+static char payload[32] = {6, 30, 'a', ' ', 'p', 'a', 'c', 'k', 'e', 't'};
 
 static uv_buf_t packet(void) {
   return uv_buf_init(payload, sizeof(payload));
@@ -107,6 +108,11 @@ TEST(rule2_callback_never_inside_call) {
 
 #define MANY 3000
 
+typedef struct numbered_s {
+  unsigned char header[4]; /* of an element of 4 bytes, the first two of them 0 */
+  unsigned int number;
+} numbered_t;
+
 static unsigned int next_done, next_seen;
 static int all_seen;
 
@@ -120,11 +126,11 @@ static void in_order_seen(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) 
   (void) face;
   ck_assert_int_gt(npkts, 0);
   for (ssize_t p = 0; p < npkts; p++) {
-    unsigned int value;
+    numbered_t packet;
 
-    ck_assert_uint_eq(pkts[p].len, sizeof(value));
-    memcpy(&value, pkts[p].base, sizeof(value));
-    ck_assert_uint_eq(value, next_seen);
+    ck_assert_uint_eq(pkts[p].len, sizeof(packet));
+    memcpy(&packet, pkts[p].base, sizeof(packet));
+    ck_assert_uint_eq(packet.number, next_seen);
     next_seen++;
   }
   all_seen = next_seen == MANY;
@@ -132,7 +138,7 @@ static void in_order_seen(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) 
 
 TEST(rule3_send_callbacks_in_order_once) {
   static uvface_send_t reqs[MANY];
-  static unsigned int values[MANY];
+  static numbered_t values[MANY];
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   unsigned int nreqs = 0;
@@ -141,7 +147,7 @@ TEST(rule3_send_callbacks_in_order_once) {
   pair_open(&pair, &options);
   next_done = next_seen = 0;
   all_seen = 0;
-  for (unsigned int v = 0; v < MANY; v++) values[v] = v;
+  for (unsigned int v = 0; v < MANY; v++) values[v] = (numbered_t){{6, sizeof(values[v]) - 2}, v};
   for (unsigned int v = 0; v < MANY; nreqs++) { /* singles and batches of 5 in turn */
     uv_buf_t bufs[5];
     unsigned int n = nreqs % 2 == 0 ? 1 : 5;
@@ -177,7 +183,7 @@ static int last_seen;
 
 static void note_last(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   (void) face;
-  if (npkts > 0) last_seen = pkts[npkts - 1].base[0];
+  if (npkts > 0 && pkts[npkts - 1].len == 3) last_seen = pkts[npkts - 1].base[2];
 }
 
 /* A packet that would have to wait is checked before it is accepted (rule 1). */
@@ -198,25 +204,26 @@ TEST(rule4_try_send_never_overtakes) {
   pair_t pair;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_send_t req;
-  char first = '1', second = '2';
-  uv_buf_t a = uv_buf_init(&first, 1), b = uv_buf_init(&second, 1), slot;
+  char first[] = {6, 1, '1'}, second[] = {6, 1, '2'};
+  uv_buf_t a = uv_buf_init(first, 3), b = uv_buf_init(second, 3), slot;
 
   options.capacity = 16;
   pair_open(&pair, &options);
-  ck_assert_int_eq(fill_ring(&pair.app), 16);
+  ck_assert_int_ge(fill_ring(&pair.app), 16);
+  if (pair.kind != STREAM) ck_assert_uint_eq(stats_of(&pair.app).tx_packets, 16);
   queued_done = last_seen = 0;
   ASSERT_OK(uvface_send(&req, &pair.app, &a, 1, note_done));
   ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), UV_EAGAIN);
   refuse_behind_queue(&pair.app);
   ASSERT_OK(uvface_recv_start(&pair.engine, note_last)); /* makes room at the next turn */
-  while (last_seen == 0) {
+  while (!queued_done) {
     ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), UV_EAGAIN);
     ck_assert_int_eq(uvface_try_send_batch(&pair.app, &b, 1), UV_EAGAIN);
     ck_assert_int_eq(uvface_reserve(&pair.app, 1, &slot), UV_EAGAIN);
     uv_run(&pair.loop, UV_RUN_NOWAIT);
   }
-  RUN_UNTIL(&pair.loop, queued_done);
-  ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), 1);
+  RUN_UNTIL(&pair.loop, last_seen == '1');
+  ck_assert_int_eq(uvface_try_send(&pair.app, &b, 1), 3);
   RUN_UNTIL(&pair.loop, last_seen == '2');
   pair_close(&pair);
 }
@@ -355,7 +362,7 @@ static void call_everything(uvface_t* face) {
   uvface_try_send(face, &buf, 1);
   uvface_try_send_batch(face, &buf, 1);
   if (uvface_reserve(face, 8, &slot) == 0) {
-    memcpy(slot.base, "reserved", 8);
+    memcpy(slot.base, "\6\6served", 8);
     uvface_commit(face, 8);
   }
   uvface_recv_stop(face);
@@ -367,7 +374,7 @@ static void call_everything(uvface_t* face) {
   uvface_get_stats(face, &stats);
   uvface_errmsg(face);
   ASSERT_OK(uvface_init(&everything->loop, other));
-  ck_assert_int_eq(uvface_create(other, everything->name, NULL), UV_EADDRINUSE);
+  if (everything->kind == NAMED) ck_assert_int_eq(uvface_create(other, everything->name, NULL), UV_EADDRINUSE);
   ck_assert_int_eq(uvface_connect(other, "..", NULL), UV_EINVAL);
   uvface_close(other, drop_face);
   everything_ran++;
@@ -407,7 +414,6 @@ TEST(rule6_any_call_from_any_callback) {
   pair_t pair;
   uv_buf_t buf = packet();
 
-  NEEDS_NAMES();
   pair_open(&pair, NULL);
   everything = &pair;
   everything_used = 0;
