@@ -228,8 +228,8 @@ enum {
  * as NFD, ndnd, ndn-fwd and their clients speak it. All that holds for faces holds here, but "in the ring" reads "in the
  * face's buffer or the socket's": what is sent is written together when the turn of the loop ends, or, if it was sent
  * outside of turns, in the next; so run the loop. uvface_close() writes what the socket takes at once; what it does not
- * take then is lost. A packet is one element; one longer than options.mtu (default 8800), or what is none, is UV_EPROTO:
- * on a stream there is no next packet to find. Packets before it are delivered. Whatever else ends the connection is
+ * take then is lost. A packet is one element; one longer than options.mtu (default 8800; a link packet that arrives may have
+ * 128 bytes of headers more), or what is none, is UV_EPROTO: on a stream there is no next packet to find. Packets before it are delivered. Whatever else ends the connection is
  * UV_EOF. A face that does not receive, and has no filter, reads nothing. The role for the defaults of send_timeout_ms and
  * queue_max is the app's.
  * sock: the face's on success (made O_NONBLOCK and closed on exec, without Nagle's delay); on failure it stays the

@@ -265,6 +265,25 @@ TEST(element_of_exactly_the_mtu_passes_and_one_more_does_not) {
   lone_close(&l);
 }
 
+/* What carries a packet of exactly the MTU is longer, by its headers. */
+TEST(link_packet_may_be_longer_by_its_headers) {
+  static unsigned char wire[2 * 429];
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  lone_t l;
+
+  options.mtu = 300;
+  lone_open(&l, &options);
+  ASSERT_OK(uvface_recv_start(&l.face, lone_recv));
+  write_element(wire, 428, 0);
+  write_element(wire + 428, 429, 0);
+  wire[0] = wire[428] = 100;
+  put(&l, wire, 857);
+  RUN_UNTIL(&l.loop, l.error != 0);
+  ck_assert_int_eq(l.error, UV_EPROTO);
+  ck_assert_uint_eq(l.received, 1);
+  lone_close(&l);
+}
+
 /* What would break the peer's stream is refused, whole or in pieces, at once or behind a queue. */
 TEST(what_is_no_element_is_not_sent) {
   unsigned char wire[] = {5, 3, 1, 2, 3, 4}, zero[] = {0, 1, 7}, type[] = {253, 0, 200, 0};

@@ -28,6 +28,9 @@
 #define BUFFER_BYTES ((size_t) 128 * 1024)
 /* As much is written at once, and not kept for the end of the turn: so that the peer has something to do meanwhile. */
 #define WRITE_BYTES ((size_t) 64 * 1024)
+/* A link packet (NDNLPv2) may be longer than the packet that it carries, by its headers. */
+#define LINK_PACKET 0x64
+#define LINK_HEADER_BYTES 128
 /* The longest header of an element: type and length of five bytes each. */
 #define HEADER_BYTES 10
 
@@ -114,7 +117,9 @@ static inline int64_t measure(const uint8_t* p, size_t n) {
 static inline int64_t frame(const uvface__stream_t* s, size_t at) {
   int64_t bytes = measure(s->in + at, s->len - at);
 
-  if (bytes < 0 || bytes > (int64_t) s->mtu) return -1;
+  if (bytes < 0) return -1;
+  if (bytes > (int64_t) s->mtu && bytes > (int64_t) (s->mtu + (s->in[at] == LINK_PACKET ? LINK_HEADER_BYTES : 0)))
+    return -1;
   return (size_t) bytes <= s->len - at ? bytes : 0;
 }
 
@@ -173,7 +178,7 @@ int uvface__stream_check(int sock) {
 }
 
 int uvface__stream_new(int sock, size_t mtu, uvface__stream_t** ret_stream) {
-  size_t bytes = (mtu > BUFFER_BYTES ? mtu : BUFFER_BYTES) + mtu + UVFACE__STREAM_GROW;
+  size_t bytes = (mtu > BUFFER_BYTES ? mtu : BUFFER_BYTES) + mtu + LINK_HEADER_BYTES;
   uvface__stream_t* s = calloc(1, sizeof(*s));
 
   if (s == NULL) return UV_ENOMEM;
@@ -258,7 +263,7 @@ static size_t next_at(uvface__stream_t* s, bool unseen) {
 static void make_room(uvface__stream_t* s) {
   size_t left = s->len - s->head;
 
-  if (left != 0 && (s->in_bytes - s->len >= s->mtu || left > s->head)) return;
+  if (left != 0 && (s->in_bytes - s->len >= s->mtu + LINK_HEADER_BYTES || left > s->head)) return;
   memmove(s->in, s->in + s->head, left);
   s->seen -= s->head;
   s->len = left;
