@@ -28,13 +28,13 @@ extern "C" {
 typedef struct uvface_client_s uvface_client_t;
 typedef struct uvface_command_s uvface_command_t;
 
-/* status 0: the client is connected, client->face is set, and registrations of before are in force again: start
- * receiving on the face here. status < 0: it is not, or no longer: client->face is NULL (a face that was there is closed
- * after this returns), and its callbacks have run. With options.reconnect_ms the client goes on trying, and this is told
- * once for each loss, not for each attempt; without, uvface_client_connect() may be called again.
+/* status 0: the client is up: client->face is there, and registrations of before are in force again: start receiving on
+ * the face here. status < 0: it is not, or no longer: client->face is NULL; a face that was there has been closed, and all
+ * its callbacks have run. With options.reconnect_ms the client goes on trying, and a loss is told once, attempts are not;
+ * without, uvface_client_connect() may be called again, from here too.
  * UV_ENOENT, UV_ECONNREFUSED, UV_EACCES (the socket), UV_ETIMEDOUT (no answer), UV_EOF (the forwarder is gone),
- * UV_EPROTO (it broke the protocol), UV_ENOTSUP (UVFACE_SHM was asked for, and it has none), UV_ECANCELED (close), others
- * as they come from the system. */
+ * UV_EPROTO (it broke the protocol), UV_ENOTSUP (UVFACE_SHM was asked for, and it has none), UV_ECANCELED (the client, or
+ * its face, was closed), others as they come from the system. */
 typedef void (*uvface_client_cb)(uvface_client_t* client, int status);
 
 /* The client's memory is the caller's again. */
@@ -42,7 +42,8 @@ typedef void (*uvface_client_close_cb)(uvface_client_t* client);
 
 /* status 0: done. UV_ETIMEDOUT (no answer in options.command_timeout_ms), UV_EACCES (403), UV_ENOENT (404), UV_EINVAL
  * (400), UV_ENOTSUP (501, or a Nack: nobody there manages routes), UV_EPROTO (another code, or an answer that cannot be
- * read), UV_EPIPE (the forwarder is gone, and the client does not reconnect), UV_ECANCELED (close).
+ * read), UV_EPIPE (the forwarder is gone, and the client does not reconnect), UV_EMSGSIZE (too long with its signature),
+ * UV_ENOMEM, UV_ECANCELED (close), and what a signer's callback returns.
  * code, text: the forwarder's; 0 and "" if there was no answer. text is valid until the callback returns. */
 typedef void (*uvface_command_cb)(uvface_command_t* req, int status, unsigned int code, const char* text);
 
@@ -57,7 +58,7 @@ struct uvface_client_s {
   void* priv_;
 };
 
-/* A command under way. Caller-allocated; must stay valid until its callback has run. */
+/* A command under way. Caller-allocated; must stay valid, and not be used again, until its callback has run. */
 struct uvface_command_s {
   /* public */
   void* data;
@@ -69,16 +70,17 @@ struct uvface_command_s {
 
 /* How the client reaches its forwarder. Start from UVFACE_CLIENT_OPTIONS_INIT, then change members. */
 typedef struct uvface_client_options_s {
-  size_t size;                 /* sizeof(uvface_client_options_t), as the caller was compiled */
-  uvface_options_t face;       /* for the face that carries the app's packets */
-  int transport;               /* UVFACE_ANY: shared memory where it is offered, else the socket; UVFACE_SHM: or fail;
+  size_t size;                   /* sizeof(uvface_client_options_t), as the caller was compiled */
+  uvface_options_t face;         /* for the face that carries the app's packets */
+  int transport;                 /* UVFACE_ANY: shared memory where it is offered, else the socket; UVFACE_SHM: or fail;
                                    UVFACE_STREAM: the socket */
-  uint32_t mtu;                /* bytes, the largest packet to ask shared memory for; 0 = the forwarder's default */
-  uint32_t command_timeout_ms; /* for each command; 0 = 4000 */
-  uint32_t reconnect_ms;       /* 0 = off; else the first pause before connecting anew, doubled to 64 times of it */
-  const ndnpkt_signer_t*
-      signer;              /* of commands; NULL = DigestSha256; what it points at must live as long as the client */
-  const char* handoff_dir; /* where the forwarder puts the sockets of descriptors; NULL = /tmp, as ndn-rs does */
+  uint32_t mtu;                  /* bytes, the largest packet to ask shared memory for; 0 = the forwarder's default */
+  uint32_t command_timeout_ms;   /* for each command; 0 = 4000 */
+  uint32_t reconnect_ms;         /* 0 = off; else the first pause before connecting anew, doubled to 64 times of it */
+  const ndnpkt_signer_t* signer; /* of commands; NULL = DigestSha256; copied with its key_name, but the key, or the
+                                    callback and its ctx, must live as long as the client */
+  const char* handoff_dir;       /* where the forwarder puts the sockets of descriptors; NULL = /tmp, as ndn-rs does;
+                                    copied */
 } uvface_client_options_t;
 
 #define UVFACE_CLIENT_OPTIONS_INIT \
@@ -104,27 +106,30 @@ UVFACE_EXTERN int uvface_client_init(uv_loop_t* loop, uvface_client_t* client);
  * uri: "unix:///path" or "tcp://host:port" (numeric host or a name; port 6363 if there is none); copied. NULL: what the
  * environment says: $NDN_CLIENT_TRANSPORT, then `transport=` of client.conf where ndn-cxx looks for it (~/.ndn,
  * /usr/local/etc/ndn, /etc/ndn), then $NDN_SOCK, then the first of /run/nfd/nfd.sock and /run/ndn-fwd/ndn-fwd.sock that
- * answers. options: NULL = defaults; copied. cb: may be NULL.
- * Errors: UV_EINVAL (client, uri, options), UV_ENAMETOOLONG (path), UV_EALREADY (connected, or under way), UV_ENOMEM,
- * UV_ENOTCONN (closing). All else is told by cb. Loop thread. (Door 1) */
+ * answers. Over TCP shared memory is not asked for: the other end may be another machine.
+ * options: NULL = defaults; copied. cb: may be NULL.
+ * Errors: UV_EINVAL (client, uri, options), UV_ENAMETOOLONG (path, host, handoff_dir), UV_EALREADY (connected, or under
+ * way), UV_ENOMEM, UV_ENOTCONN (closing). All else is told by cb. Loop thread. (Door 1) */
 UVFACE_EXTERN int uvface_client_connect(uvface_client_t* client, const char* uri,
                                         const uvface_client_options_t* options, uvface_client_cb cb);
 
 /* Registers a prefix for the client's face. It may be called before the client is up, and is then sent as soon as it
  * is. With options.reconnect_ms what has been registered is registered again after each loss, until it is unregistered.
- * req: the caller's, until cb. name: components, as ndnpkt.h has them; copied. route: NULL = UVFACE_ROUTE_INIT; copied.
- * cb: may be NULL; then req must stay until the client is closed.
+ * req: the caller's, until cb. name: components, as ndnpkt.h has them; copied; NULL with 0 bytes is "/".
+ * route: NULL = UVFACE_ROUTE_INIT; copied. cb: may be NULL; then req must stay until the client is closed.
  * Errors: UV_EINVAL (NULL, name, route), UV_EMSGSIZE (name: longer than a command can carry), UV_ENOTCONN (neither
  * connected nor connecting, or closing), UV_ENOMEM. Loop thread. (Management, RIB) */
 UVFACE_EXTERN int uvface_client_register(uvface_client_t* client, uvface_command_t* req, const uint8_t* name,
                                          size_t name_bytes, const uvface_route_t* route, uvface_command_cb cb);
 
-/* Takes a registration back. Arguments and errors as for uvface_client_register(); of route only the origin counts. */
+/* Takes a registration back; from now on it is not made again. Arguments as for uvface_client_register(); of route only the
+ * origin counts. Errors: as uvface_client_register(). Loop thread. */
 UVFACE_EXTERN int uvface_client_unregister(uvface_client_t* client, uvface_command_t* req, const uint8_t* name,
                                            size_t name_bytes, const uvface_route_t* route, uvface_command_cb cb);
 
-/* Closes the connection and the face; what is pending gets UV_ECANCELED; then cb, once, on a later turn. cb: may be NULL.
- * A second close is ignored. Loop thread. */
+/* Closes the connection and the face. What is pending gets UV_ECANCELED, on later turns: the face's sends, the commands, the
+ * client's callback unless it knows that the client is down; then cb, once. cb: may be NULL. A second close is ignored. Loop
+ * thread. */
 UVFACE_EXTERN void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb);
 
 /* What failed last, as "function: call object: reason"; also why shared memory was not used; "" if nothing did. Valid

@@ -322,10 +322,12 @@ def missing_names(root, texts):
     known |= {callable_name(name) for name in declared(root)["type"]}
     known |= {file.stem.removeprefix("test_") for file in (root / "test").rglob("test_*.c")}
     known |= {file.stem for file in (root / "include").glob("*.h")}
+    known |= {page.stem for page in (root / "docs").glob("*.rst")}
     environment = "".join(code(root).values()) + (root / "test/meson.build").read_text()
     environment = "".join(re.findall(r"(?:getenv\(|environ\W+|set\()[^)]*", environment))
     known |= set(re.findall(r"\bUVFACE_[A-Z_]+\b", environment))
     known |= set(re.findall(r"^\w+", (root / "uvface/meson.build").read_text(), re.MULTILINE))
+    known |= set(re.findall(r"library\('(\w+)'", (root / "uvface/mgmt/meson.build").read_text()))
     for page, text in texts.items():
         for name in OUR_NAME.findall(text):
             if name not in known and "__" not in name and not name.endswith("_"):

@@ -67,6 +67,16 @@ MGMT_ROOMS = {
     "app": ("handoff", "acceptor", "handoff_server", "serve"),
     "command": ("handoff", "acceptor", "serve", "app"),
     "server": ("acceptor", "serve", "app", "command"),
+    "where": (),
+    "link": (),
+    "request": (),
+    "watch": (),
+    "dial": ("where", "watch"),
+    "handoff_client": ("handoff", "watch", "dial"),
+    "client": ("handoff", "where", "link", "request", "dial", "handoff_client", "clock", "jobs", "way"),
+    "clock": ("client",),
+    "jobs": ("handoff", "where", "request", "client", "clock"),
+    "way": ("handoff", "where", "link", "request", "dial", "handoff_client", "client", "clock", "jobs"),
 }
 OFFERED = re.compile(r"^(?!static\b)\w[\w *]*?\b(\w+)\((?:[^;{}]|\n)*\)\s*\{", re.MULTILINE)
 INLINE = re.compile(r"^static inline [\w *]*?\b(\w+)\(", re.MULTILINE)
