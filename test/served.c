@@ -47,6 +47,7 @@ static void on_open(uvface_app_t* app) {
   served_t* served = app->server->data;
   unsigned int g = served->opened++;
 
+  served->opened_ns = harness_now_ns();
   app->face->data = app;
   if (g < SERVED_APPS) {
     guest_t* guest = &served->guests[g];

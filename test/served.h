@@ -35,6 +35,7 @@ typedef struct served_s {
   guest_t guests[SERVED_APPS]; /* in the order of on_open; beyond that they are counted only */
   unsigned int opened, closed, commands, verified;
   unsigned int packets; /* of all apps */
+  uint64_t opened_ns;   /* the last on_open */
   /* what the callbacks do */
   bool close_in_open, close_in_command, echo, refuse_all, deaf;
   unsigned int code;    /* that on_command returns; 0 = 200 */

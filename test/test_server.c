@@ -862,7 +862,7 @@ TEST(faces_are_refused_with_a_reason) {
   served_init(&served);
   served.options.max_faces = 2;
   served.options.max_region_bytes = 16 << 20;
-  served.options.max_app_bytes = 12 << 20;
+  served.options.max_app_bytes = 15 << 20; /* three default faces */
   served_listen(&served);
   raw_connect(&app, &served);
   memset(name, 'n', sizeof(name));
@@ -891,7 +891,7 @@ TEST(faces_are_refused_with_a_reason) {
   ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), -1, NULL), 503);
   raw_ask(&app, "faces", "destroy",
           &(ndnpkt_parameters_t){.has = NDNPKT_HAS_FACE_ID, .face_id = served.guests[2].face_id}, 200);
-  ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 262144, NULL), 503); /* together too many bytes */
+  ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 400000, NULL), 503); /* together too many bytes */
   ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 8800, NULL), 200);
   ck_assert_uint_eq(served_stats(&served).faces, 3);
   ck_assert_uint_eq(served_stats(&served).faces_refused, 13);
