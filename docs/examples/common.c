@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* common.c: see common.h. Guarantees that a connector calls back exactly once, never from within
- * connector_start(), unless it is stopped before. Does not guarantee anything about the engine after that. */
+/* common.c: see common.h. Prints to stdout what is news and to stderr what is trouble; does not care whether anybody
+ * reads it. */
 #include "common.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { RETRY_MS = 20 };
 
 bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_value) {
   char* end;
@@ -35,29 +35,36 @@ const char* to_hex(const uint8_t* bytes, size_t len, char* out) {
   return out;
 }
 
-void connector_stop(connector_t* connector) {
-  if (!uv_is_closing((uv_handle_t*) &connector->timer)) uv_close((uv_handle_t*) &connector->timer, NULL);
+void keep_streams(void) {
+  for (int fd = 0; fd <= 2; fd++) /* open() takes the lowest number that is free */
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) abort();
+  signal(SIGPIPE, SIG_IGN);
 }
 
-/* An engine that is not there yet, is going down or is just being set up may be there in a moment. */
-static bool may_change(int status) {
-  return status == UV_ENOENT || status == UV_ECONNREFUSED || status == UV_EPROTO;
+int watch_signals(uv_loop_t* loop, uv_signal_t signals[2], void* data, uv_signal_cb cb) {
+  static const int numbers[] = {SIGINT, SIGTERM};
+  int err = 0;
+  for (int i = 0; i < 2 && err == 0; i++) {
+    err = uv_signal_init(loop, &signals[i]);
+    signals[i].data = data;
+    err = err < 0 ? err : uv_signal_start(&signals[i], cb, numbers[i]);
+  }
+  return err;
 }
 
-static void on_retry(uv_timer_t* timer) {
-  connector_t* connector = timer->data;
-  int status = uvface_connect(connector->face, connector->name, NULL);
-  if (may_change(status) && uv_now(timer->loop) < connector->deadline_ms) return;
-  connector_stop(connector);
-  connector->cb(connector, status);
+void unwatch_signals(uv_signal_t signals[2]) {
+  for (int i = 0; i < 2; i++)
+    if (!uv_is_closing((uv_handle_t*) &signals[i])) uv_close((uv_handle_t*) &signals[i], NULL);
 }
 
-int connector_start(connector_t* connector, uint64_t timeout_ms, connector_cb cb) {
-  uv_loop_t* loop = connector->face->loop;
-  int err = uv_timer_init(loop, &connector->timer);
-  if (err < 0) return err;
-  connector->timer.data = connector;
-  connector->deadline_ms = uv_now(loop) + timeout_ms;
-  connector->cb = cb;
-  return uv_timer_start(&connector->timer, on_retry, 0, RETRY_MS);
+void print_transport(const char* program, const uvface_client_t* client) {
+  const char* why = uvface_client_errmsg(client);
+  if (uvface_get_transport(client->face) == UVFACE_SHM)
+    fprintf(stderr, "%s: connected over shared memory\n", program);
+  else
+    fprintf(stderr, "%s: connected over the socket%s%s\n", program, why[0] != '\0' ? ": " : "", why);
+}
+
+const char* forwarder_name(const char* uri) {
+  return uri != NULL ? uri : "the forwarder of this host";
 }

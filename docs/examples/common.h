@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* common.h: what the example programs share that is neither NDN nor a face's business: reading numbers,
- * CPU time, and a connect that is tried again until the engine is there. One loop thread. */
+/* common.h: what the example programs share that is neither NDN nor a face's business: numbers, CPU time, standard
+ * streams that may be gone, and one way to say how a client is connected. One loop thread. */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uvface.h>
+#include <uvface_mgmt.h>
 
 /* Reads a decimal number within [min, max]. */
 bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_value);
@@ -17,23 +17,19 @@ double cpu_seconds(void);
 /* Writes len bytes as 2 * len digits and a NUL. Returns out. */
 const char* to_hex(const uint8_t* bytes, size_t len, char* out);
 
-/* A connect with a deadline, so that the order in which programs start does not matter. */
-typedef struct connector_s connector_t;
-typedef void (*connector_cb)(connector_t* connector, int status);
-struct connector_s {
-  void* data;     /* the caller's */
-  uvface_t* face; /* initialized */
-  const char* name;
-  uint64_t deadline_ms; /* on uv_now()'s clock */
-  connector_cb cb;
-  uv_timer_t timer;
-};
+/* For programs that run for long. One of the streams 0 to 2 that is closed becomes /dev/null, so that no socket gets its
+ * number and then the program's messages; and a reader who went away is an error that nobody looks at, not a signal.
+ * To be called first. */
+void keep_streams(void);
 
-/* Connects connector->face to connector->name; cb gets 0, or the error that remained at the deadline or
- * that waiting cannot mend. connector must stay valid until the loop has ended. */
-int connector_start(connector_t* connector, uint64_t timeout_ms, connector_cb cb);
+/* Starts to watch for SIGINT and SIGTERM; data goes into both handles. Errors: as uv_signal_start(). */
+int watch_signals(uv_loop_t* loop, uv_signal_t signals[2], void* data, uv_signal_cb cb);
+void unwatch_signals(uv_signal_t signals[2]);
 
-/* Gives up: cb is not called any more. */
-void connector_stop(connector_t* connector);
+/* Prints to stderr over what a client is connected, and why not by shared memory. */
+void print_transport(const char* program, const uvface_client_t* client);
+
+/* The forwarder as messages call it: `uri`, or where one is looked for without. */
+const char* forwarder_name(const char* uri);
 
 #endif

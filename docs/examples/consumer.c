@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* consumer.c: fetches what ndn-producer serves, app of one shared-memory face. Shows a window of Interests
- * sent in batches, a timeout and retransmission for each segment, and packets used where they arrive.
- * Guarantees: status 0 only if every segment came, in order, each with a right DigestSha256 signature, and
- * the whole has the expected hash. Does not do: congestion control (a ring loses nothing), trust (a
- * digest says who got it right, not who sent it), writing to a slow disk without stopping the loop. */
+/* consumer.c: fetches what ndn-producer serves, app of whatever forwarder there is. Shows a window of Interests
+ * sent in batches, a timeout and retransmission for each segment, packets used where they arrive, and a transfer
+ * that goes on when the forwarder was restarted. Guarantees: status 0 only if every segment came, in order,
+ * each with a right DigestSha256 signature, and the whole has the expected hash. Does not do: congestion
+ * control (a ring loses nothing), trust (a digest says who got it right, not who sent it), writing to a slow
+ * disk without stopping the loop. */
 #include <errno.h>
 #include <getopt.h>
 #include <ndnpkt.h>
@@ -24,7 +25,9 @@ enum {
   WINDOW_MAX = 4096,
   TRIES_MAX = 8,
   TICK_MS = 10,
-  PROGRESS_TICKS = 20
+  PROGRESS_TICKS = 20,
+  RECONNECT_MS = 50,
+  NAME_TYPE = 7 /* TLV-TYPE of a Name element */
 };
 
 static const uint64_t rto_first_ns = 200000000, rto_min_ns = 50000000;
@@ -40,15 +43,15 @@ typedef struct segment_s {
 
 typedef struct consumer_s {
   uv_loop_t loop;
-  uvface_t face;
+  uvface_client_t client;
   ndnpkt_crypto_t* crypto;
   uv_timer_t tick;
-  connector_t connector;
-  const char *face_name, *output_path, *expected_hex;
+  const char *uri, *output_path, *expected_hex;
   uint64_t connect_timeout_ms, window, lifetime_ms;
-  bool progress;
+  bool no_shm, verbose, progress, stopping;
   uint8_t name[NAME_MAX_BYTES];     /* the prefix; then the version, and room for a segment */
-  size_t prefix_len, versioned_len; /* versioned_len is 0 until segment 0 has told it */
+  size_t prefix_len, versioned_len; /* versioned_len is 0 until an answer has told it, or the prefix has it */
+  bool last_known;
   segment_t* segments;              /* segment n is at n % window */
   uint64_t next_in, next_out, last; /* to be delivered, to be asked for, and the last there is */
   uint64_t out_segment[OUT_MAX];
@@ -58,6 +61,8 @@ typedef struct consumer_s {
   uint32_t nonce;
   uint64_t srtt_ns, rttvar_ns;
   uint64_t now_ns, start_ns;
+  uint64_t lost_ns; /* since when there is no forwarder; 0: there is */
+  uint64_t strange; /* answers that are no segments of a file */
   unsigned int ticks;
   FILE* output;
   EVP_MD_CTX* hash;
@@ -66,11 +71,11 @@ typedef struct consumer_s {
 } consumer_t;
 
 static void consumer_stop(consumer_t* consumer, int exit_code) {
-  if (uvface_is_closing(&consumer->face)) return;
+  if (consumer->stopping) return;
+  consumer->stopping = true;
   consumer->exit_code = exit_code;
-  connector_stop(&consumer->connector);
   uv_close((uv_handle_t*) &consumer->tick, NULL);
-  uvface_close(&consumer->face, NULL);
+  uvface_client_close(&consumer->client, NULL);
 }
 
 static void consumer_fail(consumer_t* consumer, const char* what, const char* why) {
@@ -98,7 +103,8 @@ static uint64_t rto_ns(const consumer_t* consumer, unsigned int tries) {
 /* What found no room in the ring is due again at the next tick. */
 static void flush(consumer_t* consumer) {
   if (consumer->nout == 0) return;
-  int taken = uvface_try_send_batch(&consumer->face, consumer->out, consumer->nout);
+  uvface_t* face = consumer->client.face;
+  int taken = face != NULL ? uvface_try_send_batch(face, consumer->out, consumer->nout) : 0;
   for (unsigned int i = 0; i < consumer->nout; i++) {
     segment_t* segment = segment_at(consumer, consumer->out_segment[i]);
     if ((int) i < taken) {
@@ -144,12 +150,16 @@ static void ask_for_more(consumer_t* consumer) {
 }
 
 static void no_answer(consumer_t* consumer, uint64_t number) {
-  char uri[NAME_MAX_BYTES], why[160];
+  char uri[NAME_MAX_BYTES], why[200];
   ndnpkt_name_t name = {consumer->name, consumer->prefix_len};
-  snprintf(why, sizeof(why),
-           "no answer for segment %llu after %d Interests; is ndn-producer running, and "
-           "does the forwarder route this prefix to its face?",
-           (unsigned long long) number, TRIES_MAX);
+  int len = snprintf(why, sizeof(why), "no answer for segment %llu after %d Interests", (unsigned long long) number,
+                     TRIES_MAX);
+  if (consumer->strange > 0)
+    snprintf(why + len, sizeof(why) - (size_t) len,
+             ", but %llu packets that are no segments of a file as ndn-producer serves it",
+             (unsigned long long) consumer->strange);
+  else
+    snprintf(why + len, sizeof(why) - (size_t) len, "; is ndn-producer running?");
   consumer_fail(consumer, ndnpkt_name_to_uri(name, uri, sizeof(uri)), why);
 }
 
@@ -162,6 +172,11 @@ static void print_progress(const consumer_t* consumer) {
 static void on_tick(uv_timer_t* timer) {
   consumer_t* consumer = timer->data;
   consumer->now_ns = uv_hrtime();
+  if (consumer->lost_ns != 0) {
+    if (consumer->now_ns - consumer->lost_ns >= consumer->connect_timeout_ms * 1000000)
+      consumer_fail(consumer, forwarder_name(consumer->uri), "no forwarder; is one running?");
+    return;
+  }
   for (uint64_t number = consumer->next_in; number < consumer->next_out; number++) {
     segment_t* segment = segment_at(consumer, number);
     if (segment->here || consumer->now_ns - segment->sent_ns < rto_ns(consumer, segment->tries)) continue;
@@ -212,49 +227,89 @@ static void take(consumer_t* consumer, uint64_t number, ndnpkt_bytes_t content) 
   }
 }
 
-/* Learns version and last segment from the first answer. */
+/* Metadata has the versioned name as its content (RDR): so ndnd and NDNts tell of versions, and a forwarder may have it
+ * in its store as the answer to a prefix. Returns the version's component; len 0: it is something else. */
+static ndnpkt_bytes_t version_of_metadata(const ndnpkt_data_t* data, ndnpkt_name_t prefix) {
+  ndnpkt_bytes_t content = data->content;
+  ndnpkt_tlv_t name;
+  if (ndnpkt_tlv_next(&content, &name) <= 0 || name.type != NAME_TYPE || ndnpkt_name_check(name.value) < 0 ||
+      !ndnpkt_name_has_prefix(name.value, prefix))
+    return (ndnpkt_bytes_t){NULL, 0};
+  return (ndnpkt_bytes_t){name.value.base + prefix.len, name.value.len - prefix.len};
+}
+
+/* Learns the version from whatever answers the prefix: any segment, or metadata. */
 static bool discover(consumer_t* consumer, const ndnpkt_data_t* data) {
   ndnpkt_name_t prefix = {consumer->name, consumer->prefix_len};
-  uint64_t version, number;
+  uint64_t version;
   ndnpkt_tlv_t component;
-  if (!ndnpkt_name_has_prefix(data->name, prefix)) return false;
   ndnpkt_bytes_t rest = {data->name.base + prefix.len, data->name.len - prefix.len};
-  if (ndnpkt_tlv_next(&rest, &component) <= 0 ||
-      ndnpkt_component_number(component.whole, NDNPKT_COMPONENT_VERSION, &version) < 0 ||
-      ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, &number) < 0 || number != 0 ||
-      ndnpkt_component_number(data->final_block, NDNPKT_COMPONENT_SEGMENT, &consumer->last) < 0)
-    return false;
+  if (ndnpkt_tlv_next(&rest, &component) <= 0) return false;
+  ndnpkt_bytes_t told = component.whole;
+  if (component.type == NDNPKT_COMPONENT_KEYWORD) told = version_of_metadata(data, prefix);
+  if (ndnpkt_component_number(told, NDNPKT_COMPONENT_VERSION, &version) < 0) return false;
   consumer->versioned_len = (size_t) ndnpkt_append_uint(consumer->name, (ssize_t) prefix.len, sizeof(consumer->name),
                                                         NDNPKT_COMPONENT_VERSION, version);
   return true;
 }
 
-/* True if the Data is one that is waited for, and then its number. */
-static bool wanted(consumer_t* consumer, const ndnpkt_data_t* data, uint64_t* ret_number) {
+/* Which segment a Data is; false if it is none. Learns the last one from the first that tells. */
+static bool number_of(consumer_t* consumer, const ndnpkt_data_t* data, uint64_t* ret_number) {
   ndnpkt_name_t versioned = {consumer->name, consumer->versioned_len};
-  *ret_number = 0;
-  if (consumer->versioned_len == 0) return discover(consumer, data);
+  uint64_t last;
   if (!ndnpkt_name_has_prefix(data->name, versioned)) return false;
   ndnpkt_bytes_t rest = {data->name.base + versioned.len, data->name.len - versioned.len};
-  return ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, ret_number) == 0 && *ret_number >= consumer->next_in &&
-         *ret_number < consumer->next_out && !segment_at(consumer, *ret_number)->here;
+  if (ndnpkt_component_number(rest, NDNPKT_COMPONENT_SEGMENT, ret_number) < 0) return false;
+  if (!consumer->last_known && ndnpkt_component_number(data->final_block, NDNPKT_COMPONENT_SEGMENT, &last) == 0) {
+    consumer->last_known = true;
+    consumer->last = last;
+  }
+  return consumer->last_known;
+}
+
+/* No route at first is the answer. Later the producer may be on its way back to a forwarder that was restarted. */
+static void on_nack(consumer_t* consumer, const ndnpkt_packet_t* packet) {
+  char uri[NAME_MAX_BYTES];
+  if (consumer->bytes > 0) return;
+  consumer_fail(consumer, ndnpkt_name_to_uri(packet->interest.name, uri, sizeof(uri)),
+                packet->link.nack_reason == NDNPKT_NACK_NO_ROUTE ? "the forwarder has no route for this name"
+                                                                 : "refused by a Nack");
+}
+
+/* With the version known the segments are asked for by their names, from the first on. */
+static void start_over(consumer_t* consumer) {
+  consumer->next_out = consumer->next_in;
+}
+
+static void on_data(consumer_t* consumer, const ndnpkt_data_t* data) {
+  char uri[NAME_MAX_BYTES];
+  uint64_t number = 0;
+  bool discovers = consumer->versioned_len == 0;
+  if (!ndnpkt_name_has_prefix(data->name, (ndnpkt_name_t){consumer->name, consumer->prefix_len})) return;
+  if (ndnpkt_verify(consumer->crypto, &data->signature, NULL) < 0) {
+    consumer_fail(consumer, ndnpkt_name_to_uri(data->name, uri, sizeof(uri)),
+                  "does not carry a right DigestSha256 signature");
+    return;
+  }
+  bool blob = data->content_type == 0; /* another is a key, or the producer's "there is none" */
+  bool known = blob && (!discovers || discover(consumer, data));
+  bool segment = known && number_of(consumer, data, &number);
+  if (segment && number >= consumer->next_in && number < consumer->next_out && !segment_at(consumer, number)->here)
+    take(consumer, number, data->content);
+  else if (known && discovers)
+    start_over(consumer);
+  else
+    consumer->strange += !segment;
 }
 
 static void on_packet(consumer_t* consumer, const uv_buf_t* pkt) {
-  char uri[NAME_MAX_BYTES];
   ndnpkt_packet_t packet;
-  uint64_t number;
-  if (pkt->len > NDNPKT_PACKET_MAX || ndnpkt_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0) return;
-  if (packet.kind == NDNPKT_NACK)
-    consumer_fail(consumer, ndnpkt_name_to_uri(packet.interest.name, uri, sizeof(uri)),
-                  packet.link.nack_reason == NDNPKT_NACK_NO_ROUTE ? "the forwarder has no --route for this name"
-                                                                  : "refused by a Nack");
-  if (packet.kind != NDNPKT_DATA || !wanted(consumer, &packet.data, &number)) return;
-  if (ndnpkt_verify(consumer->crypto, &packet.data.signature, NULL) == 0)
-    take(consumer, number, packet.data.content);
-  else
-    consumer_fail(consumer, ndnpkt_name_to_uri(packet.data.name, uri, sizeof(uri)),
-                  "does not carry a right DigestSha256 signature");
+  if (pkt->len > NDNPKT_PACKET_MAX || ndnpkt_packet_decode((const uint8_t*) pkt->base, pkt->len, &packet) < 0)
+    consumer->strange++;
+  else if (packet.kind == NDNPKT_NACK)
+    on_nack(consumer, &packet);
+  else if (packet.kind == NDNPKT_DATA)
+    on_data(consumer, &packet.data);
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -283,40 +338,57 @@ static void finish(consumer_t* consumer) {
     consumer_stop(consumer, 0);
 }
 
+/* The end of the face is told by on_client(). */
 static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   consumer_t* consumer = face->data;
-  if (npkts < 0) {
-    consumer_fail(consumer, consumer->face_name, npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
-    return;
-  }
+  if (npkts < 0) return;
   consumer->now_ns = uv_hrtime();
-  for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) on_packet(consumer, &pkts[i]);
-  if (uvface_is_closing(face)) return;
+  for (ssize_t i = 0; i < npkts && !consumer->stopping; i++) on_packet(consumer, &pkts[i]);
+  if (consumer->stopping) return;
   if (consumer->next_in > consumer->last)
     finish(consumer);
   else
     ask_for_more(consumer);
 }
 
-static void on_connected(connector_t* connector, int status) {
-  consumer_t* consumer = connector->data;
+/* What was asked of the forwarder that is gone is asked anew, and costs the producer no try. */
+static void ask_again(consumer_t* consumer) {
+  for (uint64_t number = consumer->next_in; number < consumer->next_out; number++) {
+    segment_t* segment = segment_at(consumer, number);
+    if (segment->here) continue;
+    segment->tries = 0;
+    ask(consumer, number);
+  }
+  flush(consumer);
+}
+
+/* The forwarder has come or gone. The client goes on trying. */
+static void on_client(uvface_client_t* client, int status) {
+  consumer_t* consumer = client->data;
+  consumer->now_ns = uv_hrtime();
+  if (consumer->stopping) return;
   if (status < 0) {
-    consumer_fail(consumer, consumer->face_name, uvface_errmsg(&consumer->face));
-    fputs("ndn-consumer: is a forwarder running with --face of that name?\n", stderr);
+    fprintf(stderr, "ndn-consumer: %s: %s; trying again\n", forwarder_name(consumer->uri),
+            uvface_client_errmsg(client));
+    consumer->lost_ns = consumer->now_ns;
     return;
   }
-  uvface_recv_start(&consumer->face, on_recv);
-  uv_timer_start(&consumer->tick, on_tick, TICK_MS, TICK_MS);
-  consumer->start_ns = consumer->now_ns = uv_hrtime();
+  consumer->lost_ns = 0;
+  if (consumer->start_ns == 0) consumer->start_ns = consumer->now_ns;
+  client->face->data = consumer;
+  uvface_recv_start(client->face, on_recv);
+  if (consumer->verbose) print_transport("ndn-consumer", client);
+  ask_again(consumer);
   ask_for_more(consumer); /* the last is 0 as long as nothing is known */
 }
 
 static int consumer_init(consumer_t* consumer) {
   int err = ndnpkt_crypto_new(&consumer->crypto);
   err = err < 0 ? err : uv_loop_init(&consumer->loop);
-  err = err < 0 ? err : uvface_init(&consumer->loop, &consumer->face);
+  err = err < 0 ? err : uvface_client_init(&consumer->loop, &consumer->client);
   err = err < 0 ? err : uv_timer_init(&consumer->loop, &consumer->tick);
-  consumer->face.data = consumer;
+  err = err < 0 ? err : uv_timer_start(&consumer->tick, on_tick, TICK_MS, TICK_MS);
+  consumer->client.data = consumer;
   consumer->tick.data = consumer;
   consumer->segments = calloc(consumer->window, sizeof(*consumer->segments));
   consumer->hash = EVP_MD_CTX_new();
@@ -324,8 +396,16 @@ static int consumer_init(consumer_t* consumer) {
       EVP_DigestInit_ex2(consumer->hash, EVP_sha256(), NULL) != 1)
     return UV_ENOMEM;
   if (getrandom(&consumer->nonce, sizeof(consumer->nonce), 0) != (ssize_t) sizeof(consumer->nonce)) return UV_EIO;
-  consumer->connector = (connector_t){.data = consumer, .face = &consumer->face, .name = consumer->face_name};
-  return err < 0 ? err : connector_start(&consumer->connector, consumer->connect_timeout_ms, on_connected);
+  consumer->lost_ns = uv_hrtime();
+  return err;
+}
+
+static void consumer_connect(consumer_t* consumer) {
+  uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  options.reconnect_ms = RECONNECT_MS;
+  options.transport = consumer->no_shm ? UVFACE_STREAM : UVFACE_ANY;
+  if (uvface_client_connect(&consumer->client, consumer->uri, &options, on_client) < 0)
+    consumer_fail(consumer, forwarder_name(consumer->uri), uvface_client_errmsg(&consumer->client));
 }
 
 static bool open_output(consumer_t* consumer) {
@@ -343,6 +423,7 @@ static int consumer_run(consumer_t* consumer) {
     fprintf(stderr, "ndn-consumer: cannot start: %s\n", uv_strerror(err));
     return 1;
   }
+  consumer_connect(consumer);
   uv_run(&consumer->loop, UV_RUN_DEFAULT);
   free(consumer->segments);
   EVP_MD_CTX_free(consumer->hash);
@@ -354,43 +435,58 @@ static int consumer_run(consumer_t* consumer) {
   return uv_loop_close(&consumer->loop) < 0 ? 1 : consumer->exit_code;
 }
 
+/* A prefix that ends with a version says all but the number of segments. */
+static bool is_versioned(ndnpkt_name_t prefix) {
+  ndnpkt_tlv_t component = {0};
+  while (ndnpkt_tlv_next(&prefix, &component) > 0) continue;
+  return component.type == NDNPKT_COMPONENT_VERSION;
+}
+
 static bool parse_options(consumer_t* consumer, int argc, char** argv) {
-  static const struct option options[] = {{"face", required_argument, NULL, 'f'},
+  static const struct option options[] = {{"forwarder", required_argument, NULL, 'f'},
                                           {"prefix", required_argument, NULL, 'p'},
                                           {"window", required_argument, NULL, 'w'},
                                           {"lifetime-ms", required_argument, NULL, 'l'},
                                           {"output", required_argument, NULL, 'o'},
                                           {"expect-sha256", required_argument, NULL, 'e'},
                                           {"connect-timeout-ms", required_argument, NULL, 'c'},
+                                          {"no-shm", no_argument, NULL, 'n'},
                                           {"progress", no_argument, NULL, 'P'},
+                                          {"verbose", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
   ndnpkt_name_t prefix = {NULL, 0};
   int option;
   bool good = true;
-  while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while (good && (option = getopt_long(argc, argv, "v", options, NULL)) != -1) {
     switch (option) {
-      case 'f': consumer->face_name = optarg; break;
+      case 'f': consumer->uri = optarg; break;
       case 'o': consumer->output_path = optarg; break;
       case 'e': consumer->expected_hex = optarg; break;
+      case 'n': consumer->no_shm = true; break;
+      case 'v': consumer->verbose = true; break;
       case 'P': consumer->progress = isatty(STDERR_FILENO); break;
       case 'p': good = ndnpkt_name_from_uri(optarg, consumer->name, NAME_MAX_BYTES - 32, &prefix) == 0; break;
       case 'w': good = parse_number(optarg, 1, WINDOW_MAX, &consumer->window); break;
       case 'l': good = parse_number(optarg, 1, 60000, &consumer->lifetime_ms); break;
       case 'c': good = parse_number(optarg, 0, UINT32_MAX, &consumer->connect_timeout_ms); break;
-      default: good = false;
+      default: return false;
     }
+    if (!good) fprintf(stderr, "ndn-consumer: %s cannot be used here\n", optarg);
   }
   consumer->prefix_len = prefix.len;
-  return good && optind == argc && consumer->face_name != NULL && prefix.len > 0;
+  if (is_versioned(prefix)) consumer->versioned_len = prefix.len;
+  return good && optind == argc && prefix.len > 0;
 }
 
 int main(int argc, char** argv) {
   static consumer_t consumer = {.window = 64, .lifetime_ms = 1000, .connect_timeout_ms = 5000, .exit_code = 1};
+  keep_streams();
   if (!parse_options(&consumer, argc, argv)) {
     fputs(
-        "usage: ndn-consumer --face NAME --prefix /demo/file [--window 64] [--lifetime-ms 1000]\n"
-        "                    [--output PATH|-] [--expect-sha256 HEX] [--progress]\n"
-        "                    [--connect-timeout-ms 5000]\n",
+        "usage: ndn-consumer --prefix /demo/file [--forwarder URI] [--window 64] [--lifetime-ms 1000]\n"
+        "                    [--output PATH|-] [--expect-sha256 HEX] [--connect-timeout-ms 5000]\n"
+        "                    [--no-shm] [--progress] [--verbose]\n"
+        "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n",
         stderr);
     return 2;
   }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The demonstration: fetches a file through an NDN forwarder, three processes, every hop a shared-memory
-face. Starts ndn-forwarder, ndn-producer and ndn-consumer from the directory --bin, checks the content's hash
-with Python's own hashlib, prints goodput, packets and CPU time, and ends with PASS or FAIL and status 0 or 1.
-However it ends, by an error or ^C too, its processes are gone, and it says so if they left a name behind.
-Does not measure with care: that is what a benchmark is for."""
+face. Starts ndn-forwarder, ndn-producer and ndn-consumer from the directory --bin; all that the apps know is the
+forwarder's socket. Checks the content's hash with Python's own hashlib, prints goodput, packets and CPU time, and ends
+with PASS or FAIL and status 0 or 1. However it ends, by an error or ^C too, its processes are gone, and it says so if
+they left a name behind. Does not measure with care: that is what a benchmark is for."""
 import argparse
 import glob
 import hashlib
@@ -31,6 +31,7 @@ class Program:
 
     def __init__(self, argv):
         self.name = os.path.basename(argv[0])
+        self.started_s = time.time()
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.output = b""
         self.cpu_seconds = 0.0
@@ -100,8 +101,16 @@ def write_file(path, size):
     return digest.hexdigest()
 
 
-def left_behind(face):
-    return glob.glob(f"/dev/shm/ndn-shm-{face}*") + glob.glob(f"/tmp/.ndn-{face}.*")
+def left_behind(path, programs):
+    """The forwarder's socket, and what there is of faces in the names of these processes, not of older ones that had the
+    same number."""
+    found = [path] if os.path.exists(path) else []
+    for program in programs:
+        face = f"app-{program.process.pid}-"
+        for name in glob.glob(f"/dev/shm/ndn-shm-{face}*") + glob.glob(f"/tmp/.ndn-{face}*"):
+            if os.path.getmtime(name) >= program.started_s - 1:
+                found.append(name)
+    return found
 
 
 def number(pattern, text):
@@ -111,28 +120,27 @@ def number(pattern, text):
     return found.group(1)
 
 
-def fetch(options, face, path, sha256, started):
+def fetch(options, listen, path, sha256, started):
     """Runs the three programs; `started` gets each, so that the caller can end them."""
     def start(program, *arguments):
         started.append(Program([os.path.join(options.bin, program), *arguments]))
         return started[-1]
 
-    near, far = f"{face}-consumer", f"{face}-producer"
-    forwarder = start("ndn-forwarder", "--face", near, "--face", far, "--route", f"/demo={far}", "--stats")
+    app = ("--forwarder", f"unix://{listen}", "--prefix", "/demo/file", "--verbose")
+    forwarder = start("ndn-forwarder", "--listen", listen)
     forwarder.wait_for("ready")
-    producer = start("ndn-producer", "--face", far, "--prefix", "/demo/file", "--file", path,
-                     "--segment-bytes", str(SEGMENT_BYTES))
-    producer.wait_for("connected", 60)
-    if len(left_behind(face)) < 2:
-        raise Failure(f"no regions of {face} in /dev/shm: this is no shared-memory demonstration")
-    consumer = start("ndn-consumer", "--face", near, "--prefix", "/demo/file",
-                     "--window", str(options.window), "--expect-sha256", sha256)
+    producer = start("ndn-producer", *app, "--file", path, "--segment-bytes", str(SEGMENT_BYTES))
+    producer.wait_for("registered", 60)
+    consumer = start("ndn-consumer", *app, "--window", str(options.window), "--expect-sha256", sha256)
     status = consumer.finish(120)
     if status != 0:
         raise Failure(f"ndn-consumer ended with {status}\n{consumer.text()}")
     for program in (producer, forwarder):
         if program.terminate() != 0:
             raise Failure(f"{program.name} ended with {program.status}\n{program.text()}")
+    for program in (producer, consumer):
+        if "connected over shared memory" not in program.text():
+            raise Failure(f"this is no shared-memory demonstration\n{program.text()}")
     return forwarder, producer, consumer
 
 
@@ -160,26 +168,24 @@ def report(options, forwarder, producer, consumer, sha256):
 
 
 def run(options):
-    face = f"demo-{os.getpid()}"
     started = []
-    try:
-        with tempfile.TemporaryDirectory(prefix="uvface-demo-") as directory:
-            path = os.path.join(directory, "file")
+    with tempfile.TemporaryDirectory(prefix="uvface-demo-") as directory:
+        listen, path = os.path.join(directory, "ndn.sock"), os.path.join(directory, "file")
+        try:
             sha256 = write_file(path, options.size_mib * MIB)
-            programs = fetch(options, face, path, sha256, started)
-        report(options, *programs, sha256)
-        if left_behind(face):
-            raise Failure("the programs did not clean up")
-        print(f"demo: PASS: sha256 {sha256}, as hashlib computes it; nothing left behind")
-        return 0
-    except (Failure, OSError) as failure:
-        print(f"demo: FAIL: {failure}")
-        return 1
-    finally:
-        for program in reversed(started):
-            program.end()
-        if left_behind(face):
-            print(f"demo: left behind: {left_behind(face)}")
+            report(options, *fetch(options, listen, path, sha256, started), sha256)
+            if left_behind(listen, started):
+                raise Failure("the programs did not clean up")
+            print(f"demo: PASS: sha256 {sha256}, as hashlib computes it; nothing left behind")
+            return 0
+        except (Failure, OSError) as failure:
+            print(f"demo: FAIL: {failure}")
+            return 1
+        finally:
+            for program in reversed(started):
+                program.end()
+            if left_behind(listen, started):
+                print(f"demo: left behind: {left_behind(listen, started)}")
 
 
 def main():

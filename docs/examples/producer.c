@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* producer.c: serves one file as segments of Data, app of one shared-memory face. Shows how an app answers
- * in place: each packet is encoded and signed in the ring's own slot (uvface_reserve, uvface_commit), and
- * only if there is none free in a buffer that waits (uvface_send). Segment N is PREFIX/v=TIME/seg=N, TIME
- * being the file's; PREFIX or PREFIX/v=TIME with CanBePrefix gets segment 0. Does not do: a file that
- * changes while it is served, or reads that must not block the loop (pread from the page cache does not
- * for long; a disk that might needs uv_fs_read). */
+/* producer.c: serves one file as segments of Data, app of whatever forwarder there is. Shows how an app connects,
+ * registers its prefix, comes back after its forwarder was restarted, and answers in place: each packet is
+ * encoded and signed in the face's own slot (uvface_reserve, uvface_commit), and only if there is none free in
+ * a buffer that waits (uvface_send). Segment N is PREFIX/v=TIME/seg=N, TIME being the file's; PREFIX or
+ * PREFIX/v=TIME with CanBePrefix gets segment 0, and PREFIX/32=metadata the name with the version (RDR, as ndnd's and
+ * NDNts' programs ask). Does not do: a file that changes while it is served, or reads
+ * that must not block the loop (pread from the page cache does not for long; a disk that might needs
+ * uv_fs_read). */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <ndnpkt.h>
 #include <openssl/evp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,28 +23,35 @@
 enum {
   NAME_MAX_BYTES = 512,
   FRESHNESS_MS = 10000,
+  METADATA_FRESHNESS_MS = 1000,
+  NAME_TYPE = 7,   /* TLV-TYPE of a Name element */
   QUEUE_MAX = 512, /* packets that wait behind a full ring; past that the consumer asks again */
-  READ_AHEAD = 16  /* segments per read */
+  READ_AHEAD = 16, /* segments per read */
+  RECONNECT_MS = 50
 };
 
+typedef struct producer_s producer_t;
 typedef struct packet_s packet_t;
 struct packet_s {
   uvface_send_t req;
+  producer_t* producer;
   packet_t* next;
   char bytes[NDNPKT_PACKET_MAX];
 };
 
-typedef struct producer_s {
+struct producer_s {
   uv_loop_t loop;
-  uvface_t face;
+  uvface_client_t client;
+  uvface_command_t registration;
   ndnpkt_crypto_t* crypto;
   uv_signal_t signals[2];
-  connector_t connector;
-  const char* face_name;
-  const char* path;
-  uint64_t connect_timeout_ms, segment_bytes;
+  const char *uri, *path;
+  bool no_shm, verbose, stopping;
+  uint64_t segment_bytes;
   uint8_t name[NAME_MAX_BYTES]; /* the prefix, the version, and room for a segment */
   ndnpkt_name_t prefix, versioned;
+  uint8_t metadata_name[NAME_MAX_BYTES + 32], metadata[NAME_MAX_BYTES + 8];
+  size_t metadata_prefix_bytes, metadata_name_bytes, metadata_bytes;
   uint8_t final_block[16];
   size_t final_block_bytes;
   int fd;
@@ -54,14 +62,13 @@ typedef struct producer_s {
   unsigned int queued;
   uint64_t interests, sent, waited, dropped, unknown;
   int exit_code;
-} producer_t;
+};
 
 static void producer_stop(producer_t* producer) {
-  if (uvface_is_closing(&producer->face)) return;
-  connector_stop(&producer->connector);
-  uvface_close(&producer->face, NULL);
-  uv_close((uv_handle_t*) &producer->signals[0], NULL);
-  uv_close((uv_handle_t*) &producer->signals[1], NULL);
+  if (producer->stopping) return;
+  producer->stopping = true;
+  uvface_client_close(&producer->client, NULL);
+  unwatch_signals(producer->signals);
 }
 
 static void producer_fail(producer_t* producer, const char* what, const char* why) {
@@ -132,7 +139,7 @@ static bool find_segment(const producer_t* producer, const ndnpkt_interest_t* in
 
 static void on_sent(uvface_send_t* req, int status) {
   packet_t* packet = req->data;
-  producer_t* producer = req->face->data;
+  producer_t* producer = packet->producer;
   packet->next = producer->free_packets;
   producer->free_packets = packet;
   producer->queued--;
@@ -153,9 +160,10 @@ static void answer_later(producer_t* producer, const ndnpkt_data_t* data) {
   ssize_t size = ndnpkt_data_encode(producer->crypto, (uint8_t*) packet->bytes, sizeof(packet->bytes), data, NULL);
   uv_buf_t buf = uv_buf_init(packet->bytes, (unsigned int) size);
   packet->req.data = packet;
+  packet->producer = producer;
   producer->queued++;
   producer->waited++;
-  if (uvface_send(&packet->req, &producer->face, &buf, 1, on_sent) < 0) on_sent(&packet->req, UV_ECANCELED);
+  if (uvface_send(&packet->req, producer->client.face, &buf, 1, on_sent) < 0) on_sent(&packet->req, UV_ECANCELED);
 }
 
 /* A segment, still without its content. */
@@ -168,68 +176,128 @@ static ndnpkt_data_t data_of(producer_t* producer, uint64_t segment) {
 }
 
 /* Encodes and signs where the packet will be read. */
-static void answer(producer_t* producer, uint64_t segment) {
-  ndnpkt_data_t data = data_of(producer, segment);
-  if (!read_segment(producer, segment, &data.content)) {
-    producer_fail(producer, producer->path, "cannot be read any more, or has become shorter");
-    return;
-  }
+static void send_data(producer_t* producer, const ndnpkt_data_t* data) {
+  uvface_t* face = producer->client.face;
   uv_buf_t slot;
-  int err = uvface_reserve(&producer->face, data.content.len + ndnpkt_data_overhead(&data, NULL), &slot);
+  int err = uvface_reserve(face, data->content.len + ndnpkt_data_overhead(data, NULL), &slot);
   if (err == UV_EAGAIN) {
-    answer_later(producer, &data);
+    answer_later(producer, data);
   } else if (err == UV_EPIPE) {
-    producer->dropped++; /* on_recv() is about to hear the same */
+    producer->dropped++; /* on_client() is about to hear the same */
   } else if (err == 0) {
-    ssize_t size = ndnpkt_data_encode(producer->crypto, (uint8_t*) slot.base, slot.len, &data, NULL);
-    producer->sent += uvface_commit(&producer->face, size < 0 ? 0 : (size_t) size) == 0;
+    ssize_t size = ndnpkt_data_encode(producer->crypto, (uint8_t*) slot.base, slot.len, data, NULL);
+    producer->sent += uvface_commit(face, size < 0 ? 0 : (size_t) size) == 0;
   } else {
-    producer_fail(producer, producer->face_name, uvface_errmsg(&producer->face));
+    producer_fail(producer, forwarder_name(producer->uri), uvface_errmsg(face));
   }
 }
 
-static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
-  producer_t* producer = face->data;
-  if (npkts < 0) {
-    producer_fail(producer, producer->face_name, npkts == UV_EOF ? "the forwarder is gone" : uv_strerror((int) npkts));
+static void answer(producer_t* producer, uint64_t segment) {
+  ndnpkt_data_t data = data_of(producer, segment);
+  if (read_segment(producer, segment, &data.content))
+    send_data(producer, &data);
+  else
+    producer_fail(producer, producer->path, "cannot be read any more, or has become shorter");
+}
+
+static void answer_metadata(producer_t* producer) {
+  static const uint8_t segment_0[] = {NDNPKT_COMPONENT_SEGMENT, 1, 0};
+  ndnpkt_data_t data = {.name = {producer->metadata_name, producer->metadata_name_bytes},
+                        .freshness_ms = METADATA_FRESHNESS_MS,
+                        .final_block = {segment_0, sizeof(segment_0)},
+                        .content = {producer->metadata, producer->metadata_bytes}};
+  send_data(producer, &data);
+}
+
+static bool asks_for_metadata(const producer_t* producer, const ndnpkt_interest_t* interest) {
+  ndnpkt_name_t whole = {producer->metadata_name, producer->metadata_name_bytes};
+  ndnpkt_name_t prefix = {producer->metadata_name, producer->metadata_prefix_bytes};
+  return ndnpkt_name_equal(interest->name, whole) ||
+         (interest->can_be_prefix && ndnpkt_name_equal(interest->name, prefix));
+}
+
+static void on_interest(producer_t* producer, const ndnpkt_interest_t* interest) {
+  uint64_t segment;
+  bool metadata = asks_for_metadata(producer, interest);
+  if (!metadata && !find_segment(producer, interest, &segment)) {
+    producer->unknown++;
     return;
   }
-  for (ssize_t i = 0; i < npkts && !uvface_is_closing(face); i++) {
-    ndnpkt_packet_t packet;
-    uint64_t segment;
-    if (ndnpkt_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) < 0 ||
-        packet.kind != NDNPKT_INTEREST || !find_segment(producer, &packet.interest, &segment)) {
-      producer->unknown++;
-      continue;
-    }
-    producer->interests++;
+  producer->interests++;
+  if (metadata)
+    answer_metadata(producer);
+  else
     answer(producer, segment);
+}
+
+/* The end of the face is told by on_client(). */
+static void on_recv(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  producer_t* producer = face->data;
+  for (ssize_t i = 0; i < npkts && !producer->stopping; i++) {
+    ndnpkt_packet_t packet;
+    if (ndnpkt_packet_decode((const uint8_t*) pkts[i].base, pkts[i].len, &packet) == 0 &&
+        packet.kind == NDNPKT_INTEREST)
+      on_interest(producer, &packet.interest);
+    else
+      producer->unknown++;
   }
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-static void on_connected(connector_t* connector, int status) {
-  producer_t* producer = connector->data;
+/* The forwarder has come or gone. The client goes on trying, and registers again by itself. */
+static void on_client(uvface_client_t* client, int status) {
+  producer_t* producer = client->data;
+  if (producer->stopping) return;
   if (status < 0) {
-    producer_fail(producer, producer->face_name, uvface_errmsg(&producer->face));
-    fputs("ndn-producer: is a forwarder running with --face of that name?\n", stderr);
+    fprintf(stderr, "ndn-producer: %s: %s; trying again\n", forwarder_name(producer->uri),
+            uvface_client_errmsg(client));
     return;
   }
   ndnpkt_data_t data = data_of(producer, UINT64_MAX); /* no name is longer */
   size_t packet_bytes = producer->segment_bytes + ndnpkt_data_overhead(&data, NULL);
-  if (packet_bytes > uvface_get_mtu(&producer->face) || packet_bytes > NDNPKT_PACKET_MAX) {
-    producer_fail(producer, producer->face_name, "--segment-bytes and --prefix are too long for its packets");
+  if (packet_bytes > uvface_get_mtu(client->face) || packet_bytes > NDNPKT_PACKET_MAX) {
+    producer_fail(producer, forwarder_name(producer->uri), "--segment-bytes and --prefix are too long for its packets");
     return;
   }
-  uvface_recv_start(&producer->face, on_recv);
-  puts("ndn-producer: connected");
+  client->face->data = producer;
+  uvface_recv_start(client->face, on_recv);
+  if (producer->verbose) print_transport("ndn-producer", client);
+}
+
+static void on_registered(uvface_command_t* req, int status, unsigned int code, const char* text) {
+  producer_t* producer = req->data;
+  char uri[NAME_MAX_BYTES], why[256];
+  if (producer->stopping) return;
+  ndnpkt_name_to_uri(producer->prefix, uri, sizeof(uri));
+  if (status < 0) {
+    snprintf(why, sizeof(why), "cannot be registered: %s (%u %s)", uv_strerror(status), code, text);
+    producer_fail(producer, uri, why);
+    return;
+  }
+  printf("ndn-producer: registered %s\n", uri);
   fflush(stdout);
 }
 
 static void on_signal(uv_signal_t* handle, int signum) {
   (void) signum;
   producer_stop(handle->data);
+}
+
+/* Metadata is the versioned name, under a name of its own with the same version. */
+static int name_metadata(producer_t* producer, uint64_t version) {
+  uint8_t* name = producer->metadata_name;
+  size_t cap = sizeof(producer->metadata_name);
+  memcpy(name, producer->prefix.base, producer->prefix.len);
+  ssize_t len = ndnpkt_append(name, (ssize_t) producer->prefix.len, cap, NDNPKT_COMPONENT_KEYWORD,
+                              (ndnpkt_bytes_t){(const uint8_t*) "metadata", 8});
+  producer->metadata_prefix_bytes = len < 0 ? 0 : (size_t) len;
+  len = ndnpkt_append_uint(name, len, cap, NDNPKT_COMPONENT_VERSION, version);
+  len = ndnpkt_append_uint(name, len, cap, NDNPKT_COMPONENT_SEGMENT, 0);
+  producer->metadata_name_bytes = len < 0 ? 0 : (size_t) len;
+  if (len >= 0) len = ndnpkt_append(producer->metadata, 0, sizeof(producer->metadata), NAME_TYPE, producer->versioned);
+  producer->metadata_bytes = len < 0 ? 0 : (size_t) len;
+  return len < 0 ? (int) len : 0;
 }
 
 /* Opens and hashes the file, and gives it its names. */
@@ -250,7 +318,7 @@ static int open_file(producer_t* producer) {
   producer->versioned = (ndnpkt_name_t){producer->name, (size_t) len};
   producer->final_block_bytes = (size_t) ndnpkt_append_uint(producer->final_block, 0, sizeof(producer->final_block),
                                                             NDNPKT_COMPONENT_SEGMENT, producer->last_segment);
-  return 0;
+  return name_metadata(producer, version);
 }
 
 static int announce_file(producer_t* producer) {
@@ -266,18 +334,25 @@ static int announce_file(producer_t* producer) {
 }
 
 static int producer_init(producer_t* producer) {
-  static const int signals[] = {SIGINT, SIGTERM};
   int err = ndnpkt_crypto_new(&producer->crypto);
   err = err < 0 ? err : uv_loop_init(&producer->loop);
-  err = err < 0 ? err : uvface_init(&producer->loop, &producer->face);
-  producer->face.data = producer;
-  for (int i = 0; i < 2 && err == 0; i++) {
-    err = uv_signal_init(&producer->loop, &producer->signals[i]);
-    producer->signals[i].data = producer;
-    err = err < 0 ? err : uv_signal_start(&producer->signals[i], on_signal, signals[i]);
-  }
-  producer->connector = (connector_t){.data = producer, .face = &producer->face, .name = producer->face_name};
-  return err < 0 ? err : connector_start(&producer->connector, producer->connect_timeout_ms, on_connected);
+  err = err < 0 ? err : watch_signals(&producer->loop, producer->signals, producer, on_signal);
+  err = err < 0 ? err : uvface_client_init(&producer->loop, &producer->client);
+  producer->client.data = producer->registration.data = producer;
+  return err;
+}
+
+/* Both wait until there is a forwarder. */
+static int producer_connect(producer_t* producer) {
+  uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  options.reconnect_ms = RECONNECT_MS;
+  options.transport = producer->no_shm ? UVFACE_STREAM : UVFACE_ANY;
+  int err = uvface_client_connect(&producer->client, producer->uri, &options, on_client);
+  if (err == 0)
+    err = uvface_client_register(&producer->client, &producer->registration, producer->prefix.base,
+                                 producer->prefix.len, NULL, on_registered);
+  if (err < 0) producer_fail(producer, forwarder_name(producer->uri), uvface_client_errmsg(&producer->client));
+  return err;
 }
 
 static void print_counters(const producer_t* producer) {
@@ -301,6 +376,7 @@ static int producer_run(producer_t* producer) {
     fprintf(stderr, "ndn-producer: cannot start: %s\n", uv_strerror(err));
     return 1;
   }
+  producer_connect(producer);
   uv_run(&producer->loop, UV_RUN_DEFAULT);
   print_counters(producer);
   for (packet_t* packet; (packet = producer->free_packets) != NULL; free(packet)) producer->free_packets = packet->next;
@@ -311,36 +387,38 @@ static int producer_run(producer_t* producer) {
 }
 
 static bool parse_options(producer_t* producer, int argc, char** argv) {
-  static const struct option options[] = {{"face", required_argument, NULL, 'f'},
+  static const struct option options[] = {{"forwarder", required_argument, NULL, 'f'},
                                           {"prefix", required_argument, NULL, 'p'},
                                           {"file", required_argument, NULL, 'i'},
                                           {"segment-bytes", required_argument, NULL, 's'},
-                                          {"connect-timeout-ms", required_argument, NULL, 'c'},
+                                          {"no-shm", no_argument, NULL, 'n'},
+                                          {"verbose", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
   int option;
   bool good = true;
-  while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    if (option == 'f')
-      producer->face_name = optarg;
-    else if (option == 'i')
-      producer->path = optarg;
-    else if (option == 'p')
-      good = ndnpkt_name_from_uri(optarg, producer->name, NAME_MAX_BYTES - 32, &producer->prefix) == 0;
-    else if (option == 's')
-      good = parse_number(optarg, 1, NDNPKT_PACKET_MAX - 128, &producer->segment_bytes);
-    else
-      good = option == 'c' && parse_number(optarg, 0, UINT32_MAX, &producer->connect_timeout_ms);
+  while (good && (option = getopt_long(argc, argv, "v", options, NULL)) != -1) {
+    switch (option) {
+      case 'f': producer->uri = optarg; break;
+      case 'i': producer->path = optarg; break;
+      case 'n': producer->no_shm = true; break;
+      case 'v': producer->verbose = true; break;
+      case 'p': good = ndnpkt_name_from_uri(optarg, producer->name, NAME_MAX_BYTES - 32, &producer->prefix) == 0; break;
+      case 's': good = parse_number(optarg, 1, NDNPKT_PACKET_MAX - 128, &producer->segment_bytes); break;
+      default: return false;
+    }
+    if (!good) fprintf(stderr, "ndn-producer: %s cannot be used here\n", optarg);
   }
-  return good && optind == argc && producer->face_name != NULL && producer->path != NULL &&
-         producer->prefix.base != NULL;
+  return good && optind == argc && producer->path != NULL && producer->prefix.base != NULL;
 }
 
 int main(int argc, char** argv) {
-  static producer_t producer = {.segment_bytes = 8000, .connect_timeout_ms = 5000, .fd = -1};
+  static producer_t producer = {.segment_bytes = 8000, .fd = -1};
+  keep_streams();
   if (!parse_options(&producer, argc, argv)) {
     fputs(
-        "usage: ndn-producer --face NAME --prefix /demo/file --file PATH [--segment-bytes 8000]\n"
-        "                    [--connect-timeout-ms 5000]\n",
+        "usage: ndn-producer --prefix /demo/file --file PATH [--forwarder URI] [--segment-bytes 8000]\n"
+        "                    [--no-shm] [--verbose]\n"
+        "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n",
         stderr);
     return 2;
   }

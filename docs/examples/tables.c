@@ -100,11 +100,6 @@ static void* table_pop(table_t* table, size_t* bucket) {
 
 /* --- FIB -------------------------------------------------------------------------------------- */
 
-typedef struct route_s {
-  node_t node;
-  unsigned int face;
-} route_t;
-
 int fib_init(fib_t* fib, uint64_t seed) {
   fib->seed = seed;
   fib->depth = 0;
@@ -125,20 +120,65 @@ static size_t count_components(ndnpkt_name_t name) {
   return count;
 }
 
-int fib_add(fib_t* fib, ndnpkt_name_t prefix, unsigned int face) {
+route_t* fib_route(const fib_t* fib, ndnpkt_name_t prefix, const hop_t* hop, const hop_t* except) {
   uint64_t hash = name_hash(fib->seed, prefix);
+  node_t* node = table_find(&fib->table, hash, prefix);
+  for (; node != NULL; node = node_match(node->next, hash, prefix)) {
+    route_t* route = node->entry;
+    if (hop != NULL ? route->hop == hop : route->hop != except) return route;
+  }
+  return NULL;
+}
+
+static route_t* route_new(fib_t* fib, ndnpkt_name_t prefix, hop_t* hop) {
+  route_t* route = malloc(sizeof(*route) + prefix.len);
+  if (route == NULL) return NULL;
+  if (prefix.len > 0) memcpy(route->name, prefix.base, prefix.len);
+  route->node = (node_t){NULL, name_hash(fib->seed, prefix), {route->name, prefix.len}, route};
+  route->hop = hop;
+  route->next = hop->routes;
+  route->link = &hop->routes;
+  if (route->next != NULL) route->next->link = &route->next;
+  hop->routes = route;
+  hop->nroutes++;
+  table_add(&fib->table, &route->node);
+  return route;
+}
+
+int fib_add(fib_t* fib, ndnpkt_name_t prefix, hop_t* hop, uint64_t cost, uint64_t expires_ms) {
   size_t depth = count_components(prefix);
   if (depth > FIB_DEPTH_MAX) return -EINVAL;
-  if (table_find(&fib->table, hash, prefix) != NULL) return -EEXIST;
-  route_t* route = malloc(sizeof(*route));
+  route_t* route = fib_route(fib, prefix, hop, NULL);
+  if (route == NULL && (hop->nroutes >= HOP_ROUTES_MAX || fib->table.count >= FIB_ROUTES_MAX)) return -ENOSPC;
+  if (route == NULL) route = route_new(fib, prefix, hop);
   if (route == NULL) return -ENOMEM;
-  *route = (route_t){{NULL, hash, prefix, route}, face};
-  table_add(&fib->table, &route->node);
+  route->cost = cost;
+  route->expires_ms = expires_ms;
   fib->depth = depth > fib->depth ? depth : fib->depth;
   return 0;
 }
 
-int fib_find(const fib_t* fib, ndnpkt_name_t name) {
+void fib_remove(fib_t* fib, route_t* route) {
+  if (route == NULL) return;
+  *route->link = route->next;
+  if (route->next != NULL) route->next->link = route->link;
+  route->hop->nroutes--;
+  table_remove(&fib->table, &route->node);
+  free(route);
+}
+
+/* The cheapest way to exactly this prefix that does not lead back. The youngest lie in front. */
+static hop_t* best_hop(const fib_t* fib, uint64_t hash, ndnpkt_name_t prefix, const hop_t* from) {
+  const route_t* best = NULL;
+  node_t* node = table_find(&fib->table, hash, prefix);
+  for (; node != NULL; node = node_match(node->next, hash, prefix)) {
+    const route_t* route = node->entry;
+    if (route->hop != from && (best == NULL || route->cost < best->cost)) best = route;
+  }
+  return best != NULL ? best->hop : NULL;
+}
+
+hop_t* fib_find(const fib_t* fib, ndnpkt_name_t name, const hop_t* from) {
   uint64_t hashes[FIB_DEPTH_MAX + 1] = {fib->seed};
   size_t sizes[FIB_DEPTH_MAX + 1] = {0};
   size_t depth = 0;
@@ -149,22 +189,13 @@ int fib_find(const fib_t* fib, ndnpkt_name_t name) {
     sizes[depth + 1] = sizes[depth] + component.whole.len;
     depth++;
   }
-  for (size_t at = depth + 1; at-- > 0;) {
-    node_t* node = table_find(&fib->table, hashes[at], (ndnpkt_name_t){name.base, sizes[at]});
-    if (node != NULL) return (int) ((route_t*) node->entry)->face;
-  }
-  return -1;
+  hop_t* hop = NULL;
+  for (size_t at = depth + 1; hop == NULL && at-- > 0;)
+    hop = best_hop(fib, hashes[at], (ndnpkt_name_t){name.base, sizes[at]}, from);
+  return hop;
 }
 
 /* --- PIT -------------------------------------------------------------------------------------- */
-
-/* A face that waits. */
-struct pit_in_s {
-  pit_in_t* next;
-  uint64_t expires_ms;
-  uint32_t nonce;
-  unsigned int face;
-};
 
 struct pit_entry_s {
   node_t node;
@@ -172,14 +203,16 @@ struct pit_entry_s {
   pit_entry_t** link;
   pit_in_t* ins;
   uint64_t expires_ms;
-  unsigned int to;
+  hop_t* to;
+  pit_entry_t* to_next; /* of what that face was asked for */
+  pit_entry_t** to_link;
   bool can_be_prefix, must_be_fresh;
   bool pooled;
   uint8_t name[]; /* POOLED_NAME_BYTES, or as many as it takes */
 };
 
-int pit_init(pit_t* pit, uint64_t seed, size_t max_entries, uint64_t now_ms) {
-  *pit = (pit_t){.seed = seed, .max_entries = max_entries, .tick = now_ms / WHEEL_TICK_MS};
+int pit_init(pit_t* pit, uint64_t seed, size_t max_ins, uint64_t now_ms) {
+  *pit = (pit_t){.seed = seed, .max_ins = max_ins, .tick = now_ms / WHEEL_TICK_MS};
   return table_init(&pit->table);
 }
 
@@ -208,21 +241,46 @@ static void entry_free(pit_t* pit, pit_entry_t* entry) {
   pit->free_entries = entry;
 }
 
-static bool in_add(pit_t* pit, pit_entry_t* entry, unsigned int face, uint32_t nonce, uint64_t expires_ms) {
-  pit_in_t* in = pit->free_ins;
-  if (in != NULL)
-    pit->free_ins = in->next;
-  else
-    in = malloc(sizeof(*in));
-  if (in == NULL) return false;
-  *in = (pit_in_t){entry->ins, expires_ms, nonce, face};
-  entry->ins = in;
-  return true;
+/* The face waits no longer; what is left of it is in a match, or free. */
+static void in_unlink(pit_t* pit, pit_in_t* in) {
+  *in->hop_link = in->hop_next;
+  if (in->hop_next != NULL) in->hop_next->hop_link = in->hop_link;
+  in->hop->nins--;
+  pit->nins--;
 }
 
 static void in_free(pit_t* pit, pit_in_t* in) {
   in->next = pit->free_ins;
   pit->free_ins = in;
+}
+
+static pit_in_t* in_add(pit_t* pit, pit_entry_t* entry, hop_t* hop) {
+  if (pit->nins >= pit->max_ins || hop->nins >= (pit->max_ins + HOP_PART - 1) / HOP_PART) return NULL;
+  pit_in_t* in = pit->free_ins;
+  if (in != NULL)
+    pit->free_ins = in->next;
+  else
+    in = malloc(sizeof(*in));
+  if (in == NULL) return NULL;
+  in->next = entry->ins;
+  entry->ins = in;
+  in->entry = entry;
+  in->hop = hop;
+  in->hop_next = hop->ins;
+  in->hop_link = &hop->ins;
+  if (in->hop_next != NULL) in->hop_next->hop_link = &in->hop_next;
+  hop->ins = in;
+  hop->nins++;
+  pit->nins++;
+  return in;
+}
+
+static void in_set(pit_in_t* in, const ndnpkt_interest_t* interest, ndnpkt_bytes_t token, uint64_t expires_ms) {
+  in->has_nonce = interest->has_nonce;
+  in->nonce = interest->nonce;
+  in->expires_ms = expires_ms;
+  in->token_bytes = (uint8_t) token.len;
+  if (token.len > 0) memcpy(in->token, token.base, token.len);
 }
 
 /* Files an entry under the tick at which it is over, or under the last one if that is further away. */
@@ -241,13 +299,28 @@ static void wheel_remove(pit_entry_t* entry) {
   if (entry->next != NULL) entry->next->link = entry->link;
 }
 
+static void asked_add(pit_entry_t* entry, hop_t* to) {
+  entry->to = to;
+  entry->to_next = to->asked;
+  entry->to_link = &to->asked;
+  if (entry->to_next != NULL) entry->to_next->to_link = &entry->to_next;
+  to->asked = entry;
+}
+
+static void asked_remove(pit_entry_t* entry) {
+  *entry->to_link = entry->to_next;
+  if (entry->to_next != NULL) entry->to_next->to_link = entry->to_link;
+}
+
 static void entry_end(pit_t* pit, pit_entry_t* entry) {
   wheel_remove(entry);
+  asked_remove(entry);
   table_remove(&pit->table, &entry->node);
   pit->can_be_prefix -= entry->can_be_prefix;
   while (entry->ins != NULL) {
     pit_in_t* in = entry->ins;
     entry->ins = in->next;
+    in_unlink(pit, in);
     in_free(pit, in);
   }
   entry_free(pit, entry);
@@ -271,68 +344,83 @@ static pit_entry_t* pit_find(const pit_t* pit, uint64_t hash, const ndnpkt_inter
   return NULL;
 }
 
-static pit_result_t pit_add_new(pit_t* pit, const ndnpkt_interest_t* interest, uint64_t hash, unsigned int from,
-                                unsigned int to, uint64_t expires_ms) {
-  if (pit->table.count >= pit->max_entries) return PIT_FULL;
+static pit_result_t pit_add_new(pit_t* pit, const ndnpkt_interest_t* interest, uint64_t hash, ndnpkt_bytes_t token,
+                                hop_t* from, hop_t* to, uint64_t expires_ms) {
   pit_entry_t* entry = entry_new(pit, interest);
   if (entry == NULL) return PIT_FULL;
-  if (!in_add(pit, entry, from, interest->nonce, expires_ms)) {
+  pit_in_t* in = in_add(pit, entry, from);
+  if (in == NULL) {
     entry_free(pit, entry);
     return PIT_FULL;
   }
+  in_set(in, interest, token, expires_ms);
   entry->node = (node_t){NULL, hash, {entry->name, interest->name.len}, entry};
-  entry->to = to;
   entry->expires_ms = expires_ms;
+  asked_add(entry, to);
   table_add(&pit->table, &entry->node);
   wheel_add(pit, entry);
   pit->can_be_prefix += entry->can_be_prefix;
   return PIT_FORWARD;
 }
 
-pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, unsigned int from, unsigned int to,
+pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, ndnpkt_bytes_t token, hop_t* from, hop_t* to,
                      uint64_t now_ms) {
   uint64_t hash = name_hash(pit->seed, interest->name);
   uint64_t lifetime_ms = interest->lifetime_ms < LIFETIME_MAX_MS ? interest->lifetime_ms : LIFETIME_MAX_MS;
   uint64_t expires_ms = now_ms + lifetime_ms;
   pit_entry_t* entry = pit_find(pit, hash, interest);
-  if (entry == NULL) return pit_add_new(pit, interest, hash, from, to, expires_ms);
+  if (entry == NULL) return pit_add_new(pit, interest, hash, token, from, to, expires_ms);
   pit_in_t* own = NULL;
   for (pit_in_t* in = entry->ins; in != NULL; in = in->next) {
-    if (interest->has_nonce && in->nonce == interest->nonce) return PIT_LOOP;
-    own = in->face == from ? in : own;
+    if (interest->has_nonce && in->has_nonce && in->nonce == interest->nonce) return PIT_LOOP;
+    own = in->hop == from ? in : own;
   }
-  if (own == NULL && !in_add(pit, entry, from, interest->nonce, expires_ms)) return PIT_FULL;
-  if (own != NULL) {
-    own->nonce = interest->nonce;
-    own->expires_ms = expires_ms;
-  }
+  /* An answer cannot come from the face that asks, so its Interest is as good as new. */
+  bool forward = own != NULL || entry->to == from;
+  if (own == NULL) own = in_add(pit, entry, from);
+  if (own == NULL) return PIT_FULL;
+  in_set(own, interest, token, expires_ms);
   entry->expires_ms = expires_ms > entry->expires_ms ? expires_ms : entry->expires_ms;
-  return own != NULL ? PIT_FORWARD : PIT_AGGREGATE;
+  if (!forward) return PIT_AGGREGATE;
+  if (entry->to != to) { /* the route has changed: from now on the answer is to come from there */
+    asked_remove(entry);
+    asked_add(entry, to);
+  }
+  return PIT_FORWARD;
 }
 
-static uint64_t entry_faces(const pit_entry_t* entry, uint64_t now_ms) {
-  uint64_t faces = 0;
-  for (const pit_in_t* in = entry->ins; in != NULL; in = in->next)
-    if (in->expires_ms > now_ms) faces |= (uint64_t) 1 << in->face;
-  return faces;
+/* Ends an entry; those of its faces that still wait become part of the match. */
+static void entry_match(pit_t* pit, pit_entry_t* entry, uint64_t now_ms, pit_match_t* match) {
+  size_t size = entry->node.name.len;
+  for (pit_in_t** link = &entry->ins; *link != NULL;) {
+    pit_in_t* in = *link;
+    if (in->expires_ms <= now_ms) {
+      link = &in->next;
+      continue;
+    }
+    *link = in->next;
+    in_unlink(pit, in);
+    in->next = match->ins;
+    match->ins = in;
+  }
+  match->found = true;
+  match->prefix_size = size < match->prefix_size ? size : match->prefix_size;
+  entry_end(pit, entry);
 }
 
 /* Ends the entries of exactly this name that Data satisfies, whose name it is or begins with it. */
-static void satisfy_name(pit_t* pit, uint64_t hash, ndnpkt_name_t name, bool whole, unsigned int from, uint64_t now_ms,
+static void satisfy_name(pit_t* pit, uint64_t hash, ndnpkt_name_t name, bool whole, const hop_t* from, uint64_t now_ms,
                          pit_match_t* match) {
   node_t* next = table_find(&pit->table, hash, name);
   while (next != NULL) {
     pit_entry_t* entry = next->entry;
     next = node_match(next->next, hash, name);
-    if ((!whole && !entry->can_be_prefix) || entry->to != from) continue;
-    match->faces |= entry_faces(entry, now_ms);
-    match->prefix_size = name.len < match->prefix_size ? name.len : match->prefix_size;
-    entry_end(pit, entry);
+    if ((whole || entry->can_be_prefix) && entry->to == from) entry_match(pit, entry, now_ms, match);
   }
 }
 
-pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, unsigned int from, uint64_t now_ms) {
-  pit_match_t match = {0, name.len};
+pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, const hop_t* from, uint64_t now_ms) {
+  pit_match_t match = {NULL, false, name.len};
   uint64_t hash = pit->seed;
   ndnpkt_bytes_t rest = name;
   ndnpkt_tlv_t component;
@@ -343,6 +431,17 @@ pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, unsigned int from, uint6
       satisfy_name(pit, hash, (ndnpkt_name_t){name.base, name.len - rest.len}, whole, from, now_ms, &match);
   }
   return match;
+}
+
+pit_match_t pit_refuse(pit_t* pit, const ndnpkt_interest_t* interest, const hop_t* from, uint64_t now_ms) {
+  pit_match_t match = {NULL, false, interest->name.len};
+  pit_entry_t* entry = pit_find(pit, name_hash(pit->seed, interest->name), interest);
+  if (entry != NULL && entry->to == from) entry_match(pit, entry, now_ms, &match);
+  return match;
+}
+
+void pit_release(pit_t* pit, pit_match_t* match) {
+  for (pit_in_t* in; (in = match->ins) != NULL; in_free(pit, in)) match->ins = in->next;
 }
 
 void pit_sweep(pit_t* pit, uint64_t now_ms) {
@@ -363,20 +462,28 @@ void pit_sweep(pit_t* pit, uint64_t now_ms) {
   }
 }
 
-void pit_forget_face(pit_t* pit, unsigned int face) {
-  for (size_t i = 0; i <= pit->table.mask; i++) {
-    for (node_t* node = pit->table.buckets[i]; node != NULL; node = node->next) {
-      pit_entry_t* entry = node->entry;
-      for (pit_in_t** link = &entry->ins; *link != NULL;) {
-        pit_in_t* in = *link;
-        if (in->face != face) {
-          link = &in->next;
-          continue;
-        }
-        *link = in->next;
-        in_free(pit, in);
-      }
-    }
+/* The entry forgets one who waits, and ends with the last. */
+static void entry_leave(pit_t* pit, pit_entry_t* entry, const pit_in_t* in) {
+  for (pit_in_t** link = &entry->ins; *link != NULL; link = &(*link)->next) {
+    if (*link != in) continue;
+    *link = in->next;
+    break;
+  }
+  if (entry->ins == NULL) entry_end(pit, entry);
+}
+
+/* Costs what the face has, not what there is. */
+void pit_forget(pit_t* pit, hop_t* hop) {
+  for (pit_entry_t *entry = hop->asked, *next; entry != NULL; entry = next) {
+    next = entry->to_next;
+    entry_end(pit, entry);
+  }
+  pit_in_t* next = hop->ins;
+  for (pit_in_t* in; (in = next) != NULL;) { /* each is of another entry */
+    next = in->hop_next;
+    entry_leave(pit, in->entry, in);
+    in_unlink(pit, in);
+    in_free(pit, in);
   }
 }
 

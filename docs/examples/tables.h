@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* tables.h: the three tables of an NDN forwarder: FIB (where an Interest goes), PIT (who waits for what)
  * and content store (what was seen lately). Guarantees: every operation that a packet causes costs no more
- * than one hash lookup per name component, and the memory each table takes is bounded by what it was
- * given. They know no faces, clock or loop: a face is a number below 64, time is a number of
- * milliseconds. Does not do: several next hops per prefix, the implicit digest, a dead nonce list. The
- * seed of the hashes keeps collisions from being computed in advance, no more than that. One thread. */
+ * than one hash lookup per name component; the memory each table takes is bounded by what it was given, and
+ * one face gets no more than its part of it; of a face that was forgotten nothing is left. They know no
+ * uvface_t, clock or loop: a face is a hop_t, time is a number of milliseconds. Does not do: several next hops
+ * at a time, the implicit digest, a dead nonce list. The seed of the hashes keeps collisions from being
+ * computed in advance, no more than that. One thread. */
 #ifndef EXAMPLES_TABLES_H
 #define EXAMPLES_TABLES_H
 
 #include <ndnpkt.h>
 
 enum {
-  FACES_MAX = 64,     /* a set of faces is a uint64_t */
-  FIB_DEPTH_MAX = 32, /* components of a route */
-  WHEEL_SLOTS = 1024, /* times WHEEL_TICK_MS: the time a PIT entry is not looked at */
+  FIB_DEPTH_MAX = 32,     /* components of a route */
+  FIB_ROUTES_MAX = 65536, /* of all faces */
+  HOP_ROUTES_MAX = 4096,  /* of one */
+  HOP_PART = 4,           /* one face may take this part of the PIT */
+  WHEEL_SLOTS = 1024,     /* times WHEEL_TICK_MS: the time a PIT entry is not looked at */
   WHEEL_TICK_MS = 8
 };
 
@@ -31,19 +34,53 @@ typedef struct table_s {
   size_t mask, count;
 } table_t;
 
+typedef struct route_s route_t;
+typedef struct pit_in_s pit_in_t;
+typedef struct pit_entry_s pit_entry_t;
+
+/* A face, as the tables know it. The caller's, where it stays until it is forgotten; begins as zeros. */
+typedef struct hop_s {
+  void* data;         /* the caller's */
+  route_t* routes;    /* that lead to it */
+  pit_in_t* ins;      /* what it waits for */
+  pit_entry_t* asked; /* what it was asked for */
+  size_t nroutes, nins;
+} hop_t;
+
+struct route_s {
+  node_t node; /* with the prefix */
+  hop_t* hop;
+  route_t* next; /* of the hop */
+  route_t** link;
+  uint64_t cost;
+  uint64_t expires_ms; /* UINT64_MAX: never. For the caller to look at */
+  uint8_t name[];
+};
+
 typedef struct fib_s {
   table_t table;
   uint64_t seed;
   size_t depth; /* components of the longest route */
 } fib_t;
 
-typedef struct pit_in_s pit_in_t;
-typedef struct pit_entry_s pit_entry_t;
+/* A face that waits. */
+struct pit_in_s {
+  pit_in_t* next; /* of the entry, or of a match */
+  pit_entry_t* entry;
+  hop_t* hop;
+  pit_in_t* hop_next;
+  pit_in_t** hop_link;
+  uint64_t expires_ms;
+  uint32_t nonce;
+  bool has_nonce;
+  uint8_t token_bytes;
+  uint8_t token[NDNPKT_PIT_TOKEN_MAX]; /* goes back with the answer */
+};
 
 typedef struct pit_s {
   table_t table;
   uint64_t seed;
-  size_t max_entries;
+  size_t max_ins, nins; /* an entry has one at least */
   size_t can_be_prefix; /* entries that any longer name satisfies */
   uint64_t tick;        /* the last one swept */
   uint64_t expired;     /* entries that ended without Data */
@@ -71,42 +108,57 @@ typedef struct cs_s {
 int fib_init(fib_t* fib, uint64_t seed);
 void fib_free(fib_t* fib);
 
-/* prefix: stays the caller's and must outlive the FIB. Errors: -EEXIST, -EINVAL (too deep), -ENOMEM. */
-int fib_add(fib_t* fib, ndnpkt_name_t prefix, unsigned int face);
+/* Adds a route, or gives the one that is there new values. prefix: copied.
+ * Errors: -EINVAL (too deep), -ENOSPC (the table, or the hop's part, is full), -ENOMEM. */
+int fib_add(fib_t* fib, ndnpkt_name_t prefix, hop_t* hop, uint64_t cost, uint64_t expires_ms);
 
-/* The face of the longest prefix that name has, -1 if there is none. */
-int fib_find(const fib_t* fib, ndnpkt_name_t name);
+/* Takes a route out; NULL is allowed. */
+void fib_remove(fib_t* fib, route_t* route);
+
+/* The route of exactly this prefix to that hop; to any but `except` if hop is NULL. NULL: there is none. */
+route_t* fib_route(const fib_t* fib, ndnpkt_name_t prefix, const hop_t* hop, const hop_t* except);
+
+/* Where an Interest that came from `from` goes: of the longest prefix of the name that leads elsewhere, the route of
+ * the lowest cost, the youngest of these. NULL: there is none. */
+hop_t* fib_find(const fib_t* fib, ndnpkt_name_t name, const hop_t* from);
 
 /* --- PIT -------------------------------------------------------------------------------------- */
 
-int pit_init(pit_t* pit, uint64_t seed, size_t max_entries, uint64_t now_ms);
+int pit_init(pit_t* pit, uint64_t seed, size_t max_ins, uint64_t now_ms);
 void pit_free(pit_t* pit);
 
 typedef enum pit_result_e {
   PIT_FORWARD,   /* new, or a retransmission by a face that waits already: send it on */
   PIT_AGGREGATE, /* another face's Interest for the same is on its way */
   PIT_LOOP,      /* this Nonce is pending: it came round, or is a duplicate */
-  PIT_FULL
+  PIT_FULL       /* the table, or the face's part of it */
 } pit_result_t;
 
-/* Notes that face `from` waits for what is to come from face `to`. */
-pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, unsigned int from, unsigned int to,
+/* Notes that face `from` waits for what is to come from face `to`. token: its PIT token; copied. */
+pit_result_t pit_add(pit_t* pit, const ndnpkt_interest_t* interest, ndnpkt_bytes_t token, hop_t* from, hop_t* to,
                      uint64_t now_ms);
 
+/* Who waited; to be given back by pit_release() before the PIT is used again. */
 typedef struct pit_match_s {
-  uint64_t faces;     /* those that wait for this Data, as bits */
+  pit_in_t* ins;
+  bool found;         /* an entry, even if its time was over */
   size_t prefix_size; /* bytes of the shortest name that asked for it */
 } pit_match_t;
 
-/* Ends every entry that Data of this name from face `from` satisfies. Data from a face that nobody asked
- * is no answer: no app can put words into another's mouth. */
-pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, unsigned int from, uint64_t now_ms);
+/* Ends every entry that Data of this name from face `from` satisfies. Data from a face that was not
+ * asked is no answer: no app can put words into another's mouth. */
+pit_match_t pit_satisfy(pit_t* pit, ndnpkt_name_t name, const hop_t* from, uint64_t now_ms);
+
+/* Ends the entry of an Interest that came back from the face that was asked. */
+pit_match_t pit_refuse(pit_t* pit, const ndnpkt_interest_t* interest, const hop_t* from, uint64_t now_ms);
+
+void pit_release(pit_t* pit, pit_match_t* match);
 
 /* Ends what is over by now. To be called about every WHEEL_TICK_MS while the PIT is not empty. */
 void pit_sweep(pit_t* pit, uint64_t now_ms);
 
-/* Forgets that a face waits. Looks at every entry: for the rare end of a face only. */
-void pit_forget_face(pit_t* pit, unsigned int face);
+/* Forgets a face: that it waits, and what it was asked for, so that the next who asks is sent on. */
+void pit_forget(pit_t* pit, hop_t* hop);
 
 /* --- Content store ---------------------------------------------------------------------------- */
 
