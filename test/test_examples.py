@@ -183,6 +183,14 @@ def poll_echo_ends_on_a_signal(directory):
     tap.check(not names(), "poll-echo removes its names when it is told to end", names())
 
 
+def engine_min_ends_on_a_signal(directory):
+    engine = ready("engine-min", FACE)
+    engine.signal(signal.SIGINT)
+    engine.finish(10 * SLOW)
+    expect(engine, 0, "ready")
+    tap.check(not names(), "engine-min removes its names when it is told to end", names())
+
+
 def unknown_faces_are_named(directory):
     missing = f"{FACE}-missing"
     expect(run("app-min", missing), 1, missing, "No such file or directory")
@@ -794,7 +802,7 @@ def forwarder_ends_under_load(directory):
 
 
 TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_both_apps, poll_echo_ends_on_a_signal,
-         unknown_faces_are_named, unknown_sockets_are_named, wrong_options_print_usage,
+         engine_min_ends_on_a_signal, unknown_faces_are_named, unknown_sockets_are_named, wrong_options_print_usage,
          the_demo, files_of_every_shape, two_consumers_and_the_cache, every_way_to_the_forwarder,
          wrong_content_is_refused, no_route_and_no_answer, answers_that_are_no_file, any_answer_tells_the_version,
          garbage_is_dropped, tokens_go_back_to_who_sent_them, nacks_of_apps_go_back, hop_limits_count_down,
