@@ -205,6 +205,8 @@ def unknown_sockets_are_named(directory):
     expect(consumer, 1, f"{directory}/missing", "no such file or directory; trying again", "is one running")
     expect(run("ndn-peek", "--forwarder", uri, "/a"), 1, f"{directory}/missing", "no such file or directory")
     expect(run("ndn-forwarder", "--listen", f"{directory}/no/such"), 1, f"{directory}/no/such")
+    expect(run("hello-engine", f"{directory}/no/such"), 1, f"{directory}/no/such")
+    expect(run("hello-app", "/hello", uri), 0, f"{directory}/missing")
 
 
 def wrong_options_print_usage(directory):
@@ -691,6 +693,26 @@ def peek_and_poke_say_what_is_wrong(directory):
     network.stop()
 
 
+def hello_engine_and_hello_app(directory):
+    path = os.path.join(directory, "hello.sock")
+    engine = ready("hello-engine", path)
+    app = ready("hello-app", "/hello", f"unix://{path}")
+    engine.wait_for("hello\n", 10 * SLOW)
+    engine.signal(signal.SIGINT)
+    engine.finish(10 * SLOW)
+    expect(engine, 0, "hello\n", "shm://app-")
+    app.finish(10 * SLOW)
+    expect(app, 0, "ready", "end of file")
+    tap.check(not os.path.exists(path), "hello-engine removes its socket")
+    network = Network(directory)
+    app = ready("hello-app", "/greeting", network.uri)
+    network.forwarder.wait_for("route /greeting", 10 * SLOW)
+    expect(network.run("ndn-peek", "--payload", "/greeting/you"), 0, "hello")
+    network.stop()
+    app.finish(10 * SLOW)
+    expect(app, 0, "ready")
+
+
 # --- Half-way ---------------------------------------------------------------------------------------
 
 
@@ -809,7 +831,7 @@ TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_
          dead_apps_are_forgotten, routes_go_with_the_app, too_large_a_packet_is_dropped,
          who_does_not_read_holds_up_nobody, a_face_that_cannot_be_made, nobody_reads_its_messages,
          one_forwarder_for_a_socket, two_forwarders, no_token_goes_up, peek_and_poke, peek_and_poke_say_what_is_wrong,
-         forwarder_killed_halfway_and_started_again,
+         hello_engine_and_hello_app, forwarder_killed_halfway_and_started_again,
          producer_comes_back_after_the_consumer, forwarder_that_does_not_come_back, apps_killed_halfway_come_back,
          window_wider_than_the_rings, forwarder_ends_under_load)
 
