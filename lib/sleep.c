@@ -75,16 +75,17 @@ void ndnshm_unpark(ndnshm_t* ep) {
 }
 
 int ndnshm_wake(ndnshm_t* ep) {
-  const char* path;
+  const char *path, *call;
   int n;
 
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
+  call = ep->wake.is_socket ? "recv" : "read";
   path = ep->is_engine ? ep->names.a2e : ep->names.e2a;
   ndnshm__wake_withdraw(&ep->wake);
   n = ndnshm__wake_drain(&ep->wake);
-  if (n == -EPIPE) return ndnshm__fail(&ep->error, NDNSHM_EOF, "read %s: end of file, the peer is gone", path);
-  if (n < 0) return ndnshm__fail(&ep->error, n, "read %s: %s", path, strerror(-n));
+  if (n == -EPIPE) return ndnshm__fail(&ep->error, NDNSHM_EOF, "%s %s: end of file, the peer is gone", call, path);
+  if (n < 0) return ndnshm__fail(&ep->error, n, "%s %s: %s", call, path, strerror(-n));
   note_attached(ep);
   if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
   return n;
