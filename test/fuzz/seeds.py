@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
 
-seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream and ndnpkt. PCAPS is a directory of captures; every
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream, server and ndnpkt. PCAPS is a directory of captures; every
 whole NDN packet that starts anywhere in one becomes a seed of ndnpkt, and so does every packet of test/vectors. Deterministic. Run by .ci/fuzz; what it writes
 is not checked in, what the fuzzers made of it is (corpus/).
 """
@@ -160,9 +160,47 @@ def stream():
                 yield body + end + script[::-1] + bytes([len(script), flags])
 
 
+def sent(packet):
+    """Instructions of fuzz_server that send a packet over the connection."""
+    while packet:
+        n = min(len(packet), 255)
+        n -= n % 2 == 0
+        yield bytes([n // 2]) + packet[:n]
+        packet = packet[n:]
+
+
+def server():
+    """Every command of the vectors, faces of all kinds, and handoffs that go well and wrong."""
+    turn, later, meet, nonce, proof, leave = b"\x80", b"\x8f", b"\x90", b"\xb0", b"\xc0", b"\xd0"
+    close_app, close_face, hang_up, come = b"\xe0", b"\xe1", b"\xf0", b"\xf1"
+
+    def command(verb, *parameters):
+        name = tlv(7, components(b"localhost", b"nfd", *verb, tlv(104, *parameters)))
+        return b"".join(sent(tlv(5, name, tlv(10, bytes([len(name)] * 4)))))
+
+    create, register = (b"faces", b"create"), (b"rib", b"register")
+    private = command(create, tlv(114, b"shm://x"), tlv(176, bytes(range(32))))
+    named = command(create, tlv(114, b"shm://fuzz-server"))
+    mtu = command(create, tlv(114, b"shm://fuzz-server-2"), tlv(137, b"\x40"))
+    destroy = command((b"faces", b"destroy"), tlv(105, b"\x01\x01"))
+    route = command(register, tlv(7, components(b"a")), tlv(106, b"\1"))
+    wrapped = b"".join(sent(tlv(100, tlv(98, b"tok"), tlv(80, tlv(5, tlv(7, components(b"localhost", b"nfd", b"x")))))))
+    for flags in range(32):
+        yield bytes([flags]) + private + meet + nonce + proof + turn + route + destroy
+        yield bytes([flags]) + named + later + mtu + route + wrapped + named + destroy + close_face
+    for script in (meet + nonce + nonce, meet + nonce + proof + proof, meet + later + later, meet + leave + meet + nonce,
+                   meet + nonce + hang_up, hang_up + come + private, close_app + come, meet + b"\xa3" + bytes(15) + nonce,
+                   (meet + nonce + b"\xa7" + bytes(32)) * 9, later * 10):
+        yield b"\0" + private + script + later + route
+    many = [command(create, tlv(114, b"shm://fuzz-%d" % n)) + later for n in range(4)]
+    yield b"\0" + b"".join(many)
+    for packet in vectors():
+        yield b"\0" + b"".join(sent(packet)) + turn + b"".join(sent(packet))
+
+
 def main():
     root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("ndnpkt", ndnpkt(pcaps))):
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("server", server()), ("ndnpkt", ndnpkt(pcaps))):
         (root / target).mkdir(parents=True, exist_ok=True)
         for i, seed in enumerate(seeds):
             (root / target / f"seed-{i:04}").write_bytes(seed)
