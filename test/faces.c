@@ -4,18 +4,57 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-int face_create_of(kind_t kind, uvface_t* engine, const char* name, const uvface_options_t* options) {
-  uvface_options_t taken = UVFACE_OPTIONS_INIT;
+kind_t faces_kind;
 
-  if (kind == NAMED) return uvface_create(engine, name, options);
-  if (options != NULL) taken = *options;
-  taken.flags |= kind == BY_SOCKET ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
-  return uvface_create_private(engine, &taken);
+/* --- Handing over ------------------------------------------------------------------------------- */
+
+/* Both ends of a socket that keeps what is sent apart, made before the first test counts its descriptors. A message is a
+ * name and the three. */
+static int box[2];
+
+__attribute__((constructor)) static void make_box(void) {
+  faces_kind = harness_kind();
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, box) != 0) abort();
+}
+
+void face_offer(const char* name, const int fds[3]) {
+  char control[CMSG_SPACE(3 * sizeof(int))] = {0};
+  struct iovec text = {(void*) (uintptr_t) name, strlen(name) + 1};
+  struct msghdr m = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(3 * sizeof(int));
+  memcpy(CMSG_DATA(c), fds, 3 * sizeof(int));
+  if (sendmsg(box[0], &m, 0) < 0) abort();
+}
+
+bool face_is_offered(const char* name) {
+  char text[80];
+
+  return recv(box[1], text, sizeof(text), MSG_PEEK) > 0 && strcmp(text, name) == 0;
+}
+
+/* What lies before it was offered to a test that did not want it. */
+bool face_take(const char* name, int ret_fds[3]) {
+  char control[CMSG_SPACE(3 * sizeof(int))], text[80];
+
+  for (;;) {
+    struct iovec v = {text, sizeof(text)};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+
+    if (recvmsg(box[1], &m, MSG_CMSG_CLOEXEC) < 0) return false;
+    memcpy(ret_fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), 3 * sizeof(int));
+    if (strcmp(text, name) == 0) return true;
+    close_fds(ret_fds);
+  }
 }
 
 void face_hand_over(const uvface_t* engine, int ret_fds[3]) {
@@ -32,22 +71,38 @@ void close_fds(const int fds[3]) {
   for (int i = 0; i < 3; i++) close(fds[i]);
 }
 
-int face_join_of(kind_t kind, uvface_t* engine, uvface_t* app, const char* name, const uvface_options_t* options) {
+int face_create(uvface_t* engine, const char* name, const uvface_options_t* options) {
+  uvface_options_t taken = UVFACE_OPTIONS_INIT;
   int fds[3], err;
 
-  if (kind == NAMED) return uvface_connect(app, name, options);
-  face_hand_over(engine, fds);
-  err = uvface_attach(app, fds, options);
-  if (err < 0)
-    close_fds(fds);
-  else
-    uvface_app_fds_close(engine);
+  if (faces_kind != BY_SOCKET && faces_kind != BY_PIPES) return uvface_create(engine, name, options);
+  if (options != NULL) taken = *options;
+  taken.flags |= faces_kind == BY_SOCKET ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
+  err = uvface_create_private(engine, &taken);
+  if (err < 0) return err;
+  err = uvface_app_fds(engine, fds);
+  if (err == 0) face_offer(name, fds);
+  uvface_app_fds_close(engine);
   return err;
 }
 
-void pair_open(pair_t* pair, const uvface_options_t* options) {
-  pair_open_of(harness_kind(), pair, options);
+int face_connect(uvface_t* app, const char* name, const uvface_options_t* options) {
+  uvface_options_t taken = UVFACE_OPTIONS_INIT;
+  int fds[3], err;
+
+  if (faces_kind != BY_SOCKET && faces_kind != BY_PIPES) return uvface_connect(app, name, options);
+  if (!face_take(name, fds)) return UV_ENOENT;
+  if (options != NULL) taken = *options;
+  taken.slot_size = 0; /* whatever the engine was asked for */
+  err = uvface_attach(app, fds, &taken);
+  if (err < 0) {
+    face_offer(name, fds); /* it may be tried again */
+    close_fds(fds);
+  }
+  return err;
 }
+
+/* --- A pair -------------------------------------------------------------------------------------- */
 
 static void open_streams(pair_t* pair, const uvface_options_t* options) {
   int fds[2];
@@ -57,23 +112,22 @@ static void open_streams(pair_t* pair, const uvface_options_t* options) {
   ASSERT_OK(uvface_open_stream(&pair->app, fds[1], options));
 }
 
-void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options) {
+void pair_open(pair_t* pair, const uvface_options_t* options) {
   static const uvface_options_t defaults = UVFACE_OPTIONS_INIT;
 
   memset(pair, 0, sizeof(*pair));
-  pair->kind = kind;
+  pair->kind = faces_kind;
   snprintf(pair->name, sizeof(pair->name), "%s", harness_name("pair"));
   if (options == NULL) options = &defaults;
   ASSERT_OK(uv_loop_init(&pair->loop));
   ASSERT_OK(uvface_init(&pair->loop, &pair->engine));
   ASSERT_OK(uvface_init(&pair->loop, &pair->app));
-  if (kind == STREAM) {
+  if (faces_kind == STREAM) {
     open_streams(pair, options);
     return;
   }
-  ck_assert_msg(face_create_of(kind, &pair->engine, pair->name, options) == 0, "%s", uvface_errmsg(&pair->engine));
-  ck_assert_msg(face_join_of(kind, &pair->engine, &pair->app, pair->name, options) == 0, "%s",
-                uvface_errmsg(&pair->app));
+  ck_assert_msg(face_create(&pair->engine, pair->name, options) == 0, "%s", uvface_errmsg(&pair->engine));
+  ck_assert_msg(face_connect(&pair->app, pair->name, options) == 0, "%s", uvface_errmsg(&pair->app));
 }
 
 void pair_close(pair_t* pair) {
@@ -230,9 +284,9 @@ int end_open(end_t* end, const char* name, bool engine, const uvface_options_t* 
   uv_loop_init(&end->loop);
   uvface_init(&end->loop, &end->face);
   end->face.data = end;
-  if (engine) return uvface_create(&end->face, name, options);
+  if (engine) return face_create(&end->face, name, options);
   do {
-    err = uvface_connect(&end->face, name, options);
+    err = face_connect(&end->face, name, options);
     if (err == 0) break;
     run_for(&end->loop, 5);
   } while (harness_now_ns() < deadline_ns);

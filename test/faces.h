@@ -7,6 +7,32 @@
 
 #include "harness.h"
 
+/* What face_create() and face_connect(), and so pair_open() and end_open(), make in this test; what the program was told
+ * to (harness_kind()), unless the test says otherwise. */
+extern kind_t faces_kind;
+
+/* A test that runs for each of them. */
+#define TEST_KINDS(name) TEST_KINDS_LOOP(name, 1)
+#define TEST_KINDS_LOOP(name, n)               \
+  static void name##_of_kind(int _i);          \
+  TEST_LOOP(name, (int) (n) * (int) N_KINDS) { \
+    faces_kind = (kind_t) (_i / (int) (n));    \
+    name##_of_kind(_i % (int) (n));            \
+  }                                            \
+  static void name##_of_kind(int _i __attribute__((unused)))
+
+/* As uvface_create() and uvface_connect(). A private face is handed over by way of a box that a test shares with its
+ * children; the name is what its descriptors lie there under. UV_ENOENT: nothing does. */
+int face_create(uvface_t* engine, const char* name, const uvface_options_t* options);
+int face_connect(uvface_t* app, const char* name, const uvface_options_t* options);
+/* The three by themselves: put into the box and closed here; taken out (false: there are none); asked for. */
+void face_offer(const char* name, const int fds[3]);
+bool face_take(const char* name, int ret_fds[3]);
+bool face_is_offered(const char* name);
+/* A private face's three descriptors as an app would get them: copies. */
+void face_hand_over(const uvface_t* engine, int ret_fds[3]);
+void close_fds(const int fds[3]);
+
 typedef struct pair_s {
   kind_t kind;
   uv_loop_t loop;
@@ -17,14 +43,6 @@ typedef struct pair_s {
 
 /* Opens both ends. options: the engine's; NULL = defaults; the app gets its flags and timings. */
 void pair_open(pair_t* pair, const uvface_options_t* options);
-void pair_open_of(kind_t kind, pair_t* pair, const uvface_options_t* options);
-
-/* Engine of that kind; then the app, to whom a private face is handed over. Both initialized. 0 or the error. */
-int face_create_of(kind_t kind, uvface_t* engine, const char* name, const uvface_options_t* options);
-int face_join_of(kind_t kind, uvface_t* engine, uvface_t* app, const char* name, const uvface_options_t* options);
-/* A private face's three descriptors as an app would get them: copies. */
-void face_hand_over(const uvface_t* engine, int ret_fds[3]);
-void close_fds(const int fds[3]);
 
 /* Closes what is not closing, runs the loop to its end, asserts that it closes cleanly. */
 void pair_close(pair_t* pair);

@@ -111,9 +111,10 @@ kind_t harness_kind(void) {
 
   if (kind == NULL || strcmp(kind, "named") == 0) return NAMED;
   if (strcmp(kind, "socket") == 0) return BY_SOCKET;
+  if (strcmp(kind, "pipes") == 0) return BY_PIPES;
   if (strcmp(kind, "stream") == 0) return STREAM;
-  ck_assert_msg(strcmp(kind, "pipes") == 0, "UVFACE_FACE is '%s'", kind);
-  return BY_PIPES;
+  fprintf(stderr, "UVFACE_FACE is '%s'\n", kind); /* no assertion: it is asked outside of tests, too */
+  exit(2);
 }
 
 static struct sockaddr_un address_of(const char* name, socklen_t* ret_bytes) {

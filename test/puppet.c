@@ -2,14 +2,16 @@
 /* puppet.c: see puppet.h. */
 #include "puppet.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "faces.h"
 
 #define MAGIC UINT64_C(0x4E444E5F53484D00)
 
@@ -39,10 +41,12 @@ static int open_fifo(const char* path, int flags) {
 }
 
 void puppet_attach(puppet_t* p, const char* name) {
-  int fd = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
   struct stat st;
+  int fd, fds[3];
 
   memset(p, 0, sizeof(*p));
+  if (faces_kind != NAMED) ck_assert(face_take(name, fds));
+  fd = faces_kind != NAMED ? fds[0] : open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
   snprintf(p->name, sizeof(p->name), "%s", name);
   ck_assert(fd >= 0 && fstat(fd, &st) == 0);
   p->region_bytes = (size_t) st.st_size;
@@ -51,13 +55,42 @@ void puppet_attach(puppet_t* p, const char* name) {
   p->slot_size = *puppet_word(p, AT_SLOT_SIZE);
   p->tail = *puppet_own_tail(p);
   p->head = *puppet_own_head(p);
-  p->rx_fd = open_fifo(harness_e2a_path(name), O_RDONLY);
-  p->tx_fd = open_fifo(harness_a2e_path(name), O_WRONLY);
+  p->rx_fd = faces_kind != NAMED ? fds[2] : open_fifo(harness_e2a_path(name), O_RDONLY);
+  p->tx_fd = faces_kind != NAMED ? fds[1] : open_fifo(harness_a2e_path(name), O_WRONLY);
+}
+
+static void make_fifos(puppet_t* p) {
+  ck_assert_int_eq(mkfifo(harness_a2e_path(p->name), 0600), 0);
+  ck_assert_int_eq(mkfifo(harness_e2a_path(p->name), 0600), 0);
+  p->rx_fd = open_fifo(harness_a2e_path(p->name), O_RDONLY);
+  p->tx_fd = open_fifo(harness_e2a_path(p->name), O_RDWR);
+}
+
+/* Sockets, or pipes; the app's ends, and its region, go into the box. */
+static void make_and_offer(puppet_t* p, int region_fd) {
+  int a2e[2], e2a[2], fds[3] = {region_fd, -1, -1};
+
+  if (faces_kind == BY_SOCKET) {
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, a2e), 0);
+    p->rx_fd = p->tx_fd = a2e[0];
+    fds[1] = fds[2] = a2e[1];
+  } else {
+    ck_assert_int_eq(pipe2(a2e, O_NONBLOCK | O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(e2a, O_NONBLOCK | O_CLOEXEC), 0);
+    p->rx_fd = a2e[0];
+    p->tx_fd = e2a[1];
+    fds[1] = a2e[1];
+    fds[2] = e2a[0];
+  }
+  face_offer(p->name, fds);
+  close(fds[1]);
+  if (fds[2] != fds[1]) close(fds[2]);
 }
 
 void puppet_make(puppet_t* p, const char* name, uint32_t capacity, uint32_t slot_size, uint32_t index) {
   uint64_t magic = MAGIC;
-  int fd = open(harness_shm_path(name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  int fd = faces_kind != NAMED ? memfd_create("puppet", MFD_CLOEXEC)
+                               : open(harness_shm_path(name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
   memset(p, 0, sizeof(*p));
   snprintf(p->name, sizeof(p->name), "%s", name);
@@ -67,27 +100,25 @@ void puppet_make(puppet_t* p, const char* name, uint32_t capacity, uint32_t slot
   p->tail = p->head = index;
   p->region_bytes = AT_SLOTS + 2 * capacity * stride(p);
   ck_assert(fd >= 0 && ftruncate(fd, (off_t) p->region_bytes) == 0);
+  if (faces_kind != NAMED) make_and_offer(p, fd);
   map_region(p, fd);
   *puppet_word(p, AT_CAPACITY) = capacity;
   *puppet_word(p, AT_SLOT_SIZE) = slot_size;
   *puppet_own_tail(p) = *puppet_own_head(p) = *puppet_peer_tail(p) = *puppet_peer_head(p) = index;
-  ck_assert_int_eq(mkfifo(harness_a2e_path(name), 0600), 0);
-  ck_assert_int_eq(mkfifo(harness_e2a_path(name), 0600), 0);
-  p->rx_fd = open_fifo(harness_a2e_path(name), O_RDONLY);
-  p->tx_fd = open_fifo(harness_e2a_path(name), O_RDWR);
+  if (faces_kind == NAMED) make_fifos(p);
   memcpy(p->region, &magic, sizeof(magic));
 }
 
 void puppet_die(puppet_t* p) {
   if (p->rx_fd >= 0) close(p->rx_fd);
-  if (p->tx_fd >= 0) close(p->tx_fd);
+  if (p->tx_fd >= 0 && p->tx_fd != p->rx_fd) close(p->tx_fd);
   p->rx_fd = p->tx_fd = -1;
 }
 
 void puppet_drop(puppet_t* p) {
   puppet_die(p);
   munmap(p->region, p->region_bytes);
-  if (!p->engine) return;
+  if (!p->engine || faces_kind != NAMED) return;
   unlink(harness_shm_path(p->name));
   unlink(harness_a2e_path(p->name));
   unlink(harness_e2a_path(p->name));
@@ -132,12 +163,15 @@ void puppet_fill(puppet_t* p, uint32_t length, const void* payload, size_t bytes
   memcpy(slot + 4, payload, bytes);
 }
 
-void puppet_publish(puppet_t* p) {
-  ssize_t ignored;
+ssize_t puppet_write(const puppet_t* p, const void* bytes, size_t n) {
+  ssize_t sent = send(p->tx_fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
+  return sent < 0 && errno == ENOTSOCK ? write(p->tx_fd, bytes, n) : sent;
+}
+
+void puppet_publish(puppet_t* p) {
   puppet_store(puppet_own_tail(p), p->tail);
-  ignored = write(p->tx_fd, "", 1); /* a full FIFO wakes as well */
-  (void) ignored;
+  puppet_write(p, "", 1); /* a full FIFO wakes as well */
 }
 
 bool puppet_send(puppet_t* p, const void* payload, size_t bytes) {

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Byte offsets in the region, as docs/protocol.rst has them. */
 enum {
@@ -41,10 +42,10 @@ typedef struct puppet_s {
   int rx_fd, tx_fd;
 } puppet_t;
 
-/* App: attaches to the face `name`. */
+/* App: attaches to the face `name`, or to what was offered under it (faces.h). */
 void puppet_attach(puppet_t* p, const char* name);
 
-/* Engine: makes the face; the indices of both rings begin at `index`. */
+/* Engine: makes the face, or offers it; the indices of both rings begin at `index`. */
 void puppet_make(puppet_t* p, const char* name, uint32_t capacity, uint32_t slot_size, uint32_t index);
 
 /* Closes its descriptors, which the other end sees as a death. */
@@ -68,6 +69,9 @@ unsigned char* puppet_slot(const puppet_t* p, uint32_t index);
 /* Puts a packet with a length that may be a lie into the next slot: bytes of payload are copied. Not seen
  * before it is published. */
 void puppet_fill(puppet_t* p, uint32_t length, const void* payload, size_t bytes);
+
+/* Writes to the other end's FIFO, pipe or socket, without waiting. */
+ssize_t puppet_write(const puppet_t* p, const void* bytes, size_t n);
 
 /* Publishes what was filled, and wakes the other end by a byte whether it sleeps or not. */
 void puppet_publish(puppet_t* p);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -41,6 +42,15 @@ typedef enum call_id {
   READ,
   WRITE,
   PWRITEV2,
+  MEMFD_CREATE,
+  SOCKETPAIR,
+  PIPE2,
+  DUPFD,
+  SEAL,
+  GETPEERNAME,
+  SETSOCKOPT,
+  SEND,
+  RECV,
   UV_POLL_INIT,
   UV_POLL_START,
   N_CALLS
@@ -75,6 +85,15 @@ static const struct {
     [READ] = {"read", {EIO, EINTR}},
     [WRITE] = {"write", {EAGAIN, EIO, EINTR}},
     [PWRITEV2] = {"pwritev2", {EAGAIN, EOPNOTSUPP, EINTR}},
+    [MEMFD_CREATE] = {"memfd_create", {EMFILE, ENOMEM, EPERM, EINVAL}},
+    [SOCKETPAIR] = {"socketpair", {EMFILE, ENOMEM}},
+    [PIPE2] = {"pipe2", {EMFILE, ENFILE}},
+    [DUPFD] = {"fcntl", {EMFILE}},
+    [SEAL] = {"fcntl", {EPERM}},
+    [GETPEERNAME] = {"getpeername", {ENOTCONN}},
+    [SETSOCKOPT] = {"setsockopt", {ENOPROTOOPT}},
+    [SEND] = {"send", {EAGAIN, ENOBUFS, EPIPE, EINTR}},
+    [RECV] = {"recv", {EIO, EINTR, ECONNRESET, EAGAIN}},
     [UV_POLL_INIT] = {"uv_poll_init", {ENOMEM, EPERM}},
     [UV_POLL_START] = {"uv_poll_start", {EEXIST}},
 };
@@ -196,6 +215,14 @@ WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
 WRAP(WRITE, ssize_t, write, (int fd, const void* from, size_t bytes), (fd, from, bytes), -1)
 WRAP(PWRITEV2, ssize_t, pwritev64v2, (int fd, const struct iovec* from, int n, off_t at, int flags),
      (fd, from, n, at, flags), -1)
+WRAP(MEMFD_CREATE, int, memfd_create, (const char* name, unsigned int flags), (name, flags), -1)
+WRAP(SOCKETPAIR, int, socketpair, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds), -1)
+WRAP(PIPE2, int, pipe2, (int fds[2], int flags), (fds, flags), -1)
+WRAP(GETPEERNAME, int, getpeername, (int fd, struct sockaddr* name, socklen_t* bytes), (fd, name, bytes), -1)
+WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void* value, socklen_t bytes),
+     (fd, level, name, value, bytes), -1)
+WRAP(SEND, ssize_t, send, (int fd, const void* from, size_t bytes, int flags), (fd, from, bytes, flags), -1)
+WRAP(RECV, ssize_t, recv, (int fd, void* to, size_t bytes, int flags), (fd, to, bytes, flags), -1)
 WRAP(UV_POLL_INIT, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t* handle, int fd), (loop, handle, fd), -errno)
 WRAP(UV_POLL_START, int, uv_poll_start, (uv_poll_t * handle, int events, uv_poll_cb cb), (handle, events, cb), -errno)
 
@@ -206,6 +233,7 @@ int __wrap_close(int fd) {
   int err = errno;
   int result = __real_close(fd);
 
+  if (result != 0 && errno == EBADF) ck_abort_msg("close %d: it was closed before, and may be somebody else's now", fd);
   errno = failing ? err : errno;
   return failing ? -1 : result;
 }
@@ -220,4 +248,19 @@ int __wrap_open64(const char* path, int flags, ...) {
   if ((flags & O_CREAT) != 0) mode = va_arg(args, mode_t);
   va_end(args);
   return fails(OPEN) ? -1 : __real_open64(path, flags, mode);
+}
+
+/* Of its commands those that may fail for another reason than that there is no such descriptor. */
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...) {
+  va_list args;
+  int value;
+
+  va_start(args, command);
+  value = va_arg(args, int); /* where there is none, it is not used */
+  va_end(args);
+  if (command == F_DUPFD_CLOEXEC && fails(DUPFD)) return -1;
+  if (command == F_ADD_SEALS && fails(SEAL)) return -1;
+  return __real_fcntl64(fd, command, value);
 }

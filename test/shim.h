@@ -4,7 +4,7 @@
  * The linker puts it in front of the calls (-Wl,--wrap, test/meson.build) of a binary that links the libraries
  * built with the points of lib/words.h. A step is a wrapped call, or an access to shared memory. Guarantees that
  * steps are counted in program order while armed, and that a call that is made to fail has no effect; except
- * for close(), which closes all the same, as Linux does. Does not know calls that libuv makes inside itself, nor
+ * for close(), which closes all the same, as Linux does. Closing what is not open fails the test. Does not know calls that libuv makes inside itself, nor
  * those that cannot fail (uv_prepare_init() and the like; uv_poll_start() on a descriptor that uv_poll_init()
  * has just accepted). For one thread; a forked child takes the arms over, and counts for itself. */
 #ifndef SHIM_H

@@ -26,13 +26,9 @@ WRAP(int, connect, (int fd, const struct sockaddr* address, socklen_t len), (fd,
      EACCES)
 WRAP(int, getsockopt, (int fd, int level, int name, void* value, socklen_t* len), (fd, level, name, value, len),
      ENOBUFS)
-WRAP(ssize_t, send, (int fd, const void* bytes, size_t n, int flags), (fd, bytes, n, flags), EAGAIN, EPIPE, EINTR)
 WRAP(ssize_t, sendmsg, (int fd, const struct msghdr* message, int flags), (fd, message, flags), EAGAIN, EPIPE,
      ETOOMANYREFS, EINTR)
-WRAP(ssize_t, recv, (int fd, void* bytes, size_t n, int flags), (fd, bytes, n, flags), ECONNRESET, EAGAIN, EINTR)
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr* message, int flags), (fd, message, flags), ECONNRESET, EAGAIN, EINTR)
-WRAP(int, socketpair, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds), EMFILE, ENFILE)
-WRAP(int, memfd_create, (const char* name, unsigned int flags), (name, flags), EMFILE, ENOMEM, ENOSYS)
 WRAP(int, lchown, (const char* path, uid_t uid, gid_t gid), (path, uid, gid), EPERM, EIO)
 WRAP(int, rename, (const char* from, const char* to), (from, to), EACCES, ENOENT)
 WRAP(ssize_t, getrandom, (void* bytes, size_t n, unsigned int flags), (bytes, n, flags), EINTR, ENOSYS)

@@ -36,7 +36,7 @@ DIRECTIVE = re.compile(
 TESTS = re.compile(r"``(test_\w+)``:\s+(``\w+``(?:,\s+``\w+``)*)")
 RUN_ONE = re.compile(r"build/test/(test_\w+) (\w+)")
 TEST_FILE = re.compile(r"``(test/[\w./]+)``")
-TEST = re.compile(r"^TEST(?:_LOOP)?\((\w+)", re.MULTILINE)
+TEST = re.compile(r"^TEST(?:_KINDS)?(?:_LOOP)?\((\w+)", re.MULTILINE)
 # The rows of the table of docs/security.rst, and those of its sizes.
 REQUIREMENTS = 26
 ROW = re.compile(r"^   \* - (\d+)\n((?:     .*\n)+)", re.MULTILINE)

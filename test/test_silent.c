@@ -33,7 +33,7 @@ static void count_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) 
   if (npkts > 0) *(unsigned int*) face->data += (unsigned int) npkts;
 }
 
-TEST(engine_that_no_app_ever_attaches_to_sleeps) {
+TEST_KINDS(engine_that_no_app_ever_attaches_to_sleeps) {
   unsigned int packets = 0;
   uv_loop_t loop;
   uvface_t face;
@@ -42,7 +42,7 @@ TEST(engine_that_no_app_ever_attaches_to_sleeps) {
   ASSERT_OK(uv_loop_init(&loop));
   ASSERT_OK(uvface_init(&loop, &face));
   face.data = &packets;
-  ASSERT_OK(uvface_create(&face, harness_name("alone"), NULL));
+  ASSERT_OK(face_create(&face, harness_name("alone"), NULL));
   ASSERT_OK(uvface_recv_start(&face, count_packets));
   run_for(&loop, 20); /* the first window */
   percent = cpu_percent(&loop, 3000);
@@ -73,7 +73,7 @@ static int peer_body(void* arg) {
   uvface_init(&loop, &face);
   face.data = &packets;
   do {
-    err = peer->engine ? uvface_create(&face, peer->name, NULL) : uvface_connect(&face, peer->name, NULL);
+    err = peer->engine ? face_create(&face, peer->name, NULL) : face_connect(&face, peer->name, NULL);
     if (err != 0) run_for(&loop, 2);
   } while (err != 0 && harness_now_ns() < end_ns);
   if (err != 0) return 1;
@@ -121,8 +121,8 @@ static void open_others(stopped_t* s) {
     ASSERT_OK(uvface_init(&s->loop, &s->others[i]));
     s->others[i].data = s;
   }
-  ASSERT_OK(uvface_create(&s->others[0], name, NULL));
-  ASSERT_OK(uvface_connect(&s->others[1], name, NULL));
+  ASSERT_OK(face_create(&s->others[0], name, NULL));
+  ASSERT_OK(face_connect(&s->others[1], name, NULL));
 }
 
 /* A face of ours of one role, its peer attached, parked and then stopped. */
@@ -141,7 +141,7 @@ static void open_stopped(stopped_t* s, bool engine, int64_t send_timeout_ms) {
   ASSERT_OK(uvface_init(&s->loop, &s->face));
   s->face.data = &s->packets;
   do {
-    err = engine ? uvface_create(&s->face, s->name, &options) : uvface_connect(&s->face, s->name, &options);
+    err = engine ? face_create(&s->face, s->name, &options) : face_connect(&s->face, s->name, &options);
     if (err != 0) run_for(&s->loop, 2);
   } while (err != 0 && harness_now_ns() < end_ns);
   ck_assert_msg(err == 0, "%s", uvface_errmsg(&s->face));
@@ -161,7 +161,7 @@ static void drop_stopped(stopped_t* s) {
   for (int i = 0; i < 2; i++) uvface_close(&s->others[i], NULL);
   uv_run(&s->loop, UV_RUN_DEFAULT);
   ASSERT_OK(uvface_init(&s->loop, &s->face));
-  ASSERT_OK(uvface_create(&s->face, s->name, NULL)); /* what a killed engine left goes with this one */
+  ASSERT_OK(face_create(&s->face, s->name, NULL)); /* what a killed engine left goes with this one */
   uvface_close(&s->face, NULL);
   finish_loop(&s->loop);
 }
@@ -175,7 +175,7 @@ static void note_status(uvface_send_t* req, int status) {
   send_done = 1;
 }
 
-TEST_LOOP(sends_to_a_stopped_peer_end_at_the_deadline, 2) {
+TEST_KINDS_LOOP(sends_to_a_stopped_peer_end_at_the_deadline, 2) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   uvface_send_t req;
@@ -203,7 +203,7 @@ TEST_LOOP(sends_to_a_stopped_peer_end_at_the_deadline, 2) {
 }
 
 /* A peer that cannot wake for space, as ndn-rs: the sender looks again by the clock. */
-TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
+TEST_KINDS(waiting_for_a_peer_that_announces_nothing_is_cheap) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   unsigned int packets = 0;
@@ -216,7 +216,7 @@ TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
   ASSERT_OK(uv_loop_init(&loop));
   ASSERT_OK(uvface_init(&loop, &face));
   face.data = &packets;
-  ASSERT_OK(uvface_create(&face, harness_name("plain"), NULL));
+  ASSERT_OK(face_create(&face, harness_name("plain"), NULL));
   puppet_attach(&puppet, harness_name("plain"));
   ASSERT_OK(uvface_recv_start(&face, count_packets));
   ck_assert_int_eq(fill_ring(&face), 256);
@@ -234,7 +234,7 @@ TEST(waiting_for_a_peer_that_announces_nothing_is_cheap) {
 }
 
 /* An engine's sends have no deadline of their own: they wait, for nothing, and cost nothing. */
-TEST(stopped_app_holds_up_nobody_else) {
+TEST_KINDS(stopped_app_holds_up_nobody_else) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   uvface_send_t reqs[100];

@@ -41,7 +41,8 @@ TEST_LOOP(faces_that_were_handed_over_talk_and_part, N_PRIVATE) {
   told_t engine, app;
   pair_t pair;
 
-  pair_open_of(KIND, &pair, NULL);
+  faces_kind = KIND;
+  pair_open(&pair, NULL);
   listen_to(&pair.engine, &engine);
   listen_to(&pair.app, &app);
   run_until_parked(&pair.loop, &pair.engine);
@@ -65,7 +66,8 @@ TEST_LOOP(engine_that_closes_is_end_of_file, N_PRIVATE) {
   told_t app;
   pair_t pair;
 
-  pair_open_of(KIND, &pair, NULL);
+  faces_kind = KIND;
+  pair_open(&pair, NULL);
   listen_to(&pair.app, &app);
   run_until_parked(&pair.loop, &pair.app);
   ck_assert_int_eq(send_text(&pair.engine, "last words"), 10);
@@ -88,9 +90,9 @@ static void leave_a_byte(uvface_t* engine, int region_fd) {
 static void open_engine(kind_t kind, uv_loop_t* loop, uvface_t* engine, int fds[3]) {
   ASSERT_OK(uv_loop_init(loop));
   ASSERT_OK(uvface_init(loop, engine));
-  ASSERT_OK(face_create_of(kind, engine, NULL, NULL));
-  face_hand_over(engine, fds);
-  uvface_app_fds_close(engine);
+  faces_kind = kind;
+  ASSERT_OK(face_create(engine, harness_name("alone"), NULL));
+  ck_assert(face_take(harness_name("alone"), fds));
 }
 
 /* A Unix socket tells of that as an error, which stands behind whatever the peer had sent itself. */
@@ -117,6 +119,7 @@ TEST_LOOP(app_that_dies_with_a_byte_unread_is_end_of_file, 3) {
 }
 
 TEST_LOOP(descriptors_are_the_faces_once_attached_and_the_callers_until_then, N_PRIVATE) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
   uv_loop_t loop;
   uvface_t engine, app;
   int fds[3], bad[3], before, none[3] = {-1, -1, -1};
@@ -125,7 +128,8 @@ TEST_LOOP(descriptors_are_the_faces_once_attached_and_the_callers_until_then, N_
   ASSERT_OK(uvface_init(&loop, &engine));
   ASSERT_OK(uvface_init(&loop, &app));
   ck_assert_int_eq(uvface_app_fds(&engine, fds), UV_ENOTCONN);
-  ASSERT_OK(face_create_of(KIND, &engine, NULL, NULL));
+  options.flags = KIND == BY_SOCKET ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
+  ASSERT_OK(uvface_create_private(&engine, &options));
   ck_assert_int_eq(uvface_app_fds(&engine, NULL), UV_EINVAL);
   ck_assert_int_eq(uvface_app_fds(NULL, fds), UV_EINVAL);
   face_hand_over(&engine, fds);

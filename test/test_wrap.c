@@ -69,7 +69,7 @@ static void move_engine(uv_idle_t* idle) {
   w->done = w->at_engine == PACKETS && w->received == PACKETS && w->acked == PACKETS;
 }
 
-TEST_LOOP(every_packet_passes_the_wrap_once_in_order, 2 * (int) (sizeof(capacities) / sizeof(capacities[0]))) {
+TEST_KINDS_LOOP(every_packet_passes_the_wrap_once_in_order, 2 * (int) (sizeof(capacities) / sizeof(capacities[0]))) {
   wrap_t* w = calloc(1, sizeof(*w));
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   char name[80];
@@ -82,7 +82,7 @@ TEST_LOOP(every_packet_passes_the_wrap_once_in_order, 2 * (int) (sizeof(capaciti
   ASSERT_OK(uv_loop_init(&w->loop));
   ASSERT_OK(uvface_init(&w->loop, &w->face));
   w->face.data = w;
-  ck_assert_msg(uvface_connect(&w->face, name, &options) == 0, "%s", uvface_errmsg(&w->face));
+  ck_assert_msg(face_connect(&w->face, name, &options) == 0, "%s", uvface_errmsg(&w->face));
   ASSERT_OK(uvface_recv_start(&w->face, on_packets));
   uv_idle_init(&w->loop, &mover);
   mover.data = w;
