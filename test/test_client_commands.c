@@ -259,7 +259,7 @@ static int serve(void* arg) {
 /* More than fit into the socket and the face's queue, while the forwarder does not read. */
 TEST(many_commands_at_once_are_all_answered) {
   static order_t orders[MANY];
-  static uint8_t name[1004];
+  static uint8_t name[1004], letters[1000];
   uvface_client_options_t options = stream_options();
   scene_t s;
 
@@ -271,7 +271,7 @@ TEST(many_commands_at_once_are_all_answered) {
   ck_assert(harness_wait_state(s.pid, 'T', DEADLINE_MS));
   for (int i = 0; i < MANY; i++) {
     orders[i].req.data = &orders[i];
-    ck_assert_int_eq(ndnpkt_append(name, 0, sizeof(name), 8, (ndnpkt_bytes_t){name + 4, 1000}), 1004);
+    ck_assert_int_eq(ndnpkt_append(name, 0, sizeof(name), 8, (ndnpkt_bytes_t){letters, 1000}), 1004);
     memcpy(name + 4, &i, sizeof(i));
     ASSERT_OK(uvface_client_register(&s.w.client, &orders[i].req, name, sizeof(name), NULL, on_order));
     if (i % 64 == 0) uv_run(&s.w.loop, UV_RUN_NOWAIT);
@@ -393,7 +393,7 @@ TEST(a_signer_that_fails_fails_the_command) {
 /* --- The rules of the calls --------------------------------------------------------------------------------- */
 
 TEST(calls_refuse_what_they_must) {
-  static uint8_t long_name[NDNPKT_PACKET_MAX];
+  static uint8_t long_name[NDNPKT_PACKET_MAX], letters[NDNPKT_PACKET_MAX];
   const uint8_t broken[] = {8, 5, 'a'};
   uvface_client_options_t options = stream_options();
   ndnpkt_signer_t signer = NDNPKT_SIGNER_INIT;
@@ -456,9 +456,9 @@ TEST(calls_refuse_what_they_must) {
   newer.route.flags = 4;
   ck_assert_int_eq(uvface_client_unregister(c, &order.req, NULL, 0, &newer.route, on_order), UV_EINVAL);
   ck_assert_str_eq(uvface_client_errmsg(c), "uvface_client_unregister: route: unknown flags 0x4");
-  ck_assert_int_gt(ndnpkt_append(long_name, 0, sizeof(long_name), 8, (ndnpkt_bytes_t){long_name, 8000}), 8000);
+  ck_assert_int_gt(ndnpkt_append(long_name, 0, sizeof(long_name), 8, (ndnpkt_bytes_t){letters, 8000}), 8000);
   ck_assert_int_eq(uvface_client_register(c, &order.req, long_name, 8004, NULL, on_order), UV_EMSGSIZE);
-  ck_assert_int_gt(ndnpkt_append(long_name, 0, sizeof(long_name), 8, (ndnpkt_bytes_t){long_name, 7880}), 7880);
+  ck_assert_int_gt(ndnpkt_append(long_name, 0, sizeof(long_name), 8, (ndnpkt_bytes_t){letters, 7880}), 7880);
   ASSERT_OK(
       uvface_client_register(c, &order.req, long_name, 7884, NULL, on_order)); /* the longest that is let in fits */
   RUN_UNTIL(&s.w.loop, order.told);

@@ -134,6 +134,7 @@ typedef struct uvface__client_s {
   bool told_down;     /* the user knows that it is down */
   unsigned int tries; /* since it was up */
   uint64_t nonces;    /* the state of their generator */
+  char words[80];     /* of a code */
   char errmsg[640];   /* "function: call object: reason" */
 } uvface__client_t;
 
@@ -155,6 +156,8 @@ static inline uint64_t uvface__now_ms(void) {
 /* Writes errmsg and returns code. */
 int uvface__client_complain(uvface__client_t* c, int code, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The words of a code, which need not be one of libuv's: a signer's callback returns what it likes. Valid until the next. */
+const char* uvface__client_words(uvface__client_t* c, int code);
 /* A step is due in so many ms, or UVFACE__NEVER; uvface__client_arm() starts the timer. has_grace: it is a deadline. */
 void uvface__client_step(uvface__client_t* c, uint64_t ms, bool has_grace);
 /* Starts the timer for what is due first. */

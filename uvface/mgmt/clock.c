@@ -15,6 +15,11 @@ int uvface__client_complain(uvface__client_t* c, int code, const char* format, .
   return code;
 }
 
+const char* uvface__client_words(uvface__client_t* c, int code) {
+  return uv_strerror_r(code, c->words,
+                       sizeof(c->words)); /* uv_strerror() would leak for a code that it does not know */
+}
+
 void uvface__client_step(uvface__client_t* c, uint64_t ms, bool has_grace) {
   c->step_due_ms = ms == UVFACE__NEVER ? 0 : uvface__now_ms() + ms;
   c->step_has_grace = has_grace;

@@ -61,9 +61,9 @@ static int send_all(int fd, const unsigned char* bytes, size_t n) {
 
 /* The end, by a call that failed. */
 static void fail(uvface__handoff_t* handoff, const char* call, int err) {
-  char why[WHY_BYTES];
+  char why[WHY_BYTES], words[80];
 
-  snprintf(why, sizeof(why), "%s: %s", call, uv_strerror(err));
+  snprintf(why, sizeof(why), "%s: %s", call, uv_strerror_r(err, words, sizeof(words)));
   finish(handoff, err, NULL, why);
 }
 

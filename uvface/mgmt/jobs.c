@@ -186,7 +186,7 @@ static void complain_of(uvface__client_t* c, const uvface__job_t* job) {
                             uvface__verb_text(job->verb), name, answer->code, answer->text);
   else
     uvface__client_complain(c, answer->status, "%s: %s %s: %s", function, uvface__verb_text(job->verb), name,
-                            uv_strerror(answer->status));
+                            uvface__client_words(c, answer->status));
 }
 
 /* Takes the route out of those that are registered again. */

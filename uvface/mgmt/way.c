@@ -173,7 +173,7 @@ static void attach(uvface__client_t* c, const int fds[3]) {
   int err = carrier_init(c, &c->data);
 
   if (err < 0)
-    uvface__client_complain(c, err, CONNECT ": face %s: %s", c->face_name, uv_strerror(err));
+    uvface__client_complain(c, err, CONNECT ": face %s: %s", c->face_name, uvface__client_words(c, err));
   else if ((err = fds != NULL ? uvface_attach(&c->data.face, fds, &options)
                               : uvface_connect(&c->data.face, c->face_name, &options)) < 0)
     uvface__client_complain(c, err, CONNECT ": %s", uvface_errmsg(&c->data.face));
@@ -215,7 +215,8 @@ static void take_face(uvface__client_t* c) {
   else if (err == UV_EAGAIN && uvface__now_ms() < c->dial_until_ms)
     uvface__client_step(c, UVFACE__RETRY_MS, false);
   else
-    give_back(c, uvface__client_complain(c, err, CONNECT ": connect %s: %s", c->handoff_path, uv_strerror(err)));
+    give_back(
+        c, uvface__client_complain(c, err, CONNECT ": connect %s: %s", c->handoff_path, uvface__client_words(c, err)));
 }
 
 /* --- Asking --------------------------------------------------------------------------------------------- */
@@ -276,7 +277,7 @@ static void ask(uvface__client_t* c) {
   }
   uvface__job_free(c->create);
   c->create = NULL;
-  go_without(c, uvface__client_complain(c, err, CONNECT ": faces/create: %s", uv_strerror(err)));
+  go_without(c, uvface__client_complain(c, err, CONNECT ": faces/create: %s", uvface__client_words(c, err)));
 }
 
 /* --- Connecting ------------------------------------------------------------------------------------------- */
@@ -299,7 +300,7 @@ static void connected(uvface__client_t* c, int fd) {
   c->peer_uid = is_tcp ? (uv_uid_t) -1 : peer_of(fd);
   err = carrier_init(c, &c->control);
   if (err < 0)
-    uvface__client_complain(c, err, CONNECT ": %s: %s", place, uv_strerror(err));
+    uvface__client_complain(c, err, CONNECT ": %s: %s", place, uvface__client_words(c, err));
   else if ((err = uvface_open_stream(&c->control.face, fd, &c->options.face)) < 0)
     uvface__client_complain(c, err, CONNECT ": %s: %s", place, uvface_errmsg(&c->control.face));
   if (err < 0) {
@@ -321,11 +322,11 @@ static void unreachable(uvface__client_t* c, int err) {
 
   place_text(c, place, sizeof(place));
   if (c->place == 0) {
-    uvface__client_complain(c, err, CONNECT ": connect %s: %s", place, uv_strerror(err));
+    uvface__client_complain(c, err, CONNECT ": connect %s: %s", place, uvface__client_words(c, err));
     c->first_err = err;
   } else {
     snprintf(before, sizeof(before), "%s", c->errmsg);
-    uvface__client_complain(c, err, "%.300s; connect %s: %s", before, place, uv_strerror(err));
+    uvface__client_complain(c, err, "%.300s; connect %s: %s", before, place, uvface__client_words(c, err));
     if (err == UV_ENOENT) err = c->first_err;
   }
   if (c->place + 1 < c->where.n) {
