@@ -70,7 +70,7 @@ static int64_t element(const uint8_t* p, size_t n) {
   l = number(p + t, n - (size_t) t, &length);
   if (l < 0 || l == 9) return -1;
   if (l == 0) return 0;
-  if ((uint64_t) t + (uint64_t) l + length > MTU) return -1;
+  if ((uint64_t) t + (uint64_t) l + length > MTU + (type == 100 ? 128 : 0)) return -1;
   return (uint64_t) t + (uint64_t) l + length <= n ? (int64_t) ((uint64_t) t + (uint64_t) l + length) : 0;
 }
 

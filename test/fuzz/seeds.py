@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
 
-seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream, server and ndnpkt. PCAPS is a directory of captures; every
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream, server, client and ndnpkt. PCAPS is a directory of captures; every
 whole NDN packet that starts anywhere in one becomes a seed of ndnpkt, and so does every packet of test/vectors. Deterministic. Run by .ci/fuzz; what it writes
 is not checked in, what the fuzzers made of it is (corpus/).
 """
@@ -198,9 +198,27 @@ def server():
         yield b"\0" + b"".join(sent(packet)) + turn + b"".join(sent(packet))
 
 
+def client():
+    """Each way, with a forwarder that keeps to it, and with one that does not at one step."""
+    accept, raw, answer, hang_up, listen, come, prove, hand_out, make, command, wait, turn = 0, 1, 2, 3, 4, 6, 7, 9, 11, 12, 13, 14
+    way = [[turn], [accept], [turn], [make], [listen], [answer, 0], [turn], [come], [prove], [turn], [hand_out, 0], [turn],
+           [answer, 0], [command], [answer, 0], [command + 16], [answer, 0], [turn]]
+    wrongs = [[answer, how] for how in (1, 2, 3, 4, 5, 6, 8, 4, 16, 32, 64, 24)] + [[raw, 4, 0x64, 2, 0x50, 0], [raw, 2, 0, 0]]
+    wrongs += [[hang_up], [10], [5], [hand_out, 7], [hand_out, 16], [hand_out, 24], [hand_out, 2], [8, 3, 1, 2, 3], [wait + 0xF0]]
+    guess = way[:way.index([prove])] + [[8, 64, *range(64)]] + way[way.index([prove]) + 1:]
+    for flags in (0, 1, 2, 4, 5, 6, 8, 12, 16, 29):
+        yield bytes([flags]) + bytes(sum(way, []))
+        yield bytes([flags]) + bytes(sum(guess, []))
+        for at in range(1, len(way)):
+            wrong = wrongs[(at * 7 + flags) % len(wrongs)]
+            yield bytes([flags]) + bytes(sum(way[:at] + [wrong] + way[at + 1:], []))
+            yield bytes([flags]) + bytes(sum(way[:at] + [wrong, [accept], [turn]] + way[at:], []))
+
+
 def main():
     root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("server", server()), ("ndnpkt", ndnpkt(pcaps))):
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("server", server()), ("client", client()),
+                          ("ndnpkt", ndnpkt(pcaps))):
         (root / target).mkdir(parents=True, exist_ok=True)
         for i, seed in enumerate(seeds):
             (root / target / f"seed-{i:04}").write_bytes(seed)
