@@ -347,6 +347,30 @@ TEST_LOOP(descriptors_go_to_another_process_and_its_death_comes_back, N_PRIVATE)
   face_drop(&f);
 }
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+/* As a kernel that does not know how to refuse them brings them. */
+TEST(descriptors_that_a_peer_sends_with_a_wake_up_are_dropped) {
+  face_t f = face_plan_of(BY_SOCKET, "rights");
+  const int on = 1;
+  int fds[3], before;
+
+  face_create(&f, 4, 100);
+  face_hand_over(&f, fds);
+  ndnshm_app_fds_close(f.engine);
+  setsockopt(ndnshm_fd(f.engine), SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof(on));
+  before = harness_count_fds();
+  for (int i = 0; i < 10; i++) ck_assert_int_eq(send_three(fds[1], fds), 1);
+  for (int i = 0; i < 10; i++) ck_assert_int_eq(ndnshm_wake(f.engine), 1);
+  ck_assert_int_eq(ndnshm_wake(f.engine), 0);
+  ck_assert_int_eq(harness_count_fds(), before);
+  close_fds(fds);
+  ck_assert_int_eq(ndnshm_wake(f.engine), NDNSHM_EOF);
+  face_drop(&f);
+}
+
 /* --- What an app refuses ---------------------------------------------------------------------------- */
 
 typedef struct offer_s {

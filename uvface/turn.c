@@ -108,7 +108,7 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
   (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
   if (status < 0)
     fail_or_lose(f, status, now_ns);
-  else if (uvface__drain(f) > 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
+  else if (uvface__drain(f) >= 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
     note_empty_wake(f, now_ns);
   else
     f->empty_wakes = 0;

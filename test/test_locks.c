@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* test_locks.c: apps that misuse the wake-up of a private face: that hold locks of the kernel while the engine wants to
+ * wake them or to be woken, pour bytes and urgent bytes into it, or shut half of it down. The longest stay in the loop is
+ * what counts: time that the scheduler gave to others does not, time that a call waited does. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "faces.h"
+#include "puppet.h"
+
+#define HOLD_MS 200
+#define HOLDS_TRIED 6
+#define STAY_MAX_NS (UINT64_C(20000000) * harness_slow())
+#define PAGE 4096
+
+/* --- How long a thread was kept --------------------------------------------------------------------- */
+
+/* Nanoseconds that this thread was ready to run and did not. */
+static uint64_t waited_for_cpu_ns(void) {
+  unsigned long long ran = 0, waited = 0;
+  FILE* f = fopen("/proc/thread-self/schedstat", "re");
+
+  ck_assert_ptr_nonnull(f);
+  ck_assert_int_eq(fscanf(f, "%llu %llu", &ran, &waited), 2);
+  fclose(f);
+  return waited;
+}
+
+/* A turn of the loop that does not wait by itself; how long it took. */
+static uint64_t turn_ns(uv_loop_t* loop) {
+  uint64_t waited = waited_for_cpu_ns(), began = harness_now_ns(), took;
+
+  uv_run(loop, UV_RUN_NOWAIT);
+  took = harness_now_ns() - began;
+  waited = waited_for_cpu_ns() - waited;
+  return took > waited ? took - waited : 0;
+}
+
+/* --- Pages that come late ---------------------------------------------------------------------------- */
+
+/* Answers a fault when HOLD_MS have passed: as long a copy of the kernel's waits for the page, with the locks it has. */
+static void* serve_faults(void* arg) {
+  int fd = *(int*) arg;
+  struct uffd_msg msg;
+
+  while (read(fd, &msg, sizeof(msg)) == sizeof(msg)) {
+    struct uffdio_zeropage zero = {.range = {.start = msg.arg.pagefault.address & ~(uint64_t) (PAGE - 1), .len = PAGE}};
+
+    usleep(HOLD_MS * 1000); /* the time itself is the attack */
+    ioctl(fd, UFFDIO_ZEROPAGE, &zero);
+  }
+  return NULL;
+}
+
+static int open_userfaultfd(void) {
+  struct uffdio_api api = {.api = UFFD_API};
+  int fd = (int) syscall(SYS_userfaultfd, O_CLOEXEC);
+
+  if (fd < 0) return -1;
+  if (ioctl(fd, UFFDIO_API, &api) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+static unsigned char* late_pages(int fd, size_t n) {
+  unsigned char* pages = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct uffdio_register registered = {.range = {.len = n * PAGE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+
+  if (pages == MAP_FAILED) return NULL;
+  registered.range.start = (uintptr_t) pages;
+  return ioctl(fd, UFFDIO_REGISTER, &registered) == 0 ? pages : NULL;
+}
+
+/* --- The attacker ------------------------------------------------------------------------------------- */
+
+static struct attack_s {
+  char name[80];
+  puppet_t puppet;
+  unsigned char* pages;
+  int ready[2];
+} attack;
+
+/* Takes what the engine writes into a page that comes late: holds the lock of who reads. */
+static void* read_slowly(void* arg) {
+  (void) arg;
+  for (size_t n = 0; n < HOLDS_TRIED; n++)
+    while (read(attack.puppet.rx_fd, attack.pages + (HOLDS_TRIED + n) * PAGE, 8) < 0 && errno == EAGAIN) usleep(100);
+  return NULL;
+}
+
+/* Writes from one: holds the lock of who writes. Before, the engine has a reason to look, and to wake us. */
+static int attacker_body(void* arg) {
+  pthread_t faults, reader;
+  char byte;
+  int fd = open_userfaultfd();
+
+  (void) arg;
+  attack.pages = late_pages(fd, (size_t) 2 * HOLDS_TRIED);
+  REQUIRE(attack.pages != NULL);
+  REQUIRE(pthread_create(&faults, NULL, serve_faults, &fd) == 0);
+  REQUIRE(read(attack.ready[1], &byte, 1) == 1); /* the engine is there */
+  puppet_attach(&attack.puppet, attack.name);
+  REQUIRE(pthread_create(&reader, NULL, read_slowly, NULL) == 0);
+  for (size_t n = 0; n < HOLDS_TRIED; n++) {
+    puppet_store(puppet_word(&attack.puppet, AT_E2A_PARKED), 1);
+    REQUIRE(puppet_send(&attack.puppet, "echo", 4));
+    while (write(attack.puppet.tx_fd, attack.pages + n * PAGE, 8) < 0 && errno == EAGAIN) usleep(100);
+  }
+  return 0; /* the reader may have nothing more to read */
+}
+
+static void echo(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  if (npkts > 0) uvface_try_send_batch(face, pkts, (unsigned int) npkts);
+  if (npkts < 0) *(int*) face->data = (int) npkts;
+}
+
+static void open_engine(uv_loop_t* loop, uvface_t* engine, int* ended, const char* name) {
+  *ended = 0;
+  ASSERT_OK(uv_loop_init(loop));
+  ASSERT_OK(uvface_init(loop, engine));
+  engine->data = ended;
+  ASSERT_OK(face_create(engine, name, NULL));
+}
+
+/* Turns the loop as long as the child lives; the longest turn. */
+static uint64_t longest_turn_ns(uv_loop_t* loop, pid_t pid) {
+  uint64_t longest_ns = 0;
+  int status = -1;
+
+  while (waitpid(pid, &status, WNOHANG) == 0) {
+    uint64_t ns = turn_ns(loop);
+
+    if (ns > longest_ns) longest_ns = ns;
+  }
+  ck_assert_int_eq(status, 0);
+  return longest_ns;
+}
+
+/* A socket has no lock that both ends share. Pipes have one, which shows that the attack is one: they are for an app of
+ * the engine's own user. */
+TEST_LOOP(app_that_holds_locks_does_not_hold_the_loop, 2) {
+  uint64_t longest_ns;
+  uv_loop_t loop;
+  uvface_t engine;
+  int ended, fd = open_userfaultfd();
+  pid_t pid;
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  faces_kind = _i == 0 ? BY_SOCKET : BY_PIPES;
+  snprintf(attack.name, sizeof(attack.name), "%s", harness_name("locks"));
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, attack.ready), 0);
+  pid = harness_fork(attacker_body, NULL); /* before it could inherit the engine's end */
+  open_engine(&loop, &engine, &ended, attack.name);
+  ASSERT_OK(uvface_recv_start(&engine, echo));
+  ck_assert_int_eq(write(attack.ready[0], "g", 1), 1);
+  longest_ns = longest_turn_ns(&loop, pid);
+  RUN_UNTIL(&loop, ended != 0);
+  ck_assert_int_eq(ended, UV_EOF);
+  ck_assert_uint_ge(stats_of(&engine).rx_packets, HOLDS_TRIED);
+  if (faces_kind == BY_SOCKET)
+    ck_assert_msg(longest_ns < STAY_MAX_NS, "%llu us in a turn", (unsigned long long) longest_ns / 1000);
+  else
+    ck_assert_msg(longest_ns > HOLD_MS / 2 * 1000000, "%llu us: the attack is none",
+                  (unsigned long long) longest_ns / 1000);
+  uvface_close(&engine, NULL);
+  finish_loop(&loop);
+  close(attack.ready[0]);
+  close(attack.ready[1]);
+}
+
+/* --- Floods and halves ---------------------------------------------------------------------------------- */
+
+typedef struct scene_s {
+  uv_loop_t loop;
+  uvface_t engine;
+  puppet_t app;
+  bool has_echoed;
+  int ended;
+} scene_t;
+
+static void open_scene(scene_t* s) {
+  faces_kind = BY_SOCKET;
+  open_engine(&s->loop, &s->engine, &s->ended, harness_name("scene"));
+  puppet_attach(&s->app, harness_name("scene"));
+  ASSERT_OK(uvface_recv_start(&s->engine, echo));
+}
+
+static void close_scene(scene_t* s) {
+  puppet_drop(&s->app);
+  RUN_UNTIL(&s->loop, s->ended != 0);
+  ck_assert_int_eq(s->ended, UV_EOF);
+  uvface_close(&s->engine, NULL);
+  finish_loop(&s->loop);
+}
+
+/* May be asked again. */
+static bool has_echoed(scene_t* s) {
+  char text[8];
+
+  if (puppet_take(&s->app, text, sizeof(text)) == 4 && memcmp(text, "echo", 4) == 0) s->has_echoed = true;
+  return s->has_echoed;
+}
+
+static void assert_serves(scene_t* s) {
+  s->has_echoed = false;
+  ck_assert(puppet_send(&s->app, "echo", 4));
+  RUN_UNTIL(&s->loop, has_echoed(s));
+}
+
+/* _i: bytes, urgent bytes (which recv() does not even count), and descriptors. */
+static ssize_t pour(const scene_t* s, int what) {
+  static char bytes[65536];
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct iovec v = {bytes, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+
+  if (what == 0) return send(s->app.tx_fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (what == 1) return send(s->app.tx_fd, bytes, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(c), &s->app.tx_fd, sizeof(int));
+  return sendmsg(s->app.tx_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+TEST_LOOP(what_an_app_pours_into_its_socket_is_bounded_and_goes_nowhere, 3) {
+  uint64_t longest_ns = 0;
+  bool throttled = false;
+  scene_t s;
+  int fds;
+
+  open_scene(&s);
+  assert_serves(&s);
+  fds = harness_count_fds();
+  for (int turn = 0; turn < 3000; turn++) {
+    uint64_t ns;
+
+    pour(&s, _i);
+    ns = turn_ns(&s.loop);
+    if (ns > longest_ns) longest_ns = ns;
+    throttled = throttled || stats_of(&s.engine).throttled != 0;
+  }
+  ck_assert_int_eq(harness_count_fds(), fds);
+  ck_assert_msg(longest_ns < STAY_MAX_NS, "%llu us in a turn", (unsigned long long) longest_ns / 1000);
+  ck_assert_msg(throttled || (_i == 2 && pour(&s, _i) < 0), "each costs a turn"); /* or the kernel refuses them */
+  assert_serves(&s);
+  close_scene(&s);
+}
+
+/* _i: who reads no more is not woken, and that is all; who writes no more is gone for us. */
+TEST_LOOP(socket_that_is_shut_down_by_half_is_no_trouble, 2) {
+  scene_t s;
+
+  open_scene(&s);
+  assert_serves(&s);
+  ck_assert_int_eq(shutdown(s.app.tx_fd, _i == 0 ? SHUT_RD : SHUT_WR), 0);
+  if (_i == 0) {
+    puppet_store(puppet_word(&s.app, AT_E2A_PARKED), 1);
+    assert_serves(&s);
+    ck_assert_int_eq(s.ended, 0);
+  } else {
+    RUN_UNTIL(&s.loop, s.ended != 0);
+  }
+  run_asleep(&s.loop, 300);
+  close_scene(&s);
+}
+
+/* Whose bytes then come with credentials. */
+TEST(app_that_wants_credentials_gets_its_bytes) {
+  const int on = 1;
+  char bytes[64];
+  scene_t s;
+
+  open_scene(&s);
+  ck_assert_int_eq(setsockopt(s.app.rx_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+  puppet_store(puppet_word(&s.app, AT_E2A_PARKED), 1);
+  assert_serves(&s);
+  run_for(&s.loop, 1); /* a wake-up that was put off */
+  ck_assert_int_eq(recv(s.app.rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT), 1);
+  close_scene(&s);
+}
