@@ -24,6 +24,7 @@ man_make_section_directory = False
 man_show_urls = True
 man_pages = [
     ('uvface', 'uvface', 'shared-memory NDN face as a libuv-style handle', author, 3),
+    ('uvface_client', 'uvface_client', 'an app\'s way to its face at the forwarder', author, 3),
     ('uvface_server', 'uvface_server', 'serve the apps of a machine at a Unix socket', author, 3),
     ('ndnshm', 'ndnshm', 'shared-memory NDN face for any event loop', author, 3),
     ('ndnpkt', 'ndnpkt', 'NDN packets, signatures and management commands', author, 3),

@@ -69,6 +69,7 @@ FOREIGN = {"uv.h", "version.h", "pan.c"}  # libuv's, and what a build makes
 PROGRAM = re.compile(r"``(test_\w+)``")
 SECTION = re.compile(r"(?:\bDesign|\bsections?)\s(\d+)(?:(?:,| and| to)\s(\d+))?")
 NUMBERED = re.compile(r"^(\d+)\. .+\n-{3,}$", re.MULTILINE)
+DOOR = re.compile(r"\bDoor\s(\d+)")
 RULE = re.compile(r"\brules?\s(\d+)(?:(?:,| and| to)\s(\d+))?")
 ROWS = re.compile(r"security\.rst,(?:[\w\s]+,)?\srows?\s(\d+)(?:,\s(\d+))?(?:\sand\s(\d+))?")
 # A command of ours, and where its options are told.
@@ -312,10 +313,11 @@ def missing_parts(root, texts):
     """Sections, rules and rows that are referred to and are not there."""
     design, protocol = (root / "docs/design.rst").read_text(), (root / "docs/protocol.rst").read_text()
     sections = {int(number) for number in NUMBERED.findall(design + protocol)}
+    door = {int(number) for number in NUMBERED.findall((root / "docs/door.rst").read_text())}
     rules = {int(number) for number in re.findall(r"^(\d+)\. ", design[design.index("\nThe rules\n"):], re.MULTILINE)}
     for page, text in texts.items():
         text = re.sub(r"\n[ *#]*", " ", text)
-        for pattern, there in ((SECTION, sections), (RULE, rules), (ROWS, range(1, REQUIREMENTS + 1))):
+        for pattern, there in ((SECTION, sections), (DOOR, door), (RULE, rules), (ROWS, range(1, REQUIREMENTS + 1))):
             for match in pattern.finditer(text):
                 yield from (f"{page}: {match.group()}" for number in numbers(match) if number not in there)
 
@@ -324,7 +326,6 @@ def missing_names(root, texts):
     """Functions, types, macros and variables of the environment that are named and are not there."""
     known = {name for kind in declared(root).values() for declaration in kind for name in OUR_NAME.findall(declaration)}
     known |= {callable_name(name) for name in declared(root)["type"]}
-    known |= set(OUR_NAME.findall((root / "include/uvface_mgmt.h").read_text()))  # has no reference yet
     known |= {file.stem.removeprefix("test_") for file in (root / "test").rglob("test_*.c")}
     known |= {file.stem for file in (root / "include").glob("*.h")}
     known |= {page.stem for page in (root / "docs").glob("*.rst")}
