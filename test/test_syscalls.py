@@ -103,7 +103,7 @@ PRIVATE_MEMORY = {
     ("lib/guard.c", "sigaction(SIGBUS, NULL, &before_us)"),
     ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
     # A stream's own buffers, and variables.
-    ("uvface/stream.c", "recv(s->fd, s->in + s->len, s->in_bytes - s->len, MSG_DONTWAIT)"),
+    ("uvface/stream.c", "recv(s->fd, s->in + s->len, room, MSG_DONTWAIT)"),
     ("uvface/stream.c", "send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL)"),
     ("uvface/stream.c", "getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &bytes)"),
     ("uvface/stream.c", "getpeername(sock, (struct sockaddr*) &peer, &peer_bytes)"),

@@ -127,6 +127,7 @@ void uvface__recv_tell_end(uvface__priv_t* f) {
   else if (f->stream != NULL)
     status = uvface__stream_end(f->stream);
   f->filter_told = true;
+  if (f->stream != NULL) uvface__stream_stop(f->stream); /* it is to see no packet after the end */
   if (filter->on_end != NULL) filter->on_end(filter, f->face, status);
 }
 
@@ -174,7 +175,8 @@ static void deliver(uvface__priv_t* f, int npkts, uint64_t now_ns) {
 
   f->empty_wakes = 0;
   f->rx_budget.packets += (unsigned int) npkts;
-  for (int p = 0; p < npkts; p++) f->rx_budget.bytes += f->ctx->pkts[p].iov_len;
+  if (!uvface__rx_spent(f)) /* else their bytes do not matter any more */
+    for (int p = 0; p < npkts; p++) f->rx_budget.bytes += f->ctx->pkts[p].iov_len;
   until_ns =
       uvface__window_hit(&f->rx_window, now_ns, uvface__rx_spent(f) || uvface__tx_spent(f), &f->ctx->preemptions);
   uvface__stay_hot(f, until_ns);
@@ -187,13 +189,14 @@ static bool has_packets(uvface__priv_t* f) {
   return f->stream != NULL ? uvface__stream_has_packets(f->stream) : ndnshm_ready(f->ep, NDNSHM_PACKETS) != 0;
 }
 
-void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns) {
+/* True if there may be more, before the budget is spent. */
+static inline bool deliver_some(uvface__priv_t* f, uint64_t now_ns) {
   int npkts = 0;
 
   if (f->stream != NULL) read_stream(f);
-  if (!f->receiving) return;
+  if (!f->receiving) return false;
   uvface__budget_begin(&f->rx_budget, f->ctx->turn);
-  if (uvface__rx_spent(f)) return;
+  if (uvface__rx_spent(f)) return false;
   if (f->ep != NULL) uvface__before_publish(f); /* releasing the slots */
   if (f->state != UVFACE__FAILED) npkts = take_packets(f, UVFACE__RX_PACKETS_PER_TURN - f->rx_budget.packets);
   if (npkts < 0) uvface__fail(f, npkts, "uvface_recv_cb", uvface__words(f));
@@ -201,8 +204,12 @@ void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns) {
     f->state = UVFACE__FAILED;
     f->error = UV_EOF;
   }
-  if (f->state == UVFACE__FAILED)
-    report_end(f);
-  else if (npkts > 0)
-    deliver(f, npkts, now_ns);
+  if (f->state == UVFACE__FAILED) report_end(f);
+  if (f->state == UVFACE__FAILED || npkts <= 0) return false;
+  deliver(f, npkts, now_ns);
+  return f->stream != NULL; /* a ring gives all at once, a socket a buffer full */
+}
+
+void uvface__recv_deliver(uvface__priv_t* f, uint64_t now_ns) {
+  while (deliver_some(f, now_ns)) continue;
 }

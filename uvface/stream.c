@@ -25,12 +25,14 @@
 #include <uv.h>
 
 /* What each buffer holds beside one element that is not whole. */
-#define BUFFER_BYTES ((size_t) 128 * 1024)
+#define BUFFER_BYTES ((size_t) 64 * 1024)
 /* As much is written at once, and not kept for the end of the turn: so that the peer has something to do meanwhile. */
 #define WRITE_BYTES ((size_t) 64 * 1024)
 /* A link packet (NDNLPv2) may be longer than the packet that it carries, by its headers. */
 #define LINK_PACKET 0x64
 #define LINK_HEADER_BYTES 128
+/* As much is read at once: so that it is still in the cache when it is delivered. */
+#define READ_BYTES ((size_t) 64 * 1024)
 /* The longest header of an element: type and length of five bytes each. */
 #define HEADER_BYTES 10
 
@@ -178,7 +180,7 @@ int uvface__stream_check(int sock) {
 }
 
 int uvface__stream_new(int sock, size_t mtu, uvface__stream_t** ret_stream) {
-  size_t bytes = (mtu > BUFFER_BYTES ? mtu : BUFFER_BYTES) + mtu + LINK_HEADER_BYTES;
+  size_t longest = mtu + LINK_HEADER_BYTES, bytes = (longest > BUFFER_BYTES ? longest : BUFFER_BYTES) + longest;
   uvface__stream_t* s = calloc(1, sizeof(*s));
 
   if (s == NULL) return UV_ENOMEM;
@@ -248,6 +250,11 @@ void uvface__stream_read_out(uvface__stream_t* s) {
   uvface__stream_note_readable(s);
 }
 
+void uvface__stream_stop(uvface__stream_t* s) {
+  s->eof = true;
+  s->readable = false;
+}
+
 bool uvface__stream_has_room(const uvface__stream_t* s) {
   return !s->broken && (s->len < s->in_bytes || s->len - s->head <= s->head);
 }
@@ -263,7 +270,7 @@ static size_t next_at(uvface__stream_t* s, bool unseen) {
 static void make_room(uvface__stream_t* s) {
   size_t left = s->len - s->head;
 
-  if (left != 0 && (s->in_bytes - s->len >= s->mtu + LINK_HEADER_BYTES || left > s->head)) return;
+  if (left > s->head) return;
   memmove(s->in, s->in + s->head, left);
   s->seen -= s->head;
   s->len = left;
@@ -271,16 +278,18 @@ static void make_room(uvface__stream_t* s) {
 }
 
 int uvface__stream_fill(uvface__stream_t* s, bool unseen) {
+  size_t room;
   ssize_t n;
 
   if (!s->readable || s->broken || frame(s, next_at(s, unseen)) != 0) return 0;
   make_room(s);
   if (s->len == s->in_bytes) return 0;
+  room = s->in_bytes - s->len < READ_BYTES ? s->in_bytes - s->len : READ_BYTES;
   do {
-    n = recv(s->fd, s->in + s->len, s->in_bytes - s->len, MSG_DONTWAIT);
+    n = recv(s->fd, s->in + s->len, room, MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
-    s->readable = s->reads_out || s->len + (size_t) n == s->in_bytes; /* else that was all */
+    s->readable = s->reads_out || (size_t) n == room; /* else that was all */
     s->len += (size_t) n;
     s->stats.reads++;
     return (int) n;
@@ -402,8 +411,7 @@ bool uvface__stream_has_space(const uvface__stream_t* s) {
   return s->lent == 0 && (!s->blocked || fits(s, s->mtu));
 }
 
-/* 0 if the buffer has room for that many bytes behind out_len. */
-static int find_space(uvface__stream_t* s, size_t bytes) {
+static int make_space(uvface__stream_t* s, size_t bytes) {
   size_t unsent = s->out_len - s->out_at;
   int err;
 
@@ -424,8 +432,13 @@ static int find_space(uvface__stream_t* s, size_t bytes) {
   return UV_EAGAIN;
 }
 
+/* 0 if the buffer has room for that many bytes behind out_len. */
+static inline int find_space(uvface__stream_t* s, size_t bytes) {
+  return s->lent == 0 && s->out_len - s->out_at < WRITE_BYTES && fits(s, bytes) ? 0 : make_space(s, bytes);
+}
+
 /* The packet behind out_len is whole. */
-static void publish(uvface__stream_t* s, size_t bytes) {
+static inline void publish(uvface__stream_t* s, size_t bytes) {
   size_t room = s->out_bytes - s->out_len;
 
   s->stats.tx_packets++;
@@ -457,8 +470,8 @@ int uvface__stream_check_packet(uvface__stream_t* s, const struct iovec bufs[], 
                   bytes);
 }
 
-/* Whether a packet may be sent: its bytes, or an error. */
-static ssize_t check(uvface__stream_t* s, const struct iovec bufs[], unsigned int nbufs) {
+/* Says what is wrong with a packet, if anything is. */
+static ssize_t check_slowly(uvface__stream_t* s, const struct iovec bufs[], unsigned int nbufs) {
   size_t bytes = 0;
 
   for (unsigned int b = 0; b < nbufs; b++) {
@@ -470,6 +483,14 @@ static ssize_t check(uvface__stream_t* s, const struct iovec bufs[], unsigned in
   if (bytes == 0) return complain(s, UV_EINVAL, "packet of 0 bytes: cannot be sent");
   if (uvface__stream_check_packet(s, bufs, nbufs) < 0) return UV_EINVAL;
   return (ssize_t) bytes;
+}
+
+/* Whether a packet may be sent: its bytes, or an error. */
+static inline ssize_t check(uvface__stream_t* s, const struct iovec bufs[], unsigned int nbufs) {
+  size_t bytes = bufs[0].iov_len;
+
+  if (nbufs == 1 && bytes - 1 < s->mtu && measure(bufs[0].iov_base, bytes) == (int64_t) bytes) return (ssize_t) bytes;
+  return check_slowly(s, bufs, nbufs);
 }
 
 int uvface__stream_send(uvface__stream_t* s, const struct iovec bufs[], unsigned int nbufs) {

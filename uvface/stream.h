@@ -62,6 +62,8 @@ void uvface__stream_read_out(uvface__stream_t* s);
  * unseen false, that is not taken. Returns the bytes read, 0 if there are none now.
  * Errors: UV_EOF (the peer is gone, and all that it sent is in the buffer), UV_EBADF (somebody else closed the socket). */
 int uvface__stream_fill(uvface__stream_t* s, bool unseen);
+/* Nothing more is read: what is in the buffer is the rest. */
+void uvface__stream_stop(uvface__stream_t* s);
 /* Whether there is room to read into. */
 bool uvface__stream_has_room(const uvface__stream_t* s);
 /* The oldest element that is not seen yet. False if no whole one is there. */

@@ -44,24 +44,24 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 
 /* --- Over a stream: a packet is an element ------------------------------------------------------- */
 
-enum { MAX_HEADER_BYTES = 4, SHORT_BYTES = 252, MAX_STREAM_PACKET = 65535 };
+enum { MAX_HEADER_BYTES = 4, SHORT_BYTES = 252 };
 
 static size_t header_bytes(size_t len) {
   return len <= SHORT_BYTES ? 2 : MAX_HEADER_BYTES;
 }
 
-/* Writes type and length before the bytes, unless they are there: what is echoed has them, and is not ours. */
+/* Writes type and length before the bytes; what is echoed has the same there already. */
 static struct iovec as_element(const struct iovec* pkt) {
-  size_t n = header_bytes(pkt->iov_len);
-  unsigned char header[MAX_HEADER_BYTES] = {6, (unsigned char) pkt->iov_len};
-  unsigned char* at = (unsigned char*) pkt->iov_base - n;
-  if (n == MAX_HEADER_BYTES) {
-    header[1] = 253;
-    header[2] = (unsigned char) (pkt->iov_len >> 8);
-    header[3] = (unsigned char) pkt->iov_len;
+  unsigned char* at = (unsigned char*) pkt->iov_base - header_bytes(pkt->iov_len);
+  at[0] = 6;
+  if (pkt->iov_len <= SHORT_BYTES) {
+    at[1] = (unsigned char) pkt->iov_len;
+  } else {
+    at[1] = 253;
+    at[2] = (unsigned char) (pkt->iov_len >> 8);
+    at[3] = (unsigned char) pkt->iov_len;
   }
-  if (memcmp(at, header, n) != 0) memcpy(at, header, n);
-  return (struct iovec){at, n + pkt->iov_len};
+  return (struct iovec){at, header_bytes(pkt->iov_len) + pkt->iov_len};
 }
 
 static void on_elements(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -100,7 +100,8 @@ static int open_stream(link_t* l) {
     perf_error(o, "socket of %s: %s", o->name, strerror(-sock));
     return sock;
   }
-  options.mtu = MAX_HEADER_BYTES + MAX_STREAM_PACKET;
+  if (o->size_bytes > UINT16_MAX || o->reply_bytes > UINT16_MAX) return -EMSGSIZE;
+  options.mtu = MAX_HEADER_BYTES + (uint32_t) (o->size_bytes > o->reply_bytes ? o->size_bytes : o->reply_bytes);
   options.send_timeout_ms = 0;
   int rc = uvface_open_stream(&l->face, sock, &options);
   if (rc < 0) close(sock);
