@@ -20,8 +20,10 @@
 
 #include "handoff.h"
 
-/* Connections that one turn of the loop takes: each costs some microseconds, and others wait meanwhile. */
+/* Connections that one turn of the loop takes. Each costs some ten microseconds, and others wait meanwhile; if there are
+ * more, the next come a while later, so that most turns go without. */
 #define ACCEPTS_PER_TURN 8
+#define BREATH_MS 1
 /* How long to wait for descriptors or memory to come back. */
 #define PAUSE_MS 50
 
@@ -147,14 +149,14 @@ static int begin_to_listen(uvface__acceptor_t* a, const uvface__socket_place_t* 
 static void on_readable(uv_poll_t* handle, int status, int events);
 static void on_pause_over(uv_timer_t* timer);
 
-/* Who waits in the queue goes on waiting: there may be descriptors again soon. The poll would tell of them all the time. */
-static void pause_accepting(uvface__acceptor_t* a) {
+/* Who waits in the queue goes on waiting; the poll would tell of them all the time. */
+static void pause_accepting(uvface__acceptor_t* a, uint64_t ms) {
   uv_poll_stop(&a->poll);
-  uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
+  uv_timer_start(&a->pause, on_pause_over, ms, 0);
 }
 
 static void resume_accepting(uvface__acceptor_t* a) {
-  if (uv_poll_start(&a->poll, UV_READABLE, on_readable) < 0) pause_accepting(a);
+  if (uv_poll_start(&a->poll, UV_READABLE, on_readable) < 0) pause_accepting(a, PAUSE_MS);
 }
 
 static void on_pause_over(uv_timer_t* timer) {
@@ -221,10 +223,11 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
     }
     if (errno == EAGAIN) return;
     if (errno == EINTR || errno == ECONNABORTED) continue;
-    pause_accepting(a);
+    pause_accepting(a, PAUSE_MS);
     a->on_trouble(a, errno);
     return;
   }
+  if (a->fd >= 0) pause_accepting(a, BREATH_MS);
 }
 
 /* --- Closing ------------------------------------------------------------------------------------ */

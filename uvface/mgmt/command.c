@@ -32,7 +32,8 @@ static bool is_for_us(ndnpkt_bytes_t packet) {
 }
 
 static void start_working(uvface__server_t* s) {
-  if (!TAILQ_EMPTY(&s->ready)) uv_idle_start(&s->idle, uvface__command_on_idle);
+  if (TAILQ_EMPTY(&s->ready) || uv_is_active((uv_handle_t*) &s->breath)) return;
+  uv_idle_start(&s->idle, uvface__command_on_idle);
 }
 
 /* The app waits for its turn, if it has something to do. */
@@ -491,7 +492,7 @@ static int work_on(uvface__app_t* app) {
 
 void uvface__command_on_idle(uv_idle_t* idle) {
   uvface__server_t* s = idle->data;
-  int spent = 0;
+  int spent = 0, executed = 0;
 
   while (spent < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready)) {
     uvface__app_t* app = TAILQ_FIRST(&s->ready);
@@ -500,6 +501,13 @@ void uvface__command_on_idle(uv_idle_t* idle) {
     app->work = UVFACE__IDLE;
     spent += work_on(app);
     queue_up(app); /* behind the others */
+    executed++;
   }
-  if (TAILQ_EMPTY(&s->ready)) uv_idle_stop(idle);
+  if (executed == UVFACE__COMMANDS_PER_TURN)
+    uv_timer_start(&s->breath, uvface__command_on_breath, UVFACE__BREATH_MS, 0);
+  if (TAILQ_EMPTY(&s->ready) || executed == UVFACE__COMMANDS_PER_TURN) uv_idle_stop(idle);
+}
+
+void uvface__command_on_breath(uv_timer_t* timer) {
+  start_working(timer->data);
 }

@@ -25,8 +25,10 @@
 #include "handoff_server.h"
 #include "uvface_mgmt.h"
 
-/* Commands that a turn of the loop executes; one that makes a face takes all of it. */
-#define UVFACE__COMMANDS_PER_TURN 4
+/* Commands that a turn of the loop executes; one that makes a face takes all of it. If there are more, the next come a
+ * while later, so that most turns go without. */
+#define UVFACE__COMMANDS_PER_TURN 16
+#define UVFACE__BREATH_MS 1
 /* What may wait of one app. */
 #define UVFACE__PENDING_BYTES_MAX ((size_t) 256 * 1024)
 /* Commands of an app whose answers are remembered. */
@@ -112,8 +114,9 @@ struct uvface__server_s {
   uint32_t face_capacity, face_slot_size; /* of faces without an Mtu of their own */
   ndnpkt_crypto_t* crypto;
   uvface__acceptor_t acceptor;
-  uv_idle_t idle;  /* executes commands; started while there are any */
-  uv_timer_t rest; /* for those that rest */
+  uv_idle_t idle;    /* executes commands; started while there are any */
+  uv_timer_t rest;   /* for those that rest */
+  uv_timer_t breath; /* until the next commands are executed */
   bool is_listening, is_closing;
   unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
   uvface_server_close_cb close_cb;
@@ -174,5 +177,6 @@ uint64_t uvface__region_bytes(uint64_t capacity, uint64_t slot_size);
 int uvface__command_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
 void uvface__command_on_idle(uv_idle_t* idle);
 void uvface__command_on_rest(uv_timer_t* timer);
+void uvface__command_on_breath(uv_timer_t* timer);
 
 #endif

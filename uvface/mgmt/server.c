@@ -67,7 +67,8 @@ int uvface_server_init(uv_loop_t* loop, uvface_server_t* server) {
   s->acceptor.data = s;
   uv_idle_init(loop, &s->idle);
   uv_timer_init(loop, &s->rest);
-  s->idle.data = s->rest.data = s;
+  uv_timer_init(loop, &s->breath);
+  s->idle.data = s->rest.data = s->breath.data = s;
   TAILQ_INIT(&s->apps);
   TAILQ_INIT(&s->ready);
   TAILQ_INIT(&s->resting);
@@ -84,7 +85,7 @@ void uvface_server_close(uvface_server_t* server, uvface_server_close_cb cb) {
   if (s == NULL || s->is_closing) return;
   s->is_closing = true;
   s->close_cb = cb;
-  s->holds += 2; /* the two handles; apps hold it, too */
+  s->holds += 3; /* the three handles; apps hold it, too */
   if (s->is_listening) {
     s->holds++;
     uvface__acceptor_close(&s->acceptor, on_acceptor_closed);
@@ -92,6 +93,7 @@ void uvface_server_close(uvface_server_t* server, uvface_server_close_cb cb) {
   TAILQ_FOREACH(app, &s->apps, all_link) uvface__app_end(app, UV_ECANCELED);
   uv_close((uv_handle_t*) &s->idle, on_handle_closed);
   uv_close((uv_handle_t*) &s->rest, on_handle_closed);
+  uv_close((uv_handle_t*) &s->breath, on_handle_closed);
 }
 
 /* --- Listening ---------------------------------------------------------------------------------- */
