@@ -563,7 +563,7 @@ TEST(unknown_and_broken_commands_are_answered) {
   raw_ask(&app, "faces", "destroy", &nothing, 400);
   raw_ask(&app, "rib", "register", &nothing, 400); /* no Name */
   raw_ask(&app, "rib", "unregister", &nothing, 400);
-  raw_ask(&app, "rib", "list", &nothing, 501);
+  raw_ask(&app, "rib", "list", &nothing, 404); /* a dataset has no parameters */
   raw_ask(&app, "cs", "config", &nothing, 501);
   raw_ask(&app, "service", "announce", &nothing, 404);
   ck_assert_uint_eq(raw_register(&app, "/x", 0), 501);
@@ -1219,5 +1219,173 @@ TEST(roots_server_serves_an_app_of_a_user) {
   RUN_UNTIL(&served.loop, served.closed == 2);
   ck_assert_uint_eq(served.guests[1].got, 1);
   ck_assert_uint_eq(served_stats(&served).handoffs, 1);
+  served_close(&served);
+}
+
+/* --- Datasets ------------------------------------------------------------------------------------- */
+
+/* An Interest for a dataset as the tools of ndnd and NFD send it: not signed, and the name may be longer. */
+static void ask_dataset(raw_t* raw, ndnpkt_name_t name) {
+  static uint32_t nonce;
+  const ndnpkt_interest_t interest = {.name = name,
+                                      .can_be_prefix = true,
+                                      .must_be_fresh = true,
+                                      .has_nonce = true,
+                                      .nonce = ++nonce,
+                                      .lifetime_ms = 4000};
+  uint8_t packet[WIRE_MAX];
+  ssize_t len = ndnpkt_interest_encode(NULL, packet, sizeof(packet), &interest, NULL);
+
+  ck_assert_int_gt(len, 0);
+  raw_send(raw, (ndnpkt_bytes_t){packet, (size_t) len});
+}
+
+/* Asks by URI; the Data, whose name begins with what was asked for, and ends with version and segment. */
+static ndnpkt_data_t ask_list(raw_t* raw, const char* uri) {
+  uint8_t buf[200];
+  ndnpkt_name_t name;
+  ndnpkt_packet_t packet;
+
+  ck_assert_int_eq(ndnpkt_name_from_uri(uri, buf, sizeof(buf), &name), 0);
+  ask_dataset(raw, name);
+  packet = raw_receive(raw);
+  ck_assert_int_eq(packet.kind, NDNPKT_DATA);
+  ck_assert(ndnpkt_name_has_prefix(packet.data.name, name));
+  return packet.data;
+}
+
+static bool entry_has(ndnpkt_bytes_t entry, uint32_t type, uint64_t number) {
+  ndnpkt_tlv_t element;
+  uint64_t value;
+
+  while (ndnpkt_tlv_next(&entry, &element) > 0)
+    if (element.type == type && ndnpkt_uint_decode(element.value, &value) == 0 && value == number) return true;
+  return false;
+}
+
+static unsigned int count_entries(ndnpkt_bytes_t content, uint32_t type, uint64_t number, ndnpkt_bytes_t* ret_last) {
+  unsigned int n = 0;
+  ndnpkt_tlv_t entry;
+
+  while (ndnpkt_tlv_next(&content, &entry) > 0) {
+    ck_assert_uint_eq(entry.type, 0x80);
+    if (type == 0 || entry_has(entry.value, type, number)) {
+      n++;
+      if (ret_last != NULL) *ret_last = entry.value;
+    }
+  }
+  return n;
+}
+
+TEST(faces_list_tells_of_each_face) {
+  served_t served;
+  raw_t raw;
+  uint64_t face_id;
+  ndnpkt_data_t data;
+  ndnpkt_bytes_t entry;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  ck_assert_uint_eq(raw_create(&raw, harness_name("listed"), NULL, -1, &face_id), 200);
+  data = ask_list(&raw, "/localhost/nfd/faces/list");
+  ck_assert_uint_eq(count_entries(data.content, 0, 0, NULL), 2);
+  ck_assert_uint_eq(count_entries(data.content, 0x69, face_id, &entry), 1);
+  ck_assert(entry_has(entry, 0x84, 1) && entry_has(entry, 0x85, 1) && entry_has(entry, 0x86, 0));
+  ck_assert(entry_has(entry, 0x89, 9020));
+  ck_assert_uint_gt(data.final_block.len, 0);
+  ck_assert_uint_gt(data.freshness_ms, 0);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+/* Routes in all entries. */
+static unsigned int count_routes(ndnpkt_bytes_t content) {
+  unsigned int n = 0;
+  ndnpkt_tlv_t entry, element;
+
+  while (ndnpkt_tlv_next(&content, &entry) > 0)
+    while (ndnpkt_tlv_next(&entry.value, &element) > 0) n += element.type == 0x81;
+  return n;
+}
+
+/* A snapshot is kept for a moment, so that asking without end costs little. */
+static void assert_list_becomes(raw_t* raw, unsigned int names, unsigned int routes) {
+  uint64_t deadline_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000u;
+  ndnpkt_bytes_t content;
+
+  do {
+    content = ask_list(raw, "/localhost/nfd/rib/list").content;
+  } while (count_routes(content) != routes && harness_now_ns() < deadline_ns);
+  ck_assert_uint_eq(count_routes(content), routes);
+  ck_assert_uint_eq(count_entries(content, 0, 0, NULL), names);
+}
+
+TEST(rib_list_tells_of_what_was_accepted) {
+  served_t served;
+  raw_t raw;
+  uint64_t face_id;
+  ndnpkt_data_t data;
+  ndnpkt_parameters_t gone = {.has = NDNPKT_HAS_NAME};
+  uint8_t buf[100];
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  ck_assert_uint_eq(raw_create(&raw, harness_name("routed"), NULL, -1, &face_id), 200);
+  ck_assert_uint_eq(raw_register(&raw, "/both", 0), 200);
+  ck_assert_uint_eq(raw_register(&raw, "/both", face_id), 200);
+  ck_assert_uint_eq(raw_register(&raw, "/one", 0), 200);
+  ck_assert_uint_eq(raw_register(&raw, "/one", 0), 200); /* the same once more is no other */
+  data = ask_list(&raw, "/localhost/nfd/rib/list");
+  ck_assert_uint_eq(count_entries(data.content, 0, 0, NULL), 2); /* a name once, with its two routes */
+  served.code = 403;
+  ck_assert_uint_eq(raw_register(&raw, "/refused", 0), 403);
+  served.code = 0;
+  ck_assert_int_eq(ndnpkt_name_from_uri("/one", buf, sizeof(buf), &gone.name), 0);
+  raw_ask(&raw, "rib", "unregister", &gone, 200);
+  assert_list_becomes(&raw, 1, 2); /* /both, by both faces */
+  raw_ask(&raw, "faces", "destroy", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_FACE_ID, .face_id = face_id}, 200);
+  assert_list_becomes(&raw, 1, 1);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+TEST(long_dataset_comes_in_segments_of_one_version) {
+  served_t served;
+  raw_t raw;
+  ndnpkt_data_t data;
+  uint8_t names[300], next[300];
+  char uri[200];
+  size_t base_len, whole = 0;
+  ssize_t len;
+  uint64_t last;
+  unsigned int entries = 0;
+  static uint8_t all[100000];
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  for (int i = 0; i < 300; i++) {
+    snprintf(uri, sizeof(uri), "/a/name/that/is/not/short/because/many/bytes/make/many/segments/%d", i);
+    ck_assert_uint_eq(raw_register(&raw, uri, 0), 200);
+  }
+  data = ask_list(&raw, "/localhost/nfd/rib/list");
+  ck_assert_int_eq(ndnpkt_component_number(data.final_block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
+  ck_assert_uint_gt(last, 1);
+  base_len = data.name.len - data.final_block.len; /* seg=0 and seg=last are of one size */
+  memcpy(names, data.name.base, base_len);
+  for (uint64_t segment = 0; segment <= last; segment++) {
+    memcpy(next, names, base_len);
+    len = ndnpkt_append_uint(next, (ssize_t) base_len, sizeof(next), NDNPKT_COMPONENT_SEGMENT, segment);
+    ask_dataset(&raw, (ndnpkt_name_t){next, (size_t) len});
+    data = raw_receive(&raw).data;
+    ck_assert(ndnpkt_name_equal(data.name, (ndnpkt_name_t){next, (size_t) len}));
+    memcpy(all + whole, data.content.base, data.content.len);
+    whole += data.content.len;
+  }
+  entries = count_entries((ndnpkt_bytes_t){all, whole}, 0, 0, NULL);
+  ck_assert_uint_eq(entries, 300);
+  len = ndnpkt_append_uint(names, (ssize_t) base_len, sizeof(names), NDNPKT_COMPONENT_SEGMENT, last + 1);
+  ask_dataset(&raw, (ndnpkt_name_t){names, (size_t) len});
+  ck_assert_uint_lt(raw_receive(&raw).data.content.len, 100); /* 404 */
+  raw_close(&raw);
   served_close(&served);
 }

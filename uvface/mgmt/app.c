@@ -54,6 +54,7 @@ static void finish(uvface__app_t* app) {
   }
   TAILQ_REMOVE(&s->apps, app, all_link);
   for (int i = 0; i < UVFACE__REMEMBERED; i++) free(app->answers[i].content);
+  uvface__routes_free(app);
   free(app);
   uvface__server_release(s);
   if (parent != NULL) part_closed(parent); /* so that its on_close comes after those of its faces */
@@ -174,6 +175,7 @@ static uvface__app_t* app_new(uvface__server_t* s, const uvface__app_t* owner) {
   app->parts = 2;
   TAILQ_INIT(&app->faces);
   STAILQ_INIT(&app->pending);
+  SLIST_INIT(&app->routes);
   app->pub = (uvface_app_t){.server = s->pub, .face = &app->face, .face_id = s->next_face_id++, .priv_ = app};
   TAILQ_INSERT_TAIL(&s->apps, app, all_link);
   LIST_INSERT_HEAD(&s->buckets[app->pub.face_id % UVFACE__BUCKETS], app, bucket_link);

@@ -114,11 +114,10 @@ static void send_answer(uvface__app_t* app, const uint8_t* packet, size_t bytes)
 }
 
 /* The Data that answers, with link headers if the app speaks them. Returns the size, or a negative number. */
-static ssize_t encode_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, ndnpkt_bytes_t content) {
+static ssize_t encode_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, const ndnpkt_data_t* data) {
   uvface__server_t* s = app->server;
-  const ndnpkt_data_t data = {.name = packet->interest.name, .content = content};
   uint8_t* at = s->packet + NDNPKT_LINK_HEADER_MAX;
-  ssize_t len = ndnpkt_data_encode(s->crypto, at, sizeof(s->packet) - NDNPKT_LINK_HEADER_MAX, &data, NULL);
+  ssize_t len = ndnpkt_data_encode(s->crypto, at, sizeof(s->packet) - NDNPKT_LINK_HEADER_MAX, data, NULL);
   ndnpkt_link_t link = {.pit_token = packet->link.pit_token};
   ssize_t head = 0;
 
@@ -130,9 +129,9 @@ static ssize_t encode_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, 
   return head + len;
 }
 
-static void answer_with(uvface__app_t* app, const ndnpkt_packet_t* packet, uint64_t code, ndnpkt_bytes_t content) {
+static void answer_data(uvface__app_t* app, const ndnpkt_packet_t* packet, uint64_t code, const ndnpkt_data_t* data) {
   uvface__server_t* s = app->server;
-  ssize_t bytes = encode_answer(app, packet, content);
+  ssize_t bytes = encode_answer(app, packet, data);
 
   if (bytes < 0 || (size_t) bytes > uvface_get_mtu(&app->face)) {
     s->stats.commands_dropped++;
@@ -141,6 +140,12 @@ static void answer_with(uvface__app_t* app, const ndnpkt_packet_t* packet, uint6
   s->stats.commands++;
   if (code >= 400) s->stats.commands_refused++;
   send_answer(app, s->packet, (size_t) bytes);
+}
+
+static void answer_with(uvface__app_t* app, const ndnpkt_packet_t* packet, uint64_t code, ndnpkt_bytes_t content) {
+  const ndnpkt_data_t data = {.name = packet->interest.name, .content = content};
+
+  answer_data(app, packet, code, &data);
 }
 
 /* --- Repeated commands -------------------------------------------------------------------------- */
@@ -189,6 +194,8 @@ typedef struct order_s {
   const ndnpkt_command_t* command;
   ndnpkt_response_t response;
   uvface__app_t* dismissed; /* ends when the answer is out */
+  bool is_dataset;          /* the answer is one, and not a response */
+  ndnpkt_data_t dataset;
   char text[TEXT_MAX];
 } order_t;
 
@@ -345,6 +352,23 @@ static bool is_known_module(const ndnpkt_command_t* command) {
   return false;
 }
 
+/* What rib/list will tell. */
+static void note_route(uvface__app_t* target, const ndnpkt_command_t* command, const ndnpkt_parameters_t* p) {
+  if ((p->has & NDNPKT_HAS_NAME) == 0) return;
+  if (ndnpkt_command_is(command, "rib", "register"))
+    uvface__route_add(target, p);
+  else if (ndnpkt_command_is(command, "rib", "unregister"))
+    uvface__route_remove(target, p->name, p->origin);
+}
+
+static void ask_for_dataset(order_t* order) {
+  uvface__server_t* s = order->app->server;
+  unsigned int code = uvface__dataset_answer(s, order->command, s->names, sizeof(s->names), &order->dataset);
+
+  order->is_dataset = code == 200;
+  if (code != 200) refuse(order, code, usual_text(code));
+}
+
 /* What is not the server's own business. */
 static void ask_user(order_t* order) {
   uvface__server_t* s = order->app->server;
@@ -369,6 +393,7 @@ static void ask_user(order_t* order) {
   command.parameters.has |= NDNPKT_HAS_FACE_ID;
   command.parameters.face_id = target->pub.face_id;
   order->response.code = s->cb.on_command(&target->pub, &command, &order->response);
+  if (order->response.code < 300 && !target->is_ending) note_route(target, &command, &order->response.parameters);
   if (order->response.code != 200 && order->response.text.base == ok.base)
     order->response.text = text_of(usual_text(order->response.code));
   if (order->response.code >= 400) order->response.parameters.has = 0;
@@ -378,12 +403,14 @@ static void execute(order_t* order) {
   uvface__server_t* s = order->app->server;
 
   order->response = (ndnpkt_response_t){.code = 200, .text = text_of("OK")};
-  if (order->command->malformed)
+  if (order->command->malformed && !uvface__dataset_is(order->command))
     refuse(order, 400, "the ControlParameters are broken");
   else if (s->cb.on_verify != NULL && s->cb.on_verify(&order->app->pub, order->command) == 0)
     refuse(order, 403, usual_text(403));
   else if (order->app->is_ending || uvface__app_connection(order->app) == NULL)
     return;
+  else if (uvface__dataset_is(order->command))
+    ask_for_dataset(order);
   else if (ndnpkt_command_is(order->command, "faces", "create"))
     create_face(order);
   else if (ndnpkt_command_is(order->command, "faces", "destroy"))
@@ -411,6 +438,10 @@ static void execute_and_answer(uvface__app_t* app, const ndnpkt_packet_t* packet
 
   execute(&order);
   if (app->is_ending) return; /* a callback of the user's has closed it */
+  if (order.is_dataset) {
+    answer_data(app, packet, 200, &order.dataset);
+    return;
+  }
   len = encode_response(s, &order.response);
   if (len < 0) return;
   content.len = (size_t) len;

@@ -3,6 +3,7 @@
  *
  *   acceptor.c        a listening socket with a name
  *   handoff_server.c  the socket that gives the descriptors of a private face away
+ *   dataset.c         which faces and routes there are
  *   app.c             one face of a local app: birth, end, and the faces that belong to a connection
  *   command.c         what apps ask for, and the answers
  *   server.c          the public functions
@@ -34,6 +35,8 @@
 /* Commands of an app whose answers are remembered. */
 #define UVFACE__REMEMBERED 32
 #define UVFACE__BUCKETS 256
+/* Routes of an app that rib/list tells of; the embedder may have more. */
+#define UVFACE__ROUTES_MAX 1024
 /* How long the faces of a connection that ended may still deliver what is in their rings. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
@@ -61,6 +64,24 @@ typedef struct uvface__given_answer_s {
   size_t bytes;
   uint8_t* content; /* NULL = an empty place */
 } uvface__given_answer_t;
+
+/* A registration that on_command has accepted. */
+typedef struct uvface__route_s {
+  SLIST_ENTRY(uvface__route_s) link;
+  uint64_t origin, cost, flags;
+  uint64_t due_ms; /* when it expires, in ms of uv_hrtime(); 0 = never */
+  size_t name_bytes;
+  uint8_t name[];
+} uvface__route_t;
+SLIST_HEAD(uvface__routes_s, uvface__route_s);
+
+/* A snapshot of a dataset. */
+typedef struct uvface__dataset_s {
+  uint8_t* bytes;
+  size_t len, room;
+  uint64_t version; /* 0 = there is none */
+  uint64_t keep_until_ns;
+} uvface__dataset_t;
 
 TAILQ_HEAD(uvface__apps_s, uvface__app_s);
 LIST_HEAD(uvface__bucket_s, uvface__app_s);
@@ -100,6 +121,8 @@ struct uvface__app_s {
   TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, RESTING */
   uvface_send_t answer_req;
   uint8_t* answer; /* under way */
+  struct uvface__routes_s routes;
+  unsigned int nroutes;
   uvface__given_answer_t answers[UVFACE__REMEMBERED];
   unsigned int next_answer;
 };
@@ -126,12 +149,29 @@ struct uvface__server_s {
   uint64_t next_face_id;
   uvface_server_stats_t stats;
   uvface__handoff_counts_t handoffs;
+  uvface__dataset_t datasets[2];                                               /* faces, routes */
   int (*on_packet)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet); /* of commands, for filters */
   void (*on_empty)(uvface__server_t* server);                                  /* nothing holds it any more */
   char errmsg[640];
   uint8_t content[UVFACE__PACKET_MAX]; /* of the answer that is being made */
   uint8_t packet[UVFACE__PACKET_MAX];
+  uint8_t names[UVFACE__PACKET_MAX]; /* of a dataset's Data */
 };
+
+/* --- dataset.c ---------------------------------------------------------------------------------- */
+
+/* Keeps a route that is in force, in the place of one with the same name and origin; forgets one; forgets all. */
+void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* parameters);
+void uvface__route_remove(uvface__app_t* app, ndnpkt_name_t name, uint64_t origin);
+void uvface__routes_free(uvface__app_t* app);
+
+/* Whether it asks for faces/list or rib/list. */
+bool uvface__dataset_is(const ndnpkt_command_t* command);
+/* The Data for it. names, cap: memory for its name. Returns 200, or a code: 404 for a segment or a version that is not
+ * there (any more), 500 without memory. The content is valid until the next call. */
+unsigned int uvface__dataset_answer(uvface__server_t* s, const ndnpkt_command_t* command, uint8_t* names, size_t cap,
+                                    ndnpkt_data_t* ret_data);
+void uvface__datasets_free(uvface__server_t* s);
 
 /* --- app.c -------------------------------------------------------------------------------------- */
 

@@ -33,6 +33,7 @@ static void on_empty(uvface__server_t* s) {
   uvface_server_t* server = s->pub;
   uvface_server_close_cb cb = s->close_cb;
 
+  uvface__datasets_free(s);
   ndnpkt_crypto_free(s->crypto);
   free(s->handoff_dir);
   free(s->uri);
