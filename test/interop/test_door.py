@@ -110,6 +110,9 @@ class Ndnd:
     def __init__(self, program):
         self.program = program
 
+    def list(self, at, what):
+        return Child(at, self.program, "fw", f"{what}-list").finished()
+
     def serve(self, at, prefix, path):
         with open(path, "rb") as content:
             child = Child(at, self.program, "put", f"{prefix}/file", stdin=content)
@@ -409,6 +412,18 @@ def nack_is_understood(at, consumer):
         raise demo.Failure(child.text())
 
 
+def faces_and_routes_are_listed(at, app, ndnd, path):
+    prefix = "/listed"
+    child, _ = app.serve(at, prefix, path)
+    try:
+        face = re.search(r"faceid=(\d+) remote=shm://", ndnd.list(at, "face"))
+        routes = ndnd.list(at, "route")
+        if not face or f"prefix={prefix}/file nexthop={face[1]} " not in routes:
+            raise demo.Failure(f"face {face and face[1]}, routes:\n{routes}")
+    finally:
+        child.kill()
+
+
 def at_our_forwarder(directory, foreign, small, large):
     ours = [SHM, SOCKET]
     with OurForwarder(directory) as at:
@@ -422,6 +437,9 @@ def at_our_forwarder(directory, foreign, small, large):
                 check(f"{app.name} takes its prefix back", the_prefix_is_taken_back, at, app)
             if app.name == "python-ndn":  # the others wait until the lifetime is over
                 check(f"{app.name} understands that there is no route", nack_is_understood, at, app)
+        for app in foreign:
+            if app.name == "ndnd":
+                check("ndnd's tools list faces and routes", faces_and_routes_are_listed, at, SHM, app, small[0])
         for app in foreign + ours:
             check(f"{app.name} is killed, and its route is gone", the_producer_is_killed, at, app, small[0])
 
