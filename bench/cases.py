@@ -52,6 +52,8 @@ RIVALS = {
     'uvface': ('uvface', 'this library, as its manual says; copies for the receiver'),
     'older': ('uvface, older', 'an older build of this library'),
     'stream': ('uvface, stream', 'this library over a Unix socket: uvface_open_stream()'),
+    'socket': ('uvface, private by socket', 'this library, a face without a name, woken by a socket'),
+    'pipes': ('uvface, private by pipes', 'this library, a face without a name, woken by pipes'),
     'pipe-co': ('coalesced pipe', 'uv_pipe_t on a Unix socket, one write for all packets that are ready'),
     'bound': ('copy bound', 'not a rival: one CPU that only copies what the other has written'),
     'borrow': ('uvface, borrowing', 'this library, UVFACE_RECV_BORROW: no copy; every line of a packet is read'),
@@ -99,7 +101,7 @@ def one_way():
         for batch in (1, 32):
             options = ('--size', str(size), '--batch', str(batch))
             title = f'{size} B, {"one by one" if batch == 1 else f"in batches of {batch}"}'
-            ours = ('uvface', 'older', 'bound', 'borrow', 'ring', 'rust')
+            ours = ('uvface', 'older', 'socket', 'pipes', 'bound', 'borrow', 'ring', 'rust')
             yield case('W1', f'{size} B x{batch} a2e', 'throughput', (*ours, 'stream', 'pipe-co', *LINUX), *options,
                        costs=size == 64, title=f'{title}, app to engine')
             yield case('W1', f'{size} B x{batch} e2a', 'throughput', ours, *options, server='app',
@@ -127,13 +129,13 @@ def options():
 CASES = [
     case('W0', 'the two CPUs', 'probe', ('machine',)),
     *one_way(),
-    case('W2', 'default', 'rtt', ('uvface', 'older', 'ring', 'rust', 'fifo', 'stream', 'pipe-co', *LINUX), costs=True,
+    case('W2', 'default', 'rtt', ('uvface', 'older', 'socket', 'pipes', 'ring', 'rust', 'fifo', 'stream', 'pipe-co', *LINUX), costs=True,
          title='a CPU for each end'),
-    case('W2', 'windows off', 'rtt', ('uvface', 'older', 'rust', 'fifo', *LINUX), '--no-spin', costs=True,
+    case('W2', 'windows off', 'rtt', ('uvface', 'older', 'socket', 'pipes', 'rust', 'fifo', *LINUX), '--no-spin', costs=True,
          title='both ends sleep each time'),
     case('W2', 'both ends on one CPU', 'rtt', ('uvface', 'older', 'rust', 'fifo', 'stream', 'pipe-co', *LINUX), cpus=1,
          costs=True),
-    case('W3', 'default', 'paced', ('uvface', 'older', 'rust', 'fifo', 'stream', *LINUX), costs=True,
+    case('W3', 'default', 'paced', ('uvface', 'older', 'socket', 'pipes', 'rust', 'fifo', 'stream', *LINUX), costs=True,
          title='a packet each 100 us'),
     case('W4', 'fetch', 'fetch', ('uvface', 'older', 'bound', 'borrow', 'ring', 'rust', 'stream', 'pipe-co', *LINUX), costs=True,
          title='replies of 8000 B'),

@@ -30,7 +30,7 @@ except ImportError:
 
 COLOURS = {'uvface': '#0b5fa5', 'older': '#7aa5c9', 'bound': '#bbbbbb', 'borrow': '#5fa8e6', 'literal': '#a8d0f0', 'ring': '#2b2b2b',
            'rust': '#c2410c', 'pipe': '#15803d', 'pipe-co': '#65c18c', 'seqpacket': '#a16207', 'fifo': '#d4a72c', 'nng': '#7e22ce',
-           'zmq': '#c084fc'}
+           'zmq': '#c084fc', 'stream': '#0f766e', 'socket': '#1d4ed8', 'pipes': '#3b82f6'}
 
 
 MADE = ['.. made by bench/plot.py; do not edit', '']

@@ -260,7 +260,8 @@ def all_rivals(args):
     """{name: rival} of those that can run here, and the names of those that cannot."""
     found = {'machine': Probe(args), 'uvface': ByMode(Ours(args, 'uvface-perf'), Many(args)),
              'borrow': Ours(args, 'uvface-perf', '--borrow'), 'literal': Ours(args, 'uvface-perf', '--literal'),
-             'stream': Ours(args, 'uvface-perf', '--stream'), 'ring': Ours(args, 'ring-perf'), 'pipe': ByMode(Ours(args, 'pipe-perf'), Many(args, '--sockets')),
+             'stream': Ours(args, 'uvface-perf', '--stream'), 'socket': Ours(args, 'uvface-perf', '--private', 'socket'),
+             'pipes': Ours(args, 'uvface-perf', '--private', 'pipes'), 'ring': Ours(args, 'ring-perf'), 'pipe': ByMode(Ours(args, 'pipe-perf'), Many(args, '--sockets')),
              'pipe-co': Ours(args, 'pipe-perf', '--coalesce')}
     found.update({name: Ours(args, 'uvface-perf', *options) for name, options in VARIANTS.items()})
     missing = []

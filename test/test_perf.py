@@ -98,7 +98,8 @@ def mode_tests(program):
 def test_full():
     """The sender waits for room again and again, against an end that announces it and one that does not. A socket
     holds thousands of packets, so that it takes more of them until it has been full a few times."""
-    for program, count, *options in (('uvface-perf', 3000), ('uvface-perf', 3000, '--literal'), ('pipe-perf', 20000),
+    for program, count, *options in (('uvface-perf', 3000), ('uvface-perf', 3000, '--literal'), ('uvface-perf', 3000, '--private', 'socket'),
+                                     ('uvface-perf', 3000, '--private', 'pipes'), ('pipe-perf', 20000),
                                      ('seqpacket-perf', 20000)):
         out, _ = finish(ours('full', '--name', new_name(), '--count', count, '--json', *options, program=program))
         run = json.loads(out)
@@ -309,14 +310,14 @@ def test_verify_finds_a_fault():
 
 
 def test_usage():
-    for argv in (['fly'], [], ['rtt', '--count', 'x'], ['rtt', '--side', 'ping'], ['rtt', '--size', '7'],
+    for argv in (['fly'], [], ['rtt', '--count', 'x'], ['rtt', '--side', 'ping'], ['rtt', '--size', '7'], ['rtt', '--private', 'fifo'], ['rtt', '--private', 'socket', '--stream'],
                  ['rtt', '--side', 'sink', '--role', 'app', '--name', 'n'], ['fly', '--help']):
         _, err = finish(ours(*argv), 2)
         assert err, argv
 
 
 OPTIONS = {  # by program and mode: some that it has, and some that are another's
-    ('uvface-perf', ''): ('--server-role --hot-ns --literal --borrow --window --verify', '--coalesce'),
+    ('uvface-perf', ''): ('--server-role --hot-ns --private --literal --borrow --window --verify', '--coalesce'),
     ('uvface-perf', 'fetch'): ('--count --window --reply --batch --borrow', '--interval-us --coalesce'),
     ('uvface-perf', 'throughput'): ('--batch --hot-ns', '--window --reply --interval-us'),
     ('uvface-perf', 'rtt'): ('--verify --no-spin', '--batch --window'),

@@ -30,7 +30,7 @@ enum {
 /* What a link has options for, beside those that all have. */
 enum {
   PERF_RING = 1, /* the ring: --capacity, --slot-size, --borrow */
-  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal, --stream */
+  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal, --stream, --private */
   PERF_PIPE = 4  /* --coalesce */
 };
 
@@ -54,6 +54,8 @@ typedef enum perf_kind_e {
 
 typedef enum perf_role_e { ROLE_ENGINE, ROLE_APP, ROLE_COUNT } perf_role_t;
 
+enum { PERF_BY_SOCKET = 1, PERF_BY_PIPES }; /* by what the ends of a private face wake each other */
+
 typedef struct perf_options_s {
   const char* program;
   perf_mode_t mode;
@@ -73,6 +75,7 @@ typedef struct perf_options_s {
   bool coalesce; /* pipe-perf: one write for all packets handed over at once */
   bool literal;  /* uvface-perf: the face announces nothing, as one of ndn-rs */
   bool stream;   /* uvface-perf: the face is over a stream socket */
+  int private;   /* uvface-perf: 0, or what the face is without a name: PERF_BY_SOCKET, PERF_BY_PIPES */
   int cpu[2];    /* client, server; -1 = not pinned */
   uint32_t capacity, slot_size;
   int64_t hot_ns, spin_ns; /* -1 = the face's defaults */
@@ -200,6 +203,10 @@ void place_describe(json_t* report, bool pinned);
 
 /* Listens and accepts, or connects, by o->role. Returns the connected socket or a negative errno value. */
 int perf_open_socket(const perf_options_t* o);
+
+/* Three descriptors over such a socket, to be closed by who gets them. 0 or a negative errno value. */
+int perf_send_three(int sock, const int fds[3]);
+int perf_receive_three(int sock, int ret_fds[3]);
 
 /* --- perf_report.c ----------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
 static const char* const mode_names[MODE_COUNT] = {"throughput", "rtt", "paced", "fetch", "full"};
 static const char* const side_names[SIDE_COUNT] = {"source", "ping", "paced",       "fetch", "stuff",
                                                    "sink",   "echo", "fetchserver", "sip"};
+static const char* const private_names[] = {"socket", "pipes"}; /* PERF_BY_SOCKET, PERF_BY_PIPES */
 static const char* const role_names[ROLE_COUNT] = {"engine", "app"};
 static const perf_kind_t clients[MODE_COUNT] = {SIDE_SOURCE, SIDE_PING, SIDE_PACED, SIDE_FETCH, SIDE_STUFF};
 static const perf_kind_t servers[MODE_COUNT] = {SIDE_SINK, SIDE_ECHO, SIDE_ECHO, SIDE_FETCHSERVER, SIDE_SIP};
@@ -95,6 +96,7 @@ enum {
   OPT_COALESCE,
   OPT_LITERAL,
   OPT_STREAM,
+  OPT_PRIVATE,
   OPT_CPU,
   OPT_CAPACITY,
   OPT_SLOT_SIZE,
@@ -144,6 +146,7 @@ static const row_t rows[] = {
      "receive slots, not copies, and read every 64-byte line; of a copy one byte is read"},
     {"coalesce", NULL, OPT_COALESCE, IN_ALL, PERF_PIPE, "one write for all packets that are ready"},
     {"stream", NULL, OPT_STREAM, IN_ALL, PERF_FACE, "the face is over a Unix stream socket"},
+    {"private", "KIND", OPT_PRIVATE, IN_ALL, PERF_FACE, "socket or pipes: the face has no name, and is woken by that"},
     {"literal", NULL, OPT_LITERAL, IN_ALL, PERF_FACE, "announce nothing, as a face of ndn-rs"},
     {"cpu", "A[,B]", OPT_CPU, IN_ALL, 0, "pin the client to CPU A, the server to B"},
     {"capacity", "N", OPT_CAPACITY, IN_ALL, PERF_RING, "slots per ring"},
@@ -249,6 +252,7 @@ static bool apply(parsed_t* p, int option, const char* text) {
     case OPT_COALESCE: o->coalesce = true; return true;
     case OPT_LITERAL: o->literal = true; return true;
     case OPT_STREAM: o->stream = true; return true;
+    case OPT_PRIVATE: return (o->private = 1 + find_name(text, private_names, 2)) > 0;
     case OPT_JSON: o->json = true; return true;
     case OPT_NO_SPIN: o->hot_ns = o->spin_ns = 0; return true;
     default: return apply_number(p, option, text);
@@ -273,6 +277,8 @@ static int settle(parsed_t* p) {
     if (p->role < 0 || o->name[0] == '\0') return usage_error(o->program, "--side", " needs --role and --name");
     o->role = (perf_role_t) p->role;
   }
+  if (o->private != 0 && (o->stream || o->literal))
+    return usage_error(o->program, "--private", " excludes --stream and --literal");
   bool one_way = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL;
   o->size_bytes = p->size_bytes != 0 ? (size_t) p->size_bytes : one_way ? 64 : 100;
   if (o->name[0] == '\0') snprintf(o->name, sizeof(o->name), "%s-%ld", o->program, (long) getpid());

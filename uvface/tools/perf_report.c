@@ -119,13 +119,14 @@ static void describe_run(json_t* run, json_t* client, json_t* server) {
 /* The sink sees the one-way rate, the sipping end when the other went on; the client, all that has a reply. */
 json_t* report_run(const perf_options_t* o, json_t* client, json_t* server, int exit_code) {
   const json_t* receiver = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL ? server : client;
-  json_t* run = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b, s:b, s:b, s:b, s:b, s:[i,i], s:i}",
-                          "program", o->program, "version", PERF_VERSION, "mode", perf_mode_name(o->mode),
-                          "server_role", perf_role_name(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE), "size",
-                          (json_int_t) o->size_bytes, "reply", (json_int_t) o->reply_bytes, "batch", (int) o->batch,
-                          "window", (int) o->window, "interval_us", (json_int_t) o->interval_us, "borrow",
-                          (int) o->borrow, "coalesce", (int) o->coalesce, "literal", (int) o->literal, "stream",
-                          (int) o->stream, "verify", (int) o->verify, "cpu", o->cpu[0], o->cpu[1], "exit", exit_code);
+  json_t* run =
+      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b, s:b, s:b, s:b, s:i, s:b, s:[i,i], s:i}", "program",
+                o->program, "version", PERF_VERSION, "mode", perf_mode_name(o->mode), "server_role",
+                perf_role_name(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE), "size", (json_int_t) o->size_bytes,
+                "reply", (json_int_t) o->reply_bytes, "batch", (int) o->batch, "window", (int) o->window, "interval_us",
+                (json_int_t) o->interval_us, "borrow", (int) o->borrow, "coalesce", (int) o->coalesce, "literal",
+                (int) o->literal, "stream", (int) o->stream, "private", o->private, "verify", (int) o->verify, "cpu",
+                o->cpu[0], o->cpu[1], "exit", exit_code);
   static const char* const headline[] = {"packets",           "seconds",    "packets_per_s",
                                          "round_trips_per_s", "gbit_per_s", "rtt_ns"};
   for (size_t i = 0; i < sizeof(headline) / sizeof(*headline); i++)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* perf_socket.c: the Unix stream socket of the links that have one: a face over a stream, and pipe-perf.
- * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. */
+ * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. A private face is handed over
+ * by the same way. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -51,4 +53,30 @@ int perf_open_socket(const perf_options_t* o) {
   int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/.%.100s.sock", o->name);
   if (len >= (int) sizeof(addr.sun_path)) return -ENAMETOOLONG;
   return o->role == ROLE_ENGINE ? listen_and_accept(&addr, o) : connect_until(&addr, o);
+}
+
+#define THREE_BYTES (3 * sizeof(int))
+
+int perf_send_three(int sock, const int fds[3]) {
+  char byte = 'h', control[CMSG_SPACE(THREE_BYTES)] = {0};
+  struct iovec v = {&byte, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(THREE_BYTES);
+  memcpy(CMSG_DATA(c), fds, THREE_BYTES);
+  return sendmsg(sock, &m, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+int perf_receive_three(int sock, int ret_fds[3]) {
+  char byte, control[CMSG_SPACE(THREE_BYTES)];
+  struct iovec v = {&byte, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  ssize_t n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+  if (n < 0) return -errno;
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  if (n == 0 || c == NULL || c->cmsg_len != CMSG_LEN(THREE_BYTES)) return -EPROTO;
+  memcpy(ret_fds, CMSG_DATA(c), THREE_BYTES);
+  return 0;
 }

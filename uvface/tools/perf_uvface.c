@@ -108,6 +108,27 @@ static int open_stream(link_t* l) {
   return rc;
 }
 
+/* The first part: the engine makes it and says what is the app's; the second: they meet, and it is handed over. */
+static int make_private(link_t* l, uvface_options_t* options, int ret_fds[3]) {
+  options->flags |= l->o->private == PERF_BY_SOCKET ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
+  int rc = uvface_create_private(&l->face, options);
+  return rc < 0 ? rc : uvface_app_fds(&l->face, ret_fds);
+}
+
+static int open_private(link_t* l, uvface_options_t* options) {
+  const perf_options_t* o = l->o;
+  bool is_engine = o->role == ROLE_ENGINE;
+  int fds[3];
+  int rc = is_engine ? make_private(l, options, fds) : 0;
+  if (rc < 0) return rc;
+  int sock = perf_open_socket(o);
+  rc = sock < 0 ? sock : is_engine ? perf_send_three(sock, fds) : perf_receive_three(sock, fds);
+  if (sock >= 0) close(sock);
+  if (rc < 0) perf_error(o, "handing %s over: %s", o->name, strerror(-rc));
+  if (is_engine) uvface_app_fds_close(&l->face);
+  return rc < 0 || is_engine ? rc : uvface_attach(&l->face, fds, options); /* on failure the program ends */
+}
+
 static int open_face(link_t* l) {
   const perf_options_t* o = l->o;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
@@ -121,6 +142,7 @@ static int open_face(link_t* l) {
   options.send_timeout_ms = 0; /* the stall detector reports instead */
   if (o->hot_ns >= 0) options.hot_ns = (uint32_t) o->hot_ns;
   if (o->spin_ns >= 0) options.spin_ns = (uint32_t) o->spin_ns;
+  if (o->private != 0) return open_private(l, &options);
   if (o->role == ROLE_ENGINE) return uvface_create(&l->face, o->name, &options);
   for (;;) {
     int rc = uvface_connect(&l->face, o->name, &options);
