@@ -350,34 +350,59 @@ static bool made_by_lock_holder(int fd) {
   return (header.engine_caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG;
 }
 
-static int lock_stale(int fd, const char* shm_name, const ndnshm__access_t* access, bool* ret_is_dead,
-                      ndnshm__error_t* error) {
-  struct stat st;
-  bool locked;
+static int lock_stale(int fd, const char* shm_name, bool* ret_is_dead, ndnshm__error_t* error) {
+  bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 
-  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
-  if (!S_ISREG(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
-    return ndnshm__fail(error, -EADDRINUSE, "shm_open %s: the name belongs to somebody else", shm_name);
-  locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
   if (!locked && errno == EWOULDBLOCK)
     return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", shm_name);
   *ret_is_dead = locked && made_by_lock_holder(fd);
   return 0;
 }
 
+/* What has the name is looked at before it is opened, and then not by its name again: to open somebody else's FIFO may
+ * take for ever, and a file that he holds a lease of 45 s. A lease of one of our own is not waited for either. */
+static int open_looked_at(int look, const char* shm_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  char self[sizeof("/proc/self/fd/") + 10];
+  struct stat st;
+  int fd;
+
+  if (fstat(look, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
+  if (!S_ISREG(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
+    return ndnshm__fail(error, -EADDRINUSE, "fstat %s: the name belongs to somebody else", shm_name);
+  snprintf(self, sizeof(self), "/proc/self/fd/%d", look);
+  do {
+    fd = open(self, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0 && errno == EAGAIN)
+    return ndnshm__fail(error, -EADDRINUSE, "open %s: the name belongs to somebody who has a lease of it", shm_name);
+  return fd >= 0 ? fd : ndnshm__fail_errno(error, "open", shm_name);
+}
+
+/* A descriptor, or -ENOENT, or another error. */
+static int open_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  char path[PATH_BYTES];
+  int look, fd;
+
+  path_of(shm_name, path);
+  do {
+    look = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  } while (look < 0 && errno == EINTR);
+  if (look < 0) return ndnshm__fail_errno(error, "open", shm_name);
+  fd = open_looked_at(look, shm_name, access, error);
+  close(look);
+  return fd;
+}
+
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error) {
-  ndnshm__stale_t stale = {.fd = shm_open_retrying(shm_name, O_RDWR)};
+  ndnshm__stale_t stale = {.fd = open_stale(shm_name, access, error)};
   struct stat st;
-  int err;
+  int err = stale.fd;
 
-  if (stale.fd < 0 && errno != ENOENT) {
-    err = ndnshm__fail_errno(error, "shm_open", shm_name);
-    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err
-                                                              : -EADDRINUSE; /* we lack something, or it is not ours */
-  }
+  if (err < 0 && err != -ENOENT) /* we lack something, or it is not ours */
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : -EADDRINUSE;
   if (stale.fd >= 0) {
-    err = lock_stale(stale.fd, shm_name, access, &stale.is_dead, error);
+    err = lock_stale(stale.fd, shm_name, &stale.is_dead, error);
     if (err == 0 && fstat(stale.fd, &st) != 0) err = ndnshm__fail_errno(error, "fstat", shm_name);
     if (err != 0) {
       close(stale.fd);
@@ -388,6 +413,7 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
       stale.fd = -1;
     }
   }
+  if (stale.fd < 0) stale.fd = -1;
   *ret_stale = stale;
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -129,6 +130,23 @@ TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
   ck_assert_int_eq(ndnshm_create(other, name, NULL), -EADDRINUSE);
   ck_assert(!readable(ndnshm_fd(engine)));
   ndnshm_free(other);
+  ndnshm_free(engine);
+}
+
+/* A lease keeps who opens the file for fs.lease-break-time, 45 s: then the name would be taken. */
+TEST(leased_name_is_in_use_at_once) {
+  const char* name = harness_name("lease");
+  int fd = open(harness_shm_path(name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  ndnshm_t* engine;
+
+  ck_assert_int_ge(fd, 0);
+  ck_assert_int_eq(fcntl(fd, F_SETSIG, SIGURG), 0); /* which is ignored */
+  ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+  ck_assert_int_eq(ndnshm_new(&engine), 0);
+  ck_assert_int_eq(ndnshm_create(engine, name, NULL), -EADDRINUSE);
+  ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), "lease"));
+  close(fd);
+  ck_assert_msg(ndnshm_create(engine, name, NULL) == 0, "%s", ndnshm_errmsg(engine));
   ndnshm_free(engine);
 }
 
