@@ -1389,3 +1389,31 @@ TEST(long_dataset_comes_in_segments_of_one_version) {
   raw_close(&raw);
   served_close(&served);
 }
+
+/* --- Others' closes -------------------------------------------------------------------------------- */
+
+static void close_any(uv_handle_t* handle, void* arg) {
+  (void) arg;
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+#define WALK_TURNS 6
+
+/* As programs do that clean up a loop by walking over it: while a face is handed over, before and after the
+ * handles have finished. */
+TEST_LOOP(somebody_else_may_close_the_inner_handles, 2 * WALK_TURNS) {
+  served_t served;
+  raw_t raw;
+  int connector;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  raw_create(&raw, "walked", handoff_key(7), -1, NULL);
+  connector = handoff_connect(&served, handoff_key(7));
+  for (int turn = 0; turn < _i / 2; turn++) uv_run(&served.loop, UV_RUN_NOWAIT);
+  uv_walk(&served.loop, close_any, NULL);
+  if (_i % 2 == 0) uv_run(&served.loop, UV_RUN_NOWAIT);
+  served_close(&served);
+  close(connector);
+  raw_close(&raw);
+}

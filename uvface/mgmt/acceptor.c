@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@
 #define BREATH_MS 1
 /* How long to wait for descriptors or memory to come back. */
 #define PAUSE_MS 50
+
+#define ACCEPTOR_OF(pointer, member) ((uvface__acceptor_t*) ((char*) (pointer) -offsetof(uvface__acceptor_t, member)))
 
 int uvface__explain(char* why, size_t cap, const char* call, const char* object, int err) {
   int code = uv_translate_sys_error(err);
@@ -151,16 +154,18 @@ static void on_pause_over(uv_timer_t* timer);
 
 /* Who waits in the queue goes on waiting; the poll would tell of them all the time. */
 static void pause_accepting(uvface__acceptor_t* a, uint64_t ms) {
+  if (uv_is_closing((uv_handle_t*) &a->poll)) return; /* somebody else has closed it */
   uv_poll_stop(&a->poll);
   uv_timer_start(&a->pause, on_pause_over, ms, 0);
 }
 
 static void resume_accepting(uvface__acceptor_t* a) {
+  if (uv_is_closing((uv_handle_t*) &a->poll)) return;
   if (uv_poll_start(&a->poll, UV_READABLE, on_readable) < 0) pause_accepting(a, PAUSE_MS);
 }
 
 static void on_pause_over(uv_timer_t* timer) {
-  resume_accepting(timer->data);
+  resume_accepting(ACCEPTOR_OF(timer, pause));
 }
 
 static int begin_to_poll(uv_loop_t* loop, uvface__acceptor_t* a, const char* path, char* why, size_t cap) {
@@ -171,8 +176,7 @@ static int begin_to_poll(uv_loop_t* loop, uvface__acceptor_t* a, const char* pat
     return err;
   }
   uv_timer_init(loop, &a->pause);
-  a->handles = 2;
-  a->poll.data = a->pause.data = a;
+  a->poll.data = a->pause.data = NULL;
   resume_accepting(a);
   return 0;
 }
@@ -211,7 +215,7 @@ int uvface__acceptor_open(uv_loop_t* loop, uvface__acceptor_t* a, const uvface__
 /* --- Accepting ---------------------------------------------------------------------------------- */
 
 static void on_readable(uv_poll_t* handle, int status, int events) {
-  uvface__acceptor_t* a = handle->data;
+  uvface__acceptor_t* a = ACCEPTOR_OF(handle, poll);
 
   (void) status, (void) events; /* accept4() tells what is wrong */
   for (int n = 0; n < ACCEPTS_PER_TURN && a->fd >= 0; n++) {
@@ -232,17 +236,18 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
 
 /* --- Closing ------------------------------------------------------------------------------------ */
 
-static void on_handle_closed(uv_handle_t* handle) {
-  uvface__acceptor_t* a = handle->data;
+static void on_handles_closed(uvface__closing_t* closing) {
+  uvface__acceptor_t* a = ACCEPTOR_OF(closing, closing);
 
-  if (--a->handles == 0) a->on_closed(a);
+  a->on_closed(a);
 }
 
 void uvface__acceptor_close(uvface__acceptor_t* a, void (*on_closed)(uvface__acceptor_t* acceptor)) {
   a->on_closed = on_closed;
   remove_name(a); /* before its inode may become another file's */
-  uv_close((uv_handle_t*) &a->poll, on_handle_closed);
-  uv_close((uv_handle_t*) &a->pause, on_handle_closed);
+  uvface__close_handle((uv_handle_t*) &a->poll);
+  uvface__close_handle((uv_handle_t*) &a->pause);
+  uvface__closing_begin(a->loop, &a->closing, on_handles_closed);
   close(a->fd);
   a->fd = -1;
 }

@@ -11,6 +11,8 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "closing.h"
+
 /* Bytes of a path that fits into a Unix address, with its NUL. */
 #define UVFACE__SOCKET_PATH_BYTES 108
 
@@ -37,9 +39,9 @@ struct uvface__acceptor_s {
   int fd; /* -1 = closed */
   uv_poll_t poll;
   uv_timer_t pause;
-  unsigned int handles; /* of these two, that are not closed yet */
-  char* name;           /* absolute, to remove it */
-  dev_t dev;            /* of the name, while it is ours */
+  uvface__closing_t closing;
+  char* name; /* absolute, to remove it */
+  dev_t dev;  /* of the name, while it is ours */
   ino_t ino;
 };
 

@@ -64,8 +64,8 @@ static void part_closed(uvface__app_t* app) {
   if (--app->parts == 0) finish(app);
 }
 
-static void on_timer_closed(uv_handle_t* handle) {
-  part_closed(APP_OF(handle, timer));
+static void on_timer_closed(uvface__closing_t* closing) {
+  part_closed(APP_OF(closing, closing));
 }
 
 static void on_handoff_closed(void* data) {
@@ -130,7 +130,8 @@ void uvface__app_end(uvface__app_t* app, int status) {
   drop_work(app);
   while ((face = TAILQ_FIRST(&app->faces)) != NULL) outlive(face, status);
   leave(app);
-  uv_close((uv_handle_t*) &app->timer, on_timer_closed);
+  uvface__close_handle((uv_handle_t*) &app->timer);
+  uvface__closing_begin(app->server->loop, &app->closing, on_timer_closed);
   if (app->handoff != NULL) uvface__handoff_server_close(app->handoff); /* before the face whose descriptors it has */
   uvface_close(&app->face, NULL);
 }

@@ -4,6 +4,7 @@
  * Guarantees that each command that can be read is answered once, with a body that has ControlParameters; that the same
  * Interest again is answered from memory; that commands of one app are executed in order; and that a turn of the loop
  * executes a few and no more. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #define REST_MIN_NS 4000000
 
 #define TEXT_MAX 512
+
+#define SERVER_OF(pointer, member) ((uvface__server_t*) ((char*) (pointer) -offsetof(uvface__server_t, member)))
 
 static const uint8_t localhost_nfd[] = {8, 9, 'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't', 8, 3, 'n', 'f', 'd'};
 
@@ -33,6 +36,7 @@ static bool is_for_us(ndnpkt_bytes_t packet) {
 
 static void start_working(uvface__server_t* s) {
   if (TAILQ_EMPTY(&s->ready) || uv_is_active((uv_handle_t*) &s->breath)) return;
+  if (uv_is_closing((uv_handle_t*) &s->idle)) return; /* somebody else has closed it */
   uv_idle_start(&s->idle, uvface__command_on_idle);
 }
 
@@ -474,7 +478,7 @@ static void rest(uvface__app_t* app, uint64_t now_ns) {
 }
 
 void uvface__command_on_rest(uv_timer_t* timer) {
-  uvface__server_t* s = timer->data;
+  uvface__server_t* s = SERVER_OF(timer, rest);
   uvface__app_t *app, *next;
 
   for (app = TAILQ_FIRST(&s->resting); app != NULL; app = next) { /* who is too early rests again */
@@ -522,7 +526,7 @@ static int work_on(uvface__app_t* app) {
 }
 
 void uvface__command_on_idle(uv_idle_t* idle) {
-  uvface__server_t* s = idle->data;
+  uvface__server_t* s = SERVER_OF(idle, idle);
   int spent = 0, executed = 0;
 
   while (spent < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready)) {
@@ -540,5 +544,5 @@ void uvface__command_on_idle(uv_idle_t* idle) {
 }
 
 void uvface__command_on_breath(uv_timer_t* timer) {
-  start_working(timer->data);
+  start_working(SERVER_OF(timer, breath));
 }

@@ -4,6 +4,7 @@
 #include "handoff_server.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 
 #define BACKLOG 16
 
+#define CONNECTOR_OF(pointer, member) ((connector_t*) ((char*) (pointer) -offsetof(connector_t, member)))
+
 typedef struct connector_s {
   uvface__handoff_server_t* handoff;
-  int fd;               /* -1 = the place is free, if no handle is left */
-  unsigned int handles; /* that are not closed yet */
+  int fd; /* -1 = the place is free, unless its handles are closing */
+  bool is_closing;
+  uvface__closing_t closing;
   uv_poll_t poll;
   uv_timer_t timer; /* of the step */
   bool has_nonce;
@@ -50,16 +54,19 @@ static void let_go(uvface__handoff_server_t* h) {
   on_closed(data);
 }
 
-static void on_handle_closed(uv_handle_t* handle) {
-  connector_t* c = handle->data;
+static void on_handles_closed(uvface__closing_t* closing) {
+  connector_t* c = CONNECTOR_OF(closing, closing);
 
-  if (--c->handles == 0) let_go(c->handoff);
+  c->is_closing = false;
+  let_go(c->handoff);
 }
 
 static void turn_away(connector_t* c) {
   if (c->fd < 0) return;
-  uv_close((uv_handle_t*) &c->poll, on_handle_closed);
-  uv_close((uv_handle_t*) &c->timer, on_handle_closed);
+  uvface__close_handle((uv_handle_t*) &c->poll);
+  uvface__close_handle((uv_handle_t*) &c->timer);
+  c->is_closing = true;
+  uvface__closing_begin(c->handoff->o.loop, &c->closing, on_handles_closed);
   close(c->fd);
   c->fd = -1;
 }
@@ -83,7 +90,7 @@ static void end(uvface__handoff_server_t* h, int status) {
 /* --- The steps of a connector ------------------------------------------------------------------- */
 
 static void on_silence(uv_timer_t* timer) {
-  connector_t* c = timer->data;
+  connector_t* c = CONNECTOR_OF(timer, timer);
 
   c->handoff->o.counts->timeouts++;
   turn_away(c);
@@ -170,7 +177,7 @@ static int read_step(connector_t* c) {
 }
 
 static void on_readable(uv_poll_t* handle, int status, int events) {
-  connector_t* c = handle->data;
+  connector_t* c = CONNECTOR_OF(handle, poll);
   int got;
 
   (void) status, (void) events; /* recv() tells what is wrong */
@@ -184,7 +191,7 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
 
 static connector_t* free_connector(uvface__handoff_server_t* h) {
   for (int i = 0; i < UVFACE__CONNECTORS_MAX; i++)
-    if (h->connectors[i].fd < 0 && h->connectors[i].handles == 0) return &h->connectors[i];
+    if (h->connectors[i].fd < 0 && !h->connectors[i].is_closing) return &h->connectors[i];
   return NULL;
 }
 
@@ -209,10 +216,9 @@ static void on_accept(uvface__acceptor_t* acceptor, int fd) {
     return;
   }
   uv_timer_init(h->o.loop, &c->timer);
-  c->poll.data = c->timer.data = c;
+  c->poll.data = c->timer.data = NULL;
   c->handoff = h;
   c->fd = fd;
-  c->handles = 2;
   c->has_nonce = false;
   c->have = 0;
   h->open++;

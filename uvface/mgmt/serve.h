@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* serve.h: what the files of the server share: its private half and that of an app.
  *
+ *   closing.c         the end of handles that others may have closed
  *   acceptor.c        a listening socket with a name
  *   handoff_server.c  the socket that gives the descriptors of a private face away
  *   dataset.c         which faces and routes there are
@@ -23,6 +24,7 @@
 #include <sys/queue.h>
 
 #include "acceptor.h"
+#include "closing.h"
 #include "handoff_server.h"
 #include "uvface_mgmt.h"
 
@@ -107,10 +109,11 @@ struct uvface__app_s {
   uvface__app_t* owner;  /* the connection; NULL: one of both has ended */
   uvface__app_t* parent; /* the connection, which stays until this is gone */
   TAILQ_ENTRY(uvface__app_s) face_link;
-  bool is_claimed;       /* its app has come */
-  uint64_t own_bytes;    /* of its region */
-  uint64_t claim_due_ns; /* when it is taken back */
-  uv_timer_t timer;      /* for that; after the end of the connection, for the rest of its life */
+  bool is_claimed;           /* its app has come */
+  uint64_t own_bytes;        /* of its region */
+  uint64_t claim_due_ns;     /* when it is taken back */
+  uv_timer_t timer;          /* for that; after the end of the connection, for the rest of its life */
+  uvface__closing_t closing; /* of the timer */
   uvface__handoff_server_t* handoff;
   char uri[sizeof("shm://") + UVFACE__NAME_MAX];
   /* its commands */
@@ -137,9 +140,10 @@ struct uvface__server_s {
   uint32_t face_capacity, face_slot_size; /* of faces without an Mtu of their own */
   ndnpkt_crypto_t* crypto;
   uvface__acceptor_t acceptor;
-  uv_idle_t idle;    /* executes commands; started while there are any */
-  uv_timer_t rest;   /* for those that rest */
-  uv_timer_t breath; /* until the next commands are executed */
+  uv_idle_t idle;            /* executes commands; started while there are any */
+  uv_timer_t rest;           /* for those that rest */
+  uv_timer_t breath;         /* until the next commands are executed */
+  uvface__closing_t closing; /* of these handles */
   bool is_listening, is_closing;
   unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
   uvface_server_close_cb close_cb;

@@ -4,6 +4,7 @@
  * Guarantees that a failed listen leaves nothing behind and may be tried again; and that the close callback comes last,
  * when every app has had its on_close and every inner handle is closed. Loop thread. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +43,8 @@ static void on_empty(uvface__server_t* s) {
   if (cb != NULL) cb(server);
 }
 
-static void on_handle_closed(uv_handle_t* handle) {
-  uvface__server_release(handle->data);
+static void on_handles_closed(uvface__closing_t* closing) {
+  uvface__server_release((uvface__server_t*) ((char*) closing - offsetof(uvface__server_t, closing)));
 }
 
 static void on_acceptor_closed(uvface__acceptor_t* acceptor) {
@@ -69,7 +70,7 @@ int uvface_server_init(uv_loop_t* loop, uvface_server_t* server) {
   uv_idle_init(loop, &s->idle);
   uv_timer_init(loop, &s->rest);
   uv_timer_init(loop, &s->breath);
-  s->idle.data = s->rest.data = s->breath.data = s;
+  s->idle.data = s->rest.data = s->breath.data = NULL; /* others may close them */
   TAILQ_INIT(&s->apps);
   TAILQ_INIT(&s->ready);
   TAILQ_INIT(&s->resting);
@@ -86,15 +87,16 @@ void uvface_server_close(uvface_server_t* server, uvface_server_close_cb cb) {
   if (s == NULL || s->is_closing) return;
   s->is_closing = true;
   s->close_cb = cb;
-  s->holds += 3; /* the three handles; apps hold it, too */
+  s->holds++; /* the three handles; apps hold it, too */
   if (s->is_listening) {
     s->holds++;
     uvface__acceptor_close(&s->acceptor, on_acceptor_closed);
   }
   TAILQ_FOREACH(app, &s->apps, all_link) uvface__app_end(app, UV_ECANCELED);
-  uv_close((uv_handle_t*) &s->idle, on_handle_closed);
-  uv_close((uv_handle_t*) &s->rest, on_handle_closed);
-  uv_close((uv_handle_t*) &s->breath, on_handle_closed);
+  uvface__close_handle((uv_handle_t*) &s->idle);
+  uvface__close_handle((uv_handle_t*) &s->rest);
+  uvface__close_handle((uv_handle_t*) &s->breath);
+  uvface__closing_begin(s->loop, &s->closing, on_handles_closed);
 }
 
 /* --- Listening ---------------------------------------------------------------------------------- */
