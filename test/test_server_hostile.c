@@ -311,6 +311,38 @@ TEST(create_of_every_size_is_bounded) {
   served_close(&served);
 }
 
+#define LARGE_ONES 6
+
+/* Each connection rests by itself; but of faces of 34 MB, that take some ms to make, all of them together make one at a
+ * time, and the loop has four times as long for others. */
+TEST(large_creates_of_many_connections_leave_the_loop_to_others) {
+  static raw_t good, bad[LARGE_ONES];
+  served_t served;
+  uint64_t last_ns;
+
+  served_init(&served);
+  open_with_good(&served, &good);
+  for (unsigned int i = 0; i < LARGE_ONES; i++) raw_connect(&bad[i], &served);
+  RUN_UNTIL(&served.loop, served.opened == 1 + LARGE_ONES);
+  for (unsigned int i = 0; i < LARGE_ONES; i++) {
+    ndnpkt_parameters_t create = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN | NDNPKT_HAS_MTU, .mtu = 1 << 20};
+
+    create.uri = wire_text("shm://large");
+    create.shm_token = (ndnpkt_bytes_t){handoff_key(i), KEY_BYTES};
+    raw_command(&bad[i], "faces", "create", &create);
+  }
+  while (served.opened < 2 + LARGE_ONES) assert_is_served(&good);
+  for (unsigned int i = 1; i < LARGE_ONES; i++) {
+    last_ns = served.opened_ns;
+    while (served.opened < 2 + LARGE_ONES + i) assert_is_served(&good);
+    ck_assert_uint_ge(served.opened_ns - last_ns, 10000000);
+  }
+  for (unsigned int i = 0; i < LARGE_ONES; i++) raw_close(&bad[i]);
+  raw_close(&good);
+  RUN_UNTIL(&served.loop, served.closed == served.opened);
+  served_close(&served);
+}
+
 /* Zeroing memory keeps the loop busy: who asks for faces one after the other rests between them, and nobody else does. */
 TEST(creates_in_a_row_leave_the_loop_to_others) {
   static raw_t good, bad;

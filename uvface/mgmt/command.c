@@ -16,6 +16,11 @@
 #define REST_FACTOR 20
 #define REST_MIN_NS 4000000
 
+/* A region of this size takes milliseconds to zero. After one, all connections together rest so many times as long, or
+ * many of them would keep the loop busy in turn. */
+#define LARGE_BYTES ((uint64_t) 8 << 20)
+#define LARGE_REST_FACTOR 4
+
 #define TEXT_MAX 512
 
 #define SERVER_OF(pointer, member) ((uvface__server_t*) ((char*) (pointer) -offsetof(uvface__server_t, member)))
@@ -250,6 +255,14 @@ static unsigned int read_wish(order_t* order, uvface__wish_t* wish) {
   return 400;
 }
 
+static bool is_large(const uvface__server_t* s, const ndnpkt_parameters_t* p) {
+  uint32_t capacity = s->face_capacity, slot_size = s->face_slot_size;
+
+  if ((p->has & NDNPKT_HAS_MTU) != 0 && p->mtu <= UINT32_MAX)
+    return uvface__geometry(p->mtu, &capacity, &slot_size) > LARGE_BYTES;
+  return uvface__region_bytes(capacity, slot_size) > LARGE_BYTES;
+}
+
 static void create_face(order_t* order) {
   uvface__app_t* connection = uvface__app_connection(order->app);
   uvface__server_t* s = order->app->server;
@@ -264,6 +277,8 @@ static void create_face(order_t* order) {
     took_ns = uv_hrtime() - begin_ns;
     connection->rest_until_ns =
         begin_ns + took_ns + (took_ns * REST_FACTOR > REST_MIN_NS ? took_ns * REST_FACTOR : REST_MIN_NS);
+    if (is_large(s, &order->command->parameters))
+      s->large_rest_until_ns = begin_ns + took_ns + took_ns * LARGE_REST_FACTOR;
     if (code != 200) refuse(order, code, order->text);
   }
   if (code != 200) {
@@ -466,10 +481,17 @@ static bool makes_face(const ndnpkt_command_t* command) {
   return ndnpkt_command_is(command, "faces", "create");
 }
 
-/* Waits until its connection may have another face. */
-static void rest(uvface__app_t* app, uint64_t now_ns) {
+/* When the face that is asked for may be made. */
+static uint64_t earliest(uvface__app_t* app, const ndnpkt_command_t* command) {
+  uint64_t own_ns = uvface__app_connection(app)->rest_until_ns, all_ns = app->server->large_rest_until_ns;
+
+  return all_ns > own_ns && is_large(app->server, &command->parameters) ? all_ns : own_ns;
+}
+
+/* Waits until then. */
+static void rest(uvface__app_t* app, uint64_t now_ns, uint64_t until_ns) {
   uvface__server_t* s = app->server;
-  uint64_t rest_ms = (uvface__app_connection(app)->rest_until_ns - now_ns) / 1000000 + 1;
+  uint64_t rest_ms = (until_ns - now_ns) / 1000000 + 1;
 
   app->work = UVFACE__RESTING;
   TAILQ_INSERT_TAIL(&s->resting, app, work_link);
@@ -506,8 +528,8 @@ static int work_on(uvface__app_t* app) {
     may_recall = digest_of(s, &packet, digest);
     known = may_recall ? recall(app, digest) : NULL;
     is_long = known == NULL && makes_face(&command);
-    if (is_long && now_ns < uvface__app_connection(app)->rest_until_ns) {
-      rest(app, now_ns);
+    if (is_long && now_ns < earliest(app, &command)) {
+      rest(app, now_ns, earliest(app, &command));
       return 0;
     }
   }

@@ -151,6 +151,7 @@ struct uvface__server_s {
   struct uvface__apps_s ready, resting;
   struct uvface__bucket_s buckets[UVFACE__BUCKETS];
   uint64_t next_face_id;
+  uint64_t large_rest_until_ns; /* no other large face before, whoever asks */
   uvface_server_stats_t stats;
   uvface__handoff_counts_t handoffs;
   uvface__dataset_t datasets[2];                                               /* faces, routes */
