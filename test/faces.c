@@ -50,8 +50,10 @@ bool face_take(const char* name, int ret_fds[3]) {
     struct iovec v = {text, sizeof(text)};
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 
-    if (recvmsg(box[1], &m, MSG_CMSG_CLOEXEC) < 0) return false;
-    memcpy(ret_fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), 3 * sizeof(int));
+    struct cmsghdr* c;
+
+    if (recvmsg(box[1], &m, MSG_CMSG_CLOEXEC) < 0 || (c = CMSG_FIRSTHDR(&m)) == NULL) return false;
+    memcpy(ret_fds, CMSG_DATA(c), 3 * sizeof(int));
     if (strcmp(text, name) == 0) return true;
     close_fds(ret_fds);
   }
