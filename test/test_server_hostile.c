@@ -369,6 +369,37 @@ TEST(creates_in_a_row_leave_the_loop_to_others) {
   served_close(&served);
 }
 
+#define SMALL_ONES 40
+
+/* What was sent behind the creates of forty connections is answered before most of them: counted, not timed. */
+TEST(creates_of_many_connections_do_not_stand_in_front_of_others) {
+  static raw_t good, bad[SMALL_ONES];
+  served_t served;
+  ndnpkt_parameters_t route = {.has = NDNPKT_HAS_NAME};
+  uint8_t buf[32];
+
+  served_init(&served);
+  served.options.face.capacity = 16;
+  open_with_good(&served, &good);
+  for (unsigned int i = 0; i < SMALL_ONES; i++) raw_connect(&bad[i], &served);
+  RUN_UNTIL(&served.loop, served.opened == 1 + SMALL_ONES);
+  for (unsigned int i = 0; i < SMALL_ONES; i++) {
+    ndnpkt_parameters_t create = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .uri = wire_text("shm://small")};
+
+    create.shm_token = (ndnpkt_bytes_t){handoff_key(i), KEY_BYTES};
+    raw_command(&bad[i], "faces", "create", &create);
+  }
+  ck_assert_int_eq(ndnpkt_name_from_uri("/good", buf, sizeof(buf), &route.name), 0);
+  raw_command(&good, "rib", "register", &route);
+  RUN_UNTIL(&served.loop, served.commands == 1);
+  ck_assert_uint_lt(served.opened, 1 + SMALL_ONES + SMALL_ONES / 2);
+  RUN_UNTIL(&served.loop, served.opened == 1 + 2 * SMALL_ONES);
+  for (unsigned int i = 0; i < SMALL_ONES; i++) raw_close(&bad[i]);
+  raw_close(&good);
+  RUN_UNTIL(&served.loop, served.closed == served.opened);
+  served_close(&served);
+}
+
 /* --- Many ---------------------------------------------------------------------------------------- */
 
 #define MANY 500

@@ -77,6 +77,7 @@ static void drop_work(uvface__app_t* app) {
   uvface__pending_t* next;
 
   if (app->work == UVFACE__READY) TAILQ_REMOVE(&s->ready, app, work_link);
+  if (app->work == UVFACE__MAKING) TAILQ_REMOVE(&s->makers, app, work_link);
   if (app->work == UVFACE__RESTING) TAILQ_REMOVE(&s->resting, app, work_link);
   if (app->work != UVFACE__ANSWERING) app->work = UVFACE__IDLE;
   while ((next = STAILQ_FIRST(&app->pending)) != NULL) {

@@ -39,8 +39,12 @@ static bool is_for_us(ndnpkt_bytes_t packet) {
   return name.value.len >= sizeof(localhost_nfd) && memcmp(name.value.base, localhost_nfd, sizeof(localhost_nfd)) == 0;
 }
 
+static bool has_work(const uvface__server_t* s) {
+  return !TAILQ_EMPTY(&s->ready) || !TAILQ_EMPTY(&s->makers);
+}
+
 static void start_working(uvface__server_t* s) {
-  if (TAILQ_EMPTY(&s->ready) || uv_is_active((uv_handle_t*) &s->breath)) return;
+  if (!has_work(s) || uv_is_active((uv_handle_t*) &s->breath)) return;
   if (uv_is_closing((uv_handle_t*) &s->idle)) return; /* somebody else has closed it */
   uv_idle_start(&s->idle, uvface__command_on_idle);
 }
@@ -511,8 +515,8 @@ void uvface__command_on_rest(uv_timer_t* timer) {
   }
 }
 
-/* Executes the app's next command. Returns what it costs. */
-static int work_on(uvface__app_t* app) {
+/* Executes the app's next command. One that makes a face is left to the turn of those that do. */
+static void work_on(uvface__app_t* app, bool is_maker) {
   uvface__server_t* s = app->server;
   uvface__pending_t* next = STAILQ_FIRST(&app->pending);
   uint64_t now_ns = uv_hrtime();
@@ -521,16 +525,22 @@ static int work_on(uvface__app_t* app) {
   const uvface__given_answer_t* known = NULL;
   uint8_t digest[NDNPKT_DIGEST_BYTES];
   bool is_readable = ndnpkt_packet_decode(next->packet, next->bytes, &packet) == 0 && packet.kind == NDNPKT_INTEREST;
-  bool may_recall = false, is_long = false;
+  bool may_recall = false;
 
   if (is_readable) {
     decode_command(&packet.interest, &command);
     may_recall = digest_of(s, &packet, digest);
     known = may_recall ? recall(app, digest) : NULL;
-    is_long = known == NULL && makes_face(&command);
-    if (is_long && now_ns < earliest(app, &command)) {
-      rest(app, now_ns, earliest(app, &command));
-      return 0;
+    if (known == NULL && makes_face(&command)) {
+      if (now_ns < earliest(app, &command)) {
+        rest(app, now_ns, earliest(app, &command));
+        return;
+      }
+      if (!is_maker) {
+        app->work = UVFACE__MAKING;
+        TAILQ_INSERT_TAIL(&s->makers, app, work_link);
+        return;
+      }
     }
   }
   STAILQ_REMOVE_HEAD(&app->pending, link);
@@ -544,25 +554,26 @@ static int work_on(uvface__app_t* app) {
     execute_and_answer(app, &packet, &command, may_recall ? digest : NULL);
   }
   free(next);
-  return is_long ? UVFACE__COMMANDS_PER_TURN : 1;
+}
+
+static void serve_first(struct uvface__apps_s* queue, bool is_maker) {
+  uvface__app_t* app = TAILQ_FIRST(queue);
+
+  TAILQ_REMOVE(queue, app, work_link);
+  app->work = UVFACE__IDLE;
+  work_on(app, is_maker);
+  queue_up(app); /* behind the others */
 }
 
 void uvface__command_on_idle(uv_idle_t* idle) {
   uvface__server_t* s = SERVER_OF(idle, idle);
-  int spent = 0, executed = 0;
+  int executed = 0;
 
-  while (spent < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready)) {
-    uvface__app_t* app = TAILQ_FIRST(&s->ready);
-
-    TAILQ_REMOVE(&s->ready, app, work_link);
-    app->work = UVFACE__IDLE;
-    spent += work_on(app);
-    queue_up(app); /* behind the others */
-    executed++;
-  }
+  for (; executed < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready); executed++) serve_first(&s->ready, false);
+  if (!TAILQ_EMPTY(&s->makers)) serve_first(&s->makers, true);
   if (executed == UVFACE__COMMANDS_PER_TURN)
     uv_timer_start(&s->breath, uvface__command_on_breath, UVFACE__BREATH_MS, 0);
-  if (TAILQ_EMPTY(&s->ready) || executed == UVFACE__COMMANDS_PER_TURN) uv_idle_stop(idle);
+  if (!has_work(s) || executed == UVFACE__COMMANDS_PER_TURN) uv_idle_stop(idle);
 }
 
 void uvface__command_on_breath(uv_timer_t* timer) {

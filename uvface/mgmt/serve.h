@@ -28,8 +28,8 @@
 #include "handoff_server.h"
 #include "uvface_mgmt.h"
 
-/* Commands that a turn of the loop executes; one that makes a face takes all of it. If there are more, the next come a
- * while later, so that most turns go without. */
+/* Commands that a turn of the loop executes, beside one that makes a face: those wait in a queue of their own, so that
+ * others do not wait for all of them. If there are more, the next come a while later, so that most turns go without. */
 #define UVFACE__COMMANDS_PER_TURN 16
 #define UVFACE__BREATH_MS 1
 /* What may wait of one app. */
@@ -120,8 +120,8 @@ struct uvface__app_s {
   bool speaks_lp; /* has sent a LpPacket */
   struct uvface__pendings_s pending;
   size_t pending_bytes;
-  enum { UVFACE__IDLE, UVFACE__READY, UVFACE__RESTING, UVFACE__ANSWERING } work;
-  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, RESTING */
+  enum { UVFACE__IDLE, UVFACE__READY, UVFACE__MAKING, UVFACE__RESTING, UVFACE__ANSWERING } work;
+  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING, RESTING */
   uvface_send_t answer_req;
   uint8_t* answer; /* under way */
   struct uvface__routes_s routes;
@@ -148,7 +148,7 @@ struct uvface__server_s {
   unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
   uvface_server_close_cb close_cb;
   struct uvface__apps_s apps; /* all, in the order of their ids */
-  struct uvface__apps_s ready, resting;
+  struct uvface__apps_s ready, makers, resting;
   struct uvface__bucket_s buckets[UVFACE__BUCKETS];
   uint64_t next_face_id;
   uint64_t large_rest_until_ns; /* no other large face before, whoever asks */

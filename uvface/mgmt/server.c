@@ -73,6 +73,7 @@ int uvface_server_init(uv_loop_t* loop, uvface_server_t* server) {
   s->idle.data = s->rest.data = s->breath.data = NULL; /* others may close them */
   TAILQ_INIT(&s->apps);
   TAILQ_INIT(&s->ready);
+  TAILQ_INIT(&s->makers);
   TAILQ_INIT(&s->resting);
   for (int i = 0; i < UVFACE__BUCKETS; i++) LIST_INIT(&s->buckets[i]);
   server->loop = loop;
