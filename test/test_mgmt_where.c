@@ -112,6 +112,9 @@ TEST(the_environment_is_asked_in_order) {
   ck_assert_str_eq(found(NULL), "unix:///run/sock.sock");
   write_file(other_conf, "transport=unix:///run/other.sock\n");
   ck_assert_str_eq(found(NULL), "unix:///run/other.sock");
+  ck_assert_int_eq(mkfifo(conf, 0600), 0); /* nobody will ever write into it */
+  ck_assert_str_eq(found(NULL), "unix:///run/other.sock");
+  unlink(conf);
   write_file(conf, "transport=unix:///run/conf.sock\n");
   ck_assert_str_eq(found(NULL), "unix:///run/conf.sock");
   setenv("NDN_CLIENT_TRANSPORT", "tcp://router", 1);

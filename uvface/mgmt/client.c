@@ -289,7 +289,7 @@ static int command(uvface_client_t* client, uvface_command_t* req, uvface__verb_
   req->client = client;
   req->priv_ = NULL;
   uvface__jobs_append(&c->waiting, job);
-  uvface__jobs_flush(c); /* as far as there is a connection; what fails is told by the loop */
+  if (c->stage == UVFACE__UP) uvface__jobs_flush(c); /* what fails is told by the loop; before, up() sends what waits */
   uvface__client_arm(c);
   return 0;
 }

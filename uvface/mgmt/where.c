@@ -5,10 +5,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define LINE_BYTES 1024
 #define TCP_PORT "6363"
@@ -129,6 +132,18 @@ static bool read_conf(FILE* file, char* value, size_t cap) {
   return false;
 }
 
+/* A file, and not a pipe, which would keep us waiting for who writes into it. */
+static FILE* open_file(const char* path) {
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  struct stat st;
+  FILE* file = NULL;
+
+  if (fd < 0) return NULL;
+  if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) file = fdopen(fd, "r");
+  if (file == NULL) close(fd);
+  return file;
+}
+
 /* The first client.conf that opens: its name goes to `path`. */
 static FILE* open_conf(char* path, size_t cap) {
   const char* home = getenv("HOME");
@@ -136,11 +151,11 @@ static FILE* open_conf(char* path, size_t cap) {
 
   if (home != NULL) {
     snprintf(path, cap, "%s/.ndn/client.conf", home);
-    file = fopen(path, "re");
+    file = open_file(path);
   }
   for (size_t i = 0; i < sizeof(uvface__conf_files) / sizeof(*uvface__conf_files) && file == NULL; i++) {
     snprintf(path, cap, "%s", uvface__conf_files[i]);
-    file = fopen(path, "re");
+    file = open_file(path);
   }
   return file;
 }
