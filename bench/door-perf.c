@@ -81,7 +81,10 @@ static int one_after_the_other(unsigned int connects) {
     int state;
 
     times_ns[i] = connect_app(&loop, &client, &state);
-    if (times_ns[i] == 0) return 1;
+    if (times_ns[i] == 0) {
+      free(times_ns);
+      return 1;
+    }
     uvface_client_close(&client, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
   }
