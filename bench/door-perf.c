@@ -72,6 +72,7 @@ static int by_time(const void* a, const void* b) {
 
 static int one_after_the_other(unsigned int connects) {
   uint64_t* times_ns = calloc(connects, sizeof(*times_ns));
+  unsigned int middle, late;
   uv_loop_t loop;
 
   if (times_ns == NULL) return 1;
@@ -90,9 +91,10 @@ static int one_after_the_other(unsigned int connects) {
   }
   uv_loop_close(&loop);
   qsort(times_ns, connects, sizeof(*times_ns), by_time);
+  middle = connects / 2;
+  late = connects * 99 / 100;
   printf("connect to usable face, %u apps one after the other: p50 %.0f us, p99 %.0f us, worst %.0f us\n", connects,
-         (double) times_ns[connects / 2] / 1e3, (double) times_ns[connects * 99 / 100] / 1e3,
-         (double) times_ns[connects - 1] / 1e3);
+         (double) times_ns[middle] / 1e3, (double) times_ns[late] / 1e3, (double) times_ns[connects - 1] / 1e3);
   free(times_ns);
   return 0;
 }
@@ -111,15 +113,15 @@ static int app_body(int go_fd, int up_fd) {
   for (;;) pause();
 }
 
-static int at_once(unsigned int apps) {
-  pid_t* pids = calloc(apps, sizeof(*pids));
+static int at_once(unsigned int apps, pid_t pids[]) {
   int go[2], up[2];
   unsigned int good = 0;
   uint64_t begin_ns, took_ns;
 
-  if (pids == NULL || pipe(go) < 0 || pipe(up) < 0) return 1;
+  if (pipe(go) < 0 || pipe(up) < 0) return 1;
   for (unsigned int i = 0; i < apps; i++) {
     pids[i] = fork();
+    if (pids[i] < 0) apps = i; /* no more than these */
     if (pids[i] != 0) continue;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(go[1]);
@@ -142,25 +144,38 @@ static int at_once(unsigned int apps) {
     kill(pids[i], SIGKILL);
     waitpid(pids[i], NULL, 0);
   }
-  free(pids);
   return good == apps ? 0 : 1;
 }
 
+/* A number above 0, or 0. */
+static unsigned int number(const char* text) {
+  char* end;
+  unsigned long value = strtoul(text, &end, 10);
+
+  return *end == '\0' && value <= 100000 ? (unsigned int) value : 0;
+}
+
 int main(int argc, char** argv) {
-  unsigned int connects = argc > 1 ? (unsigned int) atoi(argv[1]) : 1000;
-  unsigned int apps = argc > 2 ? (unsigned int) atoi(argv[2]) : 500;
+  unsigned int connects = argc > 1 ? number(argv[1]) : 1000;
+  unsigned int apps = argc > 2 ? number(argv[2]) : 500;
+  pid_t* pids = calloc(apps + 1, sizeof(*pids));
   int ready[2], err;
   char byte;
   pid_t server;
 
-  if (argc > 3 || connects == 0) {
+  if (argc > 3 || connects == 0 || apps == 0 || pids == NULL) {
+    free(pids);
     fprintf(stderr, "usage: door-perf [CONNECTS [APPS]]\n");
     return 2;
   }
   snprintf(path, sizeof(path), "/tmp/.ndn-door-perf-%ld.sock", (long) getpid());
   snprintf(uri, sizeof(uri), "unix://%s", path);
-  if (pipe(ready) < 0) return 1;
-  server = fork();
+  server = pipe(ready) == 0 ? fork() : -1;
+  if (server < 0) {
+    perror("door-perf: no server");
+    free(pids);
+    return 1;
+  }
   if (server == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     _exit(serve(ready[1]));
@@ -168,7 +183,8 @@ int main(int argc, char** argv) {
   close(ready[1]);
   err = read(ready[0], &byte, 1) == 1 ? one_after_the_other(connects) : 1;
   fflush(stdout);
-  if (err == 0) err = at_once(apps);
+  if (err == 0) err = at_once(apps, pids);
+  free(pids);
   kill(server, SIGKILL);
   waitpid(server, NULL, 0);
   unlink(path);
