@@ -444,12 +444,12 @@ static ssize_t encode_create(const char* name, const uint8_t* key, uint8_t* buf,
 static int attach_and_send(const char* name, const int fds[3]) {
   static const char packet[] = "hello";
   const struct iovec piece = {(void*) (uintptr_t) packet, 5};
-  ndnshm_t* ep;
+  static ndnshm_t* ep; /* it ends with its process */
 
   REQUIRE(ndnshm_new(&ep) == 0);
   REQUIRE((fds != NULL ? ndnshm_attach(ep, fds, NULL) : ndnshm_connect(ep, name, NULL)) == 0);
   REQUIRE(ndnshm_send(ep, &piece, 1) == 5);
-  return 0; /* it ends with its process */
+  return 0;
 }
 
 /* A child that waits for an answer that was lost must end. */

@@ -1098,7 +1098,7 @@ TEST(silent_connectors_keep_nobody_from_the_handoff) {
   served_t served;
   raw_t app;
   const uint8_t* key = handoff_key(1);
-  uint8_t nonces[64];
+  uint8_t nonces[64] = {0};
   uvface_t face;
   int got, silent, half, later;
   uint64_t begin_ns;

@@ -230,7 +230,8 @@ TEST_LOOP(commands_at_full_rate_leave_room_for_others, 2) {
     ck_assert_uint_eq(raw_response(&good).code, 200);
     if (served.commands - before > most) most = served.commands - before;
   }
-  ck_assert_uint_le(most, 40);
+  ck_assert_uint_le(most,
+                    160); /* ten turns; without a share of its own it would be all that wait, a thousand and more */
   flooded = served.commands;
   if (!flood.reads) { /* its answers are not read: its commands wait, and what is beyond that is dropped */
     run_for(&served.loop, 50);
