@@ -243,7 +243,7 @@ static void send_fds(int conn, uint8_t byte, const int fds[], unsigned int n) {
   union {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(4 * sizeof(int))];
-  } control;
+  } control = {.bytes = {0}};
   struct iovec piece = {&byte, 1};
   struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
   struct cmsghdr* c;
