@@ -293,18 +293,17 @@ static bool has_fixed_size(int fd) {
 }
 
 /* What was handed over: a regular file that can be mapped, and whose pages nobody, or nobody but the trusted, can take
- * away. */
+ * away. The seal is looked at before the size: one that was set in between would keep a file short. */
 static int check_handed(int fd, const char* label, uid_t trusted, bool will_be_guarded, uint64_t* ret_file_bytes,
                         bool* ret_is_sealed, ndnshm__error_t* error) {
   struct stat st;
   int flags = fcntl(fd, F_GETFL);
-  bool is_sealed;
+  bool is_sealed = has_fixed_size(fd);
 
   if (flags < 0 || fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", label);
   if (!S_ISREG(st.st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", label);
   if ((flags & (O_ACCMODE | O_PATH)) != O_RDWR)
     return ndnshm__fail(error, -EBADF, "fcntl %s: not open for reading and writing", label);
-  is_sealed = has_fixed_size(fd);
   if (!is_sealed && !will_be_guarded && !ndnshm__owner_is_trusted(st.st_uid, trusted))
     return ndnshm__fail(
         error, -EPERM,

@@ -27,6 +27,20 @@ int memfd_create(const char* name, unsigned int flags) {
   return (int) syscall(SYS_memfd_create, name, flags);
 }
 
+static int shrinks_fd = -1; /* after the next look at its size */
+
+/* Likewise. */
+int fstat(int fd, struct stat* st) {
+  int result = fstatat(fd, "", st, AT_EMPTY_PATH);
+
+  if (result == 0 && fd == shrinks_fd) {
+    shrinks_fd = -1;
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  }
+  return result;
+}
+
 /* --- What is made ---------------------------------------------------------------------------------- */
 
 static bool is_socket(int fd) {
@@ -543,6 +557,28 @@ TEST(region_that_can_be_truncated_must_be_of_a_trusted_owner_or_guarded) {
   face_drop(&o.f);
   face_drop(&p.f);
   offer_drop(&q);
+}
+
+/* The size of a region counts only if it was looked at under the seal. */
+TEST(region_that_shrinks_right_before_it_is_sealed_is_not_taken_for_sealed) {
+  offer_t o = offer(BY_SOCKET);
+  ndnshm_stats_t stats;
+  int fd = forged_region(&o, o.f.view.geometry.region_bytes, 0);
+
+  ck_assert_int_eq(dup3(fd, o.fds[0], O_CLOEXEC), o.fds[0]);
+  close(fd);
+  shrinks_fd = o.fds[0];
+  if (is_root()) {
+    ck_assert_int_eq(fchown(o.fds[0], OTHER_UID, (gid_t) -1), 0);
+    ck_assert_int_eq(ndnshm_attach(o.f.app, o.fds, NULL), -EPERM);
+    ck_assert_int_eq(shrinks_fd, -1);
+    offer_drop(&o);
+    return;
+  }
+  ck_assert_int_eq(ndnshm_attach(o.f.app, o.fds, NULL), 0); /* of our own user, who is trusted */
+  ck_assert_int_eq(ndnshm_get_stats(o.f.app, &stats), 0);
+  ck_assert_uint_eq(stats.sealed, 0);
+  face_drop(&o.f);
 }
 
 /* Memory of huge pages can be sealed like any other, but a fault in it may find no page. */
