@@ -205,7 +205,12 @@ typedef struct uvface_server_callbacks_s {
   { sizeof(uvface_server_callbacks_t), NULL, NULL, NULL, NULL }
 
 enum {
-  UVFACE_SERVER_NO_SHM = 1 /* offer no shared memory: faces/create is refused, apps stay on their connection */
+  /* Offer no shared memory: faces/create is refused, apps stay on their connection. */
+  UVFACE_SERVER_NO_SHM = 1,
+  /* Faces by name for apps of any user, and not only of this process's and root. Such an app can hold the loop by a lock of
+   * the kernel's, and without the SIGBUS guard end the process (docs/security.rst). ndn-rs's apps before June 2026 know no
+   * others. */
+  UVFACE_SERVER_NAMES_FOR_ALL = 2
 };
 
 /* Start from UVFACE_SERVER_OPTIONS_INIT, then change members. */
@@ -216,7 +221,7 @@ typedef struct uvface_server_options_s {
   unsigned int mode;          /* permissions of the socket, umask does not cut them; 0 = 0600 */
   uv_uid_t uid;               /* owner of the socket; -1 = leave */
   uv_gid_t gid;               /* its group; -1 = leave */
-  unsigned int flags;         /* UVFACE_SERVER_NO_SHM */
+  unsigned int flags;         /* UVFACE_SERVER_NO_SHM, UVFACE_SERVER_NAMES_FOR_ALL */
   int backlog;                /* of listen(); 0 = 511 */
   uint32_t max_apps;          /* connections at a time; 0 = 1024; more are closed at once */
   uint32_t max_faces;         /* shared-memory faces of one connection; 0 = 8 */

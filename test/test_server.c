@@ -1222,6 +1222,32 @@ TEST(roots_server_serves_an_app_of_a_user) {
   served_close(&served);
 }
 
+static int users_named_app_body(void* arg) {
+  served_t* served = arg;
+
+  REQUIRE(become_other() == 0);
+  return plain_named(served, harness_name("users"));
+}
+
+/* An app of another user could hold the loop by a FIFO's lock, and end the process by truncating the region. */
+TEST(face_by_name_is_for_the_servers_own_user_unless_it_is_for_all) {
+  for (int for_all = 0; for_all < 2; for_all++) {
+    served_t served;
+
+    if (!is_root()) SKIP("needs a second user");
+    served_init(&served);
+    served.options.mode = 0666;
+    if (for_all) served.options.flags = UVFACE_SERVER_NAMES_FOR_ALL;
+    served_listen(&served);
+    ck_assert_int_eq(chmod(served.directory, 0755), 0);
+    ck_assert_int_eq(run_child(&served, users_named_app_body, &served) == 0, for_all);
+    RUN_UNTIL(&served.loop, served.closed == (for_all ? 2u : 1u));
+    ck_assert_uint_eq(served_stats(&served).faces, for_all ? 1 : 0);
+    ck_assert_uint_eq(served_stats(&served).faces_refused, for_all ? 0 : 1);
+    served_close(&served);
+  }
+}
+
 /* --- Datasets ------------------------------------------------------------------------------------- */
 
 /* An Interest for a dataset as the tools of ndnd and NFD send it: not signed, and the name may be longer. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "serve.h"
 
@@ -267,6 +268,13 @@ static bool is_large(const uvface__server_t* s, const ndnpkt_parameters_t* p) {
   return uvface__region_bytes(capacity, slot_size) > LARGE_BYTES;
 }
 
+/* A face by name has FIFOs, whose locks its app can hold, and a file, which it can truncate: that is for who could stop us
+ * anyway. */
+static bool may_have_name(const uvface__app_t* connection) {
+  return connection->pub.uid == geteuid() || connection->pub.uid == 0 ||
+         (connection->server->options.flags & UVFACE_SERVER_NAMES_FOR_ALL) != 0;
+}
+
 static void create_face(order_t* order) {
   uvface__app_t* connection = uvface__app_connection(order->app);
   uvface__server_t* s = order->app->server;
@@ -276,6 +284,10 @@ static void create_face(order_t* order) {
   uint64_t begin_ns = uv_hrtime(), took_ns;
   unsigned int code = read_wish(order, &wish);
 
+  if (code == 200 && wish.token.base == NULL && !may_have_name(connection)) {
+    code = 403;
+    refuse(order, code, "a face by name is for the forwarder's own user: ask with a token");
+  }
   if (code == 200) {
     code = uvface__app_make_face(connection, &wish, &face, order->text, sizeof(order->text));
     took_ns = uv_hrtime() - begin_ns;

@@ -22,7 +22,7 @@
 #define SLOT_SIZE 9020
 /* More than any version of the structs will have: what is larger was never initialized. */
 #define MAX_STRUCT_BYTES 4096
-#define KNOWN_FLAGS ((unsigned int) UVFACE_SERVER_NO_SHM)
+#define KNOWN_FLAGS ((unsigned int) (UVFACE_SERVER_NO_SHM | UVFACE_SERVER_NAMES_FOR_ALL))
 
 static uvface__server_t* priv_of(const uvface_server_t* server) {
   return server != NULL ? server->priv_ : NULL;
