@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More than any version of the structs will have: what is larger was never initialized. */
-#define MAX_STRUCT_BYTES 4096
+#include "given.h"
+
 /* What a command has beside its name: module, verb, numbers, digests, and the signature without its KeyLocator. */
 #define COMMAND_BYTES (400 + NDNPKT_SIGNATURE_MAX)
 #define KNOWN_ROUTE_FLAGS ((uint64_t) (NDNPKT_ROUTE_CHILD_INHERIT | NDNPKT_ROUTE_CAPTURE))
@@ -94,32 +94,22 @@ int uvface_client_init(uv_loop_t* loop, uvface_client_t* client) {
   return 0;
 }
 
-static void on_close_round_two(uv_handle_t* handle) {
-  uvface__client_t* c = (uvface__client_t*) ((char*) handle - offsetof(uvface__client_t, closer));
+/* What is owed is told here, after the callbacks of the faces. */
+static void on_gone(uvface__closing_t* closing) {
+  uvface__client_t* c = (uvface__client_t*) ((char*) closing - offsetof(uvface__client_t, closing));
   uvface_client_t* client = c->client;
   uvface_client_close_cb cb = c->close_cb;
 
+  uvface__jobs_end(c, UV_ECANCELED);
+  uvface__jobs_tell(c);
+  if (!c->told_down && c->cb != NULL) c->cb(client, UV_ECANCELED);
   destroy(c);
   client->priv_ = NULL;
   if (cb != NULL) cb(client);
 }
 
-/* What is owed is told here, after the callbacks of the faces. The next round: libuv finishes the handles of one newest
- * first, so somebody else's close of our timer may still be under way. */
-static void on_close_round_one(uv_handle_t* handle) {
-  uvface__client_t* c = (uvface__client_t*) ((char*) handle - offsetof(uvface__client_t, closer));
-
-  uvface__jobs_end(c, UV_ECANCELED);
-  uvface__jobs_tell(c);
-  if (!c->told_down && c->cb != NULL) c->cb(c->client, UV_ECANCELED);
-  uv_idle_init(c->loop, &c->closer);
-  uv_close(handle, on_close_round_two);
-}
-
 static void on_closed(uvface__client_t* c) {
-  uv_idle_init(c->loop, &c->closer);
-  c->closer.data = NULL;
-  uv_close((uv_handle_t*) &c->closer, on_close_round_one);
+  uvface__closing_begin(c->loop, &c->closing, on_gone);
 }
 
 void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb) {
@@ -129,29 +119,18 @@ void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb) {
   if (c->stage == UVFACE__IDLE && c->step_due_ms == 0) c->told_down = true; /* nothing goes down */
   c->stage = UVFACE__CLOSING;
   c->close_cb = cb;
-  if (!uv_is_closing((uv_handle_t*) &c->timer)) uv_close((uv_handle_t*) &c->timer, NULL);
+  uvface__close_handle((uv_handle_t*) &c->timer);
   if (uvface__way_drop(c)) on_closed(c);
 }
 
 /* --- Connecting ------------------------------------------------------------------------------------------- */
 
-/* Puts what the caller knows of a struct over the defaults in `taken`. One that was compiled with an older header knows
- * fewer members; what one with a newer header knows must be zero. */
 static int take_struct(uvface__client_t* c, const char* function, const char* what, const void* given, void* taken,
                        size_t bytes) {
-  const unsigned char* from = given;
-  size_t size;
+  char why[80];
+  int err = uvface__take_given(given, taken, bytes, why, sizeof(why));
 
-  if (given == NULL) return 0;
-  memcpy(&size, given, sizeof(size));
-  if (size < sizeof(size) || size > MAX_STRUCT_BYTES || size % sizeof(size) != 0)
-    return uvface__client_complain(c, UV_EINVAL, "%s: %s: impossible size %zu (use its _INIT)", function, what, size);
-  for (size_t i = bytes; i < size; i++)
-    if (from[i] != 0)
-      return uvface__client_complain(c, UV_EINVAL, "%s: %s: size %zu: has members that this library does not know",
-                                     function, what, size);
-  memcpy(taken, given, size < bytes ? size : bytes);
-  return 0;
+  return err == 0 ? 0 : uvface__client_complain(c, err, "%s: %s: %s", function, what, why);
 }
 
 static int take_signer(uvface__client_t* c, const ndnpkt_signer_t* given) {

@@ -25,9 +25,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "request.h"
+#include "closing.h"
 #include "dial.h"
 #include "handoff_client.h"
+#include "request.h"
 #include "uvface_mgmt.h"
 #include "where.h"
 
@@ -96,7 +97,7 @@ typedef struct uvface__client_s {
   ndnpkt_crypto_t* crypto;
   uvface__stage_t stage;
   uv_timer_t timer;
-  uv_idle_t closer;                              /* lives only while closing */
+  uvface__closing_t closing;
   void (*on_due)(struct uvface__client_s* c);    /* something may be due */
   void (*on_closed)(struct uvface__client_s* c); /* all faces have closed, while CLOSING */
   /* the clock, in ms of uv_hrtime() */

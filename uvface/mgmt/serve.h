@@ -6,7 +6,8 @@
  *   handoff_server.c  the socket that gives the descriptors of a private face away
  *   dataset.c         which faces and routes there are
  *   app.c             one face of a local app: birth, end, and the faces that belong to a connection
- *   command.c         what apps ask for, and the answers
+ *   command.c         what apps ask for is done, or refused
+ *   work.c            commands, from their arrival to their answers
  *   server.c          the public functions
  *
  * Each file calls those above it and none below (test_headers.py). An app is a connection or a shared-memory face that was
@@ -218,10 +219,30 @@ uint64_t uvface__region_bytes(uint64_t capacity, uint64_t slot_size);
 
 /* --- command.c ---------------------------------------------------------------------------------- */
 
+#define UVFACE__TEXT_MAX 512
+
+/* A command while it is executed. */
+typedef struct uvface__order_s {
+  uvface__app_t* app; /* who asks */
+  const ndnpkt_command_t* command;
+  ndnpkt_response_t response;
+  uvface__app_t* dismissed; /* ends when the answer is out */
+  bool is_dataset;          /* the answer is one, and not a response */
+  ndnpkt_data_t dataset;
+  char text[UVFACE__TEXT_MAX];
+} uvface__order_t;
+
+/* Does what an order asks for: fills in the response or the dataset, unless the app has ended meanwhile. */
+void uvface__command_execute(uvface__order_t* order);
+/* When a face that a command asks for may be made: by the clock of uv_hrtime(). */
+uint64_t uvface__command_earliest(uvface__app_t* app, const ndnpkt_command_t* command);
+
+/* --- work.c -------------------------------------------------------------------------------------- */
+
 /* Takes a command out of what arrives: for uvface__server_t.on_packet. */
-int uvface__command_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
-void uvface__command_on_idle(uv_idle_t* idle);
-void uvface__command_on_rest(uv_timer_t* timer);
-void uvface__command_on_breath(uv_timer_t* timer);
+int uvface__work_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
+void uvface__work_on_idle(uv_idle_t* idle);
+void uvface__work_on_rest(uv_timer_t* timer);
+void uvface__work_on_breath(uv_timer_t* timer);
 
 #endif

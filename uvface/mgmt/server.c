@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "given.h"
 #include "serve.h"
 
 #define BACKLOG 511
@@ -20,8 +21,6 @@
 #define FIRST_FACE_ID 256
 #define CAPACITY 256
 #define SLOT_SIZE 9020
-/* More than any version of the structs will have: what is larger was never initialized. */
-#define MAX_STRUCT_BYTES 4096
 #define KNOWN_FLAGS ((unsigned int) (UVFACE_SERVER_NO_SHM | UVFACE_SERVER_NAMES_FOR_ALL))
 
 static uvface__server_t* priv_of(const uvface_server_t* server) {
@@ -64,7 +63,7 @@ int uvface_server_init(uv_loop_t* loop, uvface_server_t* server) {
   }
   s->pub = server;
   s->loop = loop;
-  s->on_packet = uvface__command_on_packet;
+  s->on_packet = uvface__work_on_packet;
   s->on_empty = on_empty;
   s->acceptor.data = s;
   uv_idle_init(loop, &s->idle);
@@ -102,20 +101,11 @@ void uvface_server_close(uvface_server_t* server, uvface_server_close_cb cb) {
 
 /* --- Listening ---------------------------------------------------------------------------------- */
 
-/* Puts what the caller knows of a struct that begins with its size over the defaults: see docs/uvface.rst, "Versions". */
-static int take_struct(uvface__server_t* s, const char* what, const void* from, void* to, size_t bytes) {
-  const unsigned char* given = from;
-  size_t size;
+static int take_struct(uvface__server_t* s, const char* what, const void* given, void* taken, size_t bytes) {
+  char why[80];
+  int err = uvface__take_given(given, taken, bytes, why, sizeof(why));
 
-  memcpy(&size, from, sizeof(size));
-  if (size < sizeof(size) || size > MAX_STRUCT_BYTES || size % sizeof(size) != 0)
-    return uvface__server_complain(s, UV_EINVAL, "uvface_server_listen: %s: impossible size %zu", what, size);
-  for (size_t i = bytes; i < size; i++)
-    if (given[i] != 0)
-      return uvface__server_complain(
-          s, UV_EINVAL, "uvface_server_listen: %s: size %zu: has members that this library does not know", what, size);
-  memcpy(to, from, size < bytes ? size : bytes);
-  return 0;
+  return err == 0 ? 0 : uvface__server_complain(s, err, "uvface_server_listen: %s: %s", what, why);
 }
 
 static void fill_defaults(uvface_server_options_t* o) {
@@ -158,7 +148,7 @@ static int take_options(uvface__server_t* s, const uvface_server_options_t* opti
   uvface_options_t face = UVFACE_OPTIONS_INIT;
   int err = 0;
 
-  if (options != NULL) err = take_struct(s, "options", options, &taken, sizeof(taken));
+  err = take_struct(s, "options", options, &taken, sizeof(taken));
   if (err == 0) err = take_struct(s, "options.face", &taken.face, &face, sizeof(face));
   if (err < 0) return err;
   taken.face = face;

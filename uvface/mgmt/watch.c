@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "closing.h"
+
 struct uvface__watch_s {
-  uv_poll_t poll;   /* its data stays NULL: others may close it */
-  uv_idle_t closer; /* lives only while closing */
+  uv_poll_t poll; /* its data stays NULL: others may close it */
+  uvface__closing_t closing;
   uv_loop_t* loop;
   int fd;
   uvface__watch_cb cb; /* NULL: ended */
@@ -50,25 +52,15 @@ int uvface__watch_fd(const uvface__watch_t* watch) {
   return watch->fd;
 }
 
-static void on_close_round_two(uv_handle_t* handle) {
-  free((char*) handle - offsetof(uvface__watch_t, closer));
-}
-
-/* libuv finishes the handles of a round newest first, so a close that came before ours may still be under way here. */
-static void on_close_round_one(uv_handle_t* handle) {
-  uvface__watch_t* watch = (uvface__watch_t*) ((char*) handle - offsetof(uvface__watch_t, closer));
-
-  uv_idle_init(watch->loop, &watch->closer);
-  uv_close(handle, on_close_round_two);
+static void on_closed(uvface__closing_t* closing) {
+  free((char*) closing - offsetof(uvface__watch_t, closing));
 }
 
 int uvface__watch_take(uvface__watch_t* watch) {
   if (watch == NULL) return -1;
   watch->cb = NULL;
-  if (!uv_is_closing((uv_handle_t*) &watch->poll)) uv_close((uv_handle_t*) &watch->poll, NULL);
-  uv_idle_init(watch->loop, &watch->closer);
-  watch->closer.data = NULL;
-  uv_close((uv_handle_t*) &watch->closer, on_close_round_one);
+  uvface__close_handle((uv_handle_t*) &watch->poll);
+  uvface__closing_begin(watch->loop, &watch->closing, on_closed);
   return watch->fd;
 }
 

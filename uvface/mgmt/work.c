@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/* work.c: see serve.h: commands from their arrival to their answers.
+ *
+ * Guarantees that each command that can be read is answered once, with a body that has ControlParameters; that the same
+ * Interest again is answered from memory; that commands of one app are executed in order, those of several in turn; and
+ * that a turn of the loop executes a few and no more. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve.h"
+
+#define SERVER_OF(pointer, member) ((uvface__server_t*) ((char*) (pointer) -offsetof(uvface__server_t, member)))
+
+static const uint8_t localhost_nfd[] = {8, 9, 'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't', 8, 3, 'n', 'f', 'd'};
+
+/* --- Arrival ------------------------------------------------------------------------------------ */
+
+/* The two outermost headers tell; the rest is decoded when it is executed. */
+static bool is_for_us(ndnpkt_bytes_t packet) {
+  ndnpkt_tlv_t interest, name;
+
+  if (packet.len == 0 || packet.base[0] != NDNPKT_TYPE_INTEREST) return false;
+  if (ndnpkt_tlv_next(&packet, &interest) <= 0) return false;
+  if (ndnpkt_tlv_next(&interest.value, &name) <= 0 || name.type != 7) return false;
+  return name.value.len >= sizeof(localhost_nfd) && memcmp(name.value.base, localhost_nfd, sizeof(localhost_nfd)) == 0;
+}
+
+static bool has_work(const uvface__server_t* s) {
+  return !TAILQ_EMPTY(&s->ready) || !TAILQ_EMPTY(&s->makers);
+}
+
+static void start_working(uvface__server_t* s) {
+  if (!has_work(s) || uv_is_active((uv_handle_t*) &s->breath)) return;
+  if (uv_is_closing((uv_handle_t*) &s->idle)) return; /* somebody else has closed it */
+  uv_idle_start(&s->idle, uvface__work_on_idle);
+}
+
+/* The app waits for its turn, if it has something to do. */
+static void queue_up(uvface__app_t* app) {
+  uvface__server_t* s = app->server;
+
+  if (app->is_ending || app->work != UVFACE__IDLE || STAILQ_EMPTY(&app->pending)) return;
+  app->work = UVFACE__READY;
+  TAILQ_INSERT_TAIL(&s->ready, app, work_link);
+  start_working(s);
+}
+
+static void take(uvface__app_t* app, const uv_buf_t* packet) {
+  uvface__pending_t* last = NULL;
+
+  if (app->is_ending || uvface__app_connection(app) == NULL) return;
+  if (app->pending_bytes + sizeof(*last) + packet->len <= UVFACE__PENDING_BYTES_MAX)
+    last = malloc(sizeof(*last) + packet->len);
+  if (last == NULL) {
+    app->server->stats.commands_dropped++;
+    return;
+  }
+  last->bytes = packet->len;
+  memcpy(last->packet, packet->base, packet->len);
+  app->pending_bytes += sizeof(*last) + packet->len;
+  STAILQ_INSERT_TAIL(&app->pending, last, link);
+  queue_up(app);
+}
+
+int uvface__work_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet) {
+  uvface__app_t* app = filter->data;
+  ndnpkt_bytes_t inner = {(const uint8_t*) packet->base, packet->len};
+  ndnpkt_link_t link;
+
+  (void) face;
+  if (inner.len > 0 && inner.base[0] == NDNPKT_TYPE_LP_PACKET) {
+    app->speaks_lp = true;
+    if (ndnpkt_link_decode(inner.base, inner.len, &link) < 0) return 1;
+    if (link.fragment.len == 0) return 0; /* idle: there is nothing in it for anybody */
+    if (link.nack || link.frag_count > 1) return 1;
+    inner = link.fragment;
+  }
+  if (!is_for_us(inner)) return 1;
+  take(app, packet);
+  return 0;
+}
+
+/* --- The answer --------------------------------------------------------------------------------- */
+
+static void on_answered(uvface_send_t* req, int status) {
+  uvface__app_t* app = req->data;
+
+  if (status < 0) app->server->stats.commands_dropped++;
+  free(app->answer);
+  app->answer = NULL;
+  app->work = UVFACE__IDLE;
+  queue_up(app);
+}
+
+/* Sends it now or, if there is no room, as soon as there is: until then the app's commands wait. */
+static void send_answer(uvface__app_t* app, const uint8_t* packet, size_t bytes) {
+  uv_buf_t buf = uv_buf_init((char*) (uintptr_t) packet, (unsigned int) bytes);
+  int err = uvface_try_send(&app->face, &buf, 1);
+
+  if (err == UV_EAGAIN && (app->answer = malloc(bytes)) != NULL) {
+    memcpy(app->answer, packet, bytes);
+    buf.base = (char*) app->answer;
+    app->answer_req.data = app;
+    err = uvface_send(&app->answer_req, &app->face, &buf, 1, on_answered);
+    if (err == 0) {
+      app->work = UVFACE__ANSWERING;
+      return;
+    }
+    free(app->answer);
+    app->answer = NULL;
+  }
+  if (err < 0) app->server->stats.commands_dropped++;
+}
+
+/* The Data that answers, with link headers if the app speaks them. Returns the size, or a negative number. */
+static ssize_t encode_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, const ndnpkt_data_t* data) {
+  uvface__server_t* s = app->server;
+  uint8_t* at = s->packet + NDNPKT_LINK_HEADER_MAX;
+  ssize_t len = ndnpkt_data_encode(s->crypto, at, sizeof(s->packet) - NDNPKT_LINK_HEADER_MAX, data, NULL);
+  ndnpkt_link_t link = {.pit_token = packet->link.pit_token};
+  ssize_t head = 0;
+
+  if (len < 0) return len;
+  link.fragment.len = (size_t) len;
+  if (app->speaks_lp) head = ndnpkt_link_encode(s->packet, NDNPKT_LINK_HEADER_MAX, &link);
+  if (head < 0) return head;
+  memmove(s->packet + head, at, (size_t) len);
+  return head + len;
+}
+
+static void answer_data(uvface__app_t* app, const ndnpkt_packet_t* packet, uint64_t code, const ndnpkt_data_t* data) {
+  uvface__server_t* s = app->server;
+  ssize_t bytes = encode_answer(app, packet, data);
+
+  if (bytes < 0 || (size_t) bytes > uvface_get_mtu(&app->face)) {
+    s->stats.commands_dropped++;
+    return;
+  }
+  s->stats.commands++;
+  if (code >= 400) s->stats.commands_refused++;
+  send_answer(app, s->packet, (size_t) bytes);
+}
+
+static void answer_with(uvface__app_t* app, const ndnpkt_packet_t* packet, uint64_t code, ndnpkt_bytes_t content) {
+  const ndnpkt_data_t data = {.name = packet->interest.name, .content = content};
+
+  answer_data(app, packet, code, &data);
+}
+
+/* --- Repeated commands -------------------------------------------------------------------------- */
+
+/* What makes a command the same as another one: its name, which has a digest of all that is signed, nonce and time too.
+ * One without that digest is the same only if its Nonce is. False: it cannot be told, and is always a new one. */
+static bool digest_of(uvface__server_t* s, const ndnpkt_packet_t* packet, uint8_t ret_digest[NDNPKT_DIGEST_BYTES]) {
+  const ndnpkt_interest_t* interest = &packet->interest;
+  ndnpkt_bytes_t piece = interest->name;
+
+  if (interest->parameters.base == NULL) {
+    if (!interest->has_nonce) return false;
+    piece = packet->wire;
+  }
+  return ndnpkt_sha256(s->crypto, &piece, 1, ret_digest) == 0;
+}
+
+static const uvface__given_answer_t* recall(const uvface__app_t* app, const uint8_t digest[NDNPKT_DIGEST_BYTES]) {
+  for (int i = 0; i < UVFACE__REMEMBERED; i++) {
+    const uvface__given_answer_t* answer = &app->answers[i];
+
+    if (answer->content != NULL && memcmp(answer->digest, digest, NDNPKT_DIGEST_BYTES) == 0) return answer;
+  }
+  return NULL;
+}
+
+/* In the place of the oldest. Without memory it is forgotten. */
+static void remember(uvface__app_t* app, const uint8_t digest[NDNPKT_DIGEST_BYTES], uint64_t code,
+                     ndnpkt_bytes_t content) {
+  uvface__given_answer_t* answer = &app->answers[app->next_answer++ % UVFACE__REMEMBERED];
+
+  free(answer->content);
+  answer->content = malloc(content.len);
+  if (answer->content == NULL) return;
+  memcpy(answer->digest, digest, NDNPKT_DIGEST_BYTES);
+  memcpy(answer->content, content.base, content.len);
+  answer->code = code;
+  answer->bytes = content.len;
+}
+
+/* --- Execution ---------------------------------------------------------------------------------- */
+
+/* The response into s->content; without its parameters and text if it is too long with them. */
+static ssize_t encode_response(uvface__server_t* s, const ndnpkt_response_t* response) {
+  const ndnpkt_response_t bare = {.code = response->code};
+  ssize_t len = ndnpkt_response_encode(s->content, sizeof(s->content), response);
+
+  return len >= 0 ? len : ndnpkt_response_encode(s->content, sizeof(s->content), &bare);
+}
+
+static void execute_and_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, const ndnpkt_command_t* command,
+                               const uint8_t* digest) {
+  uvface__server_t* s = app->server;
+  uvface__order_t order = {.app = app, .command = command};
+  ndnpkt_bytes_t content = {s->content, 0};
+  ssize_t len;
+
+  uvface__command_execute(&order);
+  if (app->is_ending) return; /* a callback of the user's has closed it */
+  if (order.is_dataset) {
+    answer_data(app, packet, 200, &order.dataset);
+    return;
+  }
+  len = encode_response(s, &order.response);
+  if (len < 0) return;
+  content.len = (size_t) len;
+  if (digest != NULL) remember(app, digest, order.response.code, content);
+  answer_with(app, packet, order.response.code, content);
+  if (order.dismissed != NULL) uvface__app_end(order.dismissed, UV_ECANCELED);
+}
+
+/* A name of ours that is no command still wants an answer. */
+static void decode_command(const ndnpkt_interest_t* interest, ndnpkt_command_t* command) {
+  if (ndnpkt_command_decode(interest, command) == 0) return;
+  *command = (ndnpkt_command_t){.name = interest->name};
+}
+
+static bool makes_face(const ndnpkt_command_t* command) {
+  return ndnpkt_command_is(command, "faces", "create");
+}
+
+/* Waits until then. */
+static void rest(uvface__app_t* app, uint64_t now_ns, uint64_t until_ns) {
+  uvface__server_t* s = app->server;
+  uint64_t rest_ms = (until_ns - now_ns) / 1000000 + 1;
+
+  app->work = UVFACE__RESTING;
+  TAILQ_INSERT_TAIL(&s->resting, app, work_link);
+  if (!uv_is_active((uv_handle_t*) &s->rest) || uv_timer_get_due_in(&s->rest) > rest_ms)
+    uv_timer_start(&s->rest, uvface__work_on_rest, rest_ms, 0);
+}
+
+void uvface__work_on_rest(uv_timer_t* timer) {
+  uvface__server_t* s = SERVER_OF(timer, rest);
+  uvface__app_t *app, *next;
+
+  for (app = TAILQ_FIRST(&s->resting); app != NULL; app = next) { /* who is too early rests again */
+    next = TAILQ_NEXT(app, work_link);
+    TAILQ_REMOVE(&s->resting, app, work_link);
+    app->work = UVFACE__IDLE;
+    queue_up(app);
+  }
+}
+
+/* Executes the app's next command. One that makes a face is left to the turn of those that do. */
+static void work_on(uvface__app_t* app, bool is_maker) {
+  uvface__server_t* s = app->server;
+  uvface__pending_t* next = STAILQ_FIRST(&app->pending);
+  uint64_t now_ns = uv_hrtime();
+  ndnpkt_packet_t packet;
+  ndnpkt_command_t command;
+  const uvface__given_answer_t* known = NULL;
+  uint8_t digest[NDNPKT_DIGEST_BYTES];
+  bool is_readable = ndnpkt_packet_decode(next->packet, next->bytes, &packet) == 0 && packet.kind == NDNPKT_INTEREST;
+  bool may_recall = false;
+
+  if (is_readable) {
+    decode_command(&packet.interest, &command);
+    may_recall = digest_of(s, &packet, digest);
+    known = may_recall ? recall(app, digest) : NULL;
+    if (known == NULL && makes_face(&command)) {
+      if (now_ns < uvface__command_earliest(app, &command)) {
+        rest(app, now_ns, uvface__command_earliest(app, &command));
+        return;
+      }
+      if (!is_maker) {
+        app->work = UVFACE__MAKING;
+        TAILQ_INSERT_TAIL(&s->makers, app, work_link);
+        return;
+      }
+    }
+  }
+  STAILQ_REMOVE_HEAD(&app->pending, link);
+  app->pending_bytes -= sizeof(*next) + next->bytes;
+  if (!is_readable) {
+    s->stats.commands_dropped++;
+  } else if (known != NULL) {
+    s->stats.commands_repeated++;
+    answer_with(app, &packet, known->code, (ndnpkt_bytes_t){known->content, known->bytes});
+  } else {
+    execute_and_answer(app, &packet, &command, may_recall ? digest : NULL);
+  }
+  free(next);
+}
+
+static void serve_first(struct uvface__apps_s* queue, bool is_maker) {
+  uvface__app_t* app = TAILQ_FIRST(queue);
+
+  TAILQ_REMOVE(queue, app, work_link);
+  app->work = UVFACE__IDLE;
+  work_on(app, is_maker);
+  queue_up(app); /* behind the others */
+}
+
+void uvface__work_on_idle(uv_idle_t* idle) {
+  uvface__server_t* s = SERVER_OF(idle, idle);
+  int executed = 0;
+
+  for (; executed < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready); executed++) serve_first(&s->ready, false);
+  if (!TAILQ_EMPTY(&s->makers)) serve_first(&s->makers, true);
+  if (executed == UVFACE__COMMANDS_PER_TURN) uv_timer_start(&s->breath, uvface__work_on_breath, UVFACE__BREATH_MS, 0);
+  if (!has_work(s) || executed == UVFACE__COMMANDS_PER_TURN) uv_idle_stop(idle);
+}
+
+void uvface__work_on_breath(uv_timer_t* timer) {
+  start_working(SERVER_OF(timer, breath));
+}
