@@ -44,11 +44,12 @@ int ndnshm_new(ndnshm_t** ret_ep) {
   return 0;
 }
 
-/* Puts what the caller knows of the options over the defaults. One that was compiled with an older header knows fewer
- * members; what one with a newer header knows must be zero. */
+/* What every birth begins with: ep is not in use, and what the caller knows of the options is put over the defaults. One
+ * that was compiled with an older header knows fewer members; what one with a newer header knows must be zero. */
 static int take_options(ndnshm_t* ep, const ndnshm_options_t* options, ndnshm_options_t* taken) {
   const unsigned char* bytes = (const unsigned char*) options;
 
+  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if (options != NULL) {
     if (options->size < sizeof(options->size) || options->size > MAX_OPTIONS_BYTES ||
         options->size % _Alignof(ndnshm_options_t) != 0)
@@ -184,7 +185,6 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if ((err = take_options(ep, options, &taken)) < 0) return err;
   if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
@@ -231,7 +231,6 @@ int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options) {
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if ((err = take_options(ep, options, &taken)) < 0) return err;
   if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
   name_as_private(ep);
@@ -314,7 +313,6 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if ((err = take_options(ep, options, &taken)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   err = ndnshm__region_attach(&ep->region, ep->names.shm, taken.uid, &ep->error);
@@ -367,7 +365,6 @@ int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* option
   int err;
 
   if (ep == NULL) return -EINVAL;
-  if (ep->region.header != NULL) return ndnshm__fail(&ep->error, -EALREADY, "%s: is in use already", ep->names.shm);
   if (fds == NULL) return ndnshm__fail(&ep->error, -EINVAL, "fds: is NULL");
   if ((err = take_options(ep, options, &taken)) < 0) return err;
   own = (ndnshm__pair_t){.rx_fd = fds[2], .tx_fd = fds[1]};
