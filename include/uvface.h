@@ -251,7 +251,8 @@ typedef struct uvface_filter_s uvface_filter_t;
  * Returns nonzero to pass it on to recv_cb, 0 to keep it from there. The bytes are valid until it returns. On a stream it
  * is called for each packet once, as it arrives, also while the user does not receive: what is passed on waits in the
  * face's buffer, and reading stops when that is full. On shared memory it is called while the user receives, right before
- * recv_cb; if it stops receiving itself, the rest of the packets that were taken with this one is dropped. */
+ * recv_cb; if it stops receiving itself, the rest of the packets that were taken with this one is dropped. With
+ * UVFACE_RECV_BORROW the bytes there are the slot's, which the peer can change meanwhile: copy first, look at the copy. */
 typedef int (*uvface_filter_packet_cb)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
 
 /* On a stream: a packet of `bytes` bytes is on its way out and may be changed in place; it may grow to `room` bytes, at

@@ -160,8 +160,8 @@ struct uvface__server_s {
   void (*on_empty)(uvface__server_t* server);                                  /* nothing holds it any more */
   char errmsg[640];
   uint8_t content[UVFACE__PACKET_MAX]; /* of the answer that is being made */
-  uint8_t packet[UVFACE__PACKET_MAX];
-  uint8_t names[UVFACE__PACKET_MAX]; /* of a dataset's Data */
+  uint8_t packet[UVFACE__PACKET_MAX];  /* that answers; or a private copy of one that has come */
+  uint8_t names[UVFACE__PACKET_MAX];   /* of a dataset's Data */
 };
 
 /* --- dataset.c ---------------------------------------------------------------------------------- */

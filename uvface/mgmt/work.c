@@ -46,38 +46,53 @@ static void queue_up(uvface__app_t* app) {
   start_working(s);
 }
 
-static void take(uvface__app_t* app, const uv_buf_t* packet) {
+static void take(uvface__app_t* app, ndnpkt_bytes_t packet) {
   uvface__pending_t* last = NULL;
 
   if (app->is_ending || uvface__app_connection(app) == NULL) return;
-  if (app->pending_bytes + sizeof(*last) + packet->len <= UVFACE__PENDING_BYTES_MAX)
-    last = malloc(sizeof(*last) + packet->len);
+  if (app->pending_bytes + sizeof(*last) + packet.len <= UVFACE__PENDING_BYTES_MAX)
+    last = malloc(sizeof(*last) + packet.len);
   if (last == NULL) {
     app->server->stats.commands_dropped++;
     return;
   }
-  last->bytes = packet->len;
-  memcpy(last->packet, packet->base, packet->len);
-  app->pending_bytes += sizeof(*last) + packet->len;
+  last->bytes = packet.len;
+  memcpy(last->packet, packet.base, packet.len);
+  app->pending_bytes += sizeof(*last) + packet.len;
   STAILQ_INSERT_TAIL(&app->pending, last, link);
   queue_up(app);
 }
 
+/* The packet, where its sender cannot change it while we look: a slot that is lent is copied, as far as a command could be
+ * in it. A Data is none, so most of what is large is not. Empty: it is no command, by its first byte. */
+static ndnpkt_bytes_t private_view(uvface__app_t* app, const uv_buf_t* packet) {
+  uvface__server_t* s = app->server;
+  ndnpkt_bytes_t view = {(const uint8_t*) packet->base, packet->len};
+  uint8_t type = *(const volatile uint8_t*) packet->base; /* read once: what follows has its own copy */
+
+  if (type == NDNPKT_TYPE_LP_PACKET) app->speaks_lp = true;
+  if (type != NDNPKT_TYPE_LP_PACKET && type != NDNPKT_TYPE_INTEREST) view.len = 0;
+  if (view.len == 0 || !app->is_shm || (s->options.face.flags & UVFACE_RECV_BORROW) == 0) return view;
+  if (view.len > sizeof(s->packet)) return (ndnpkt_bytes_t){NULL, 0};
+  memcpy(s->packet, view.base, view.len);
+  return (ndnpkt_bytes_t){s->packet, view.len};
+}
+
 int uvface__work_on_packet(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet) {
   uvface__app_t* app = filter->data;
-  ndnpkt_bytes_t inner = {(const uint8_t*) packet->base, packet->len};
+  ndnpkt_bytes_t whole = private_view(app, packet), inner = whole;
   ndnpkt_link_t link;
 
   (void) face;
-  if (inner.len > 0 && inner.base[0] == NDNPKT_TYPE_LP_PACKET) {
-    app->speaks_lp = true;
-    if (ndnpkt_link_decode(inner.base, inner.len, &link) < 0) return 1;
+  if (whole.len == 0) return 1;
+  if (whole.base[0] == NDNPKT_TYPE_LP_PACKET) {
+    if (ndnpkt_link_decode(whole.base, whole.len, &link) < 0) return 1;
     if (link.fragment.len == 0) return 0; /* idle: there is nothing in it for anybody */
     if (link.nack || link.frag_count > 1) return 1;
     inner = link.fragment;
   }
   if (!is_for_us(inner)) return 1;
-  take(app, packet);
+  take(app, whole);
   return 0;
 }
 
