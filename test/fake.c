@@ -409,24 +409,25 @@ void on_order(uvface_command_t* req, int status, unsigned int code, const char* 
   snprintf(order->text, sizeof(order->text), "%s", text);
 }
 
-void order_register(watcher_t* w, order_t* order, const char* name) {
+typedef int command_f(uvface_client_t*, uvface_command_t*, const uint8_t*, size_t, const uvface_route_t*,
+                      uvface_command_cb);
+
+static void give(watcher_t* w, order_t* order, const char* name, command_f* command) {
   ndnpkt_name_t n = wire_name(name);
 
   memset(order, 0, sizeof(*order));
   order->req.data = order;
-  ck_assert_msg(uvface_client_register(&w->client, &order->req, n.base, n.len, NULL, on_order) == 0, "%s",
+  ck_assert_msg(command(&w->client, &order->req, n.base, n.len, NULL, on_order) == 0, "%s",
                 uvface_client_errmsg(&w->client));
   ck_assert_int_eq(order->told, 0);
 }
 
-void order_unregister(watcher_t* w, order_t* order, const char* name) {
-  ndnpkt_name_t n = wire_name(name);
+void order_register(watcher_t* w, order_t* order, const char* name) {
+  give(w, order, name, uvface_client_register);
+}
 
-  memset(order, 0, sizeof(*order));
-  order->req.data = order;
-  ck_assert_msg(uvface_client_unregister(&w->client, &order->req, n.base, n.len, NULL, on_order) == 0, "%s",
-                uvface_client_errmsg(&w->client));
-  ck_assert_int_eq(order->told, 0);
+void order_unregister(watcher_t* w, order_t* order, const char* name) {
+  give(w, order, name, uvface_client_unregister);
 }
 
 void assert_registers(watcher_t* w, const char* name, int status) {
