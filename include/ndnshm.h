@@ -178,7 +178,8 @@ NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_opt
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
  * region's and the FIFOs' names if they are still ours. The mapping, and so every packet handed out
- * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. */
+ * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. In a forked child it
+ * only closes the child's descriptors: the face is its parent's. */
 NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 
 /* Shuts down if need be, unmaps, frees. ep: NULL is allowed. */

@@ -139,6 +139,7 @@ static int clear_names(ndnshm_t* ep, const plan_t* plan) {
 static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->is_engine = is_engine;
   ep->is_private = is_private;
+  ep->pid = getpid();
   ep->is_attached = is_private; /* nobody opens a private face: there is nothing to look for, and nothing to seal */
   ep->wake.tx_may_signal = is_private;
   ep->wake.is_socket = false;
@@ -381,10 +382,8 @@ int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* option
   return 0;
 }
 
-void ndnshm_shutdown(ndnshm_t* ep) {
-  ndnshm__pair_t own;
-
-  if (ep == NULL) return;
+/* What the peer and the file system see of the end of a face. */
+static void take_leave(ndnshm_t* ep) {
   if (ep->open && !ndnshm__region_check(&ep->region)) {
     ep->wake.may_write = true;
     if (ndnshm__wake_settle(&ep->wake) > 0) ep->stats.wakeups_sent++; /* before the end of file that follows */
@@ -397,6 +396,14 @@ void ndnshm_shutdown(ndnshm_t* ep) {
     ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
     ndnshm__region_unlink(&ep->region, ep->names.shm);
   }
+}
+
+/* A forked child has a copy of the endpoint, and closes its descriptors; the face is its parent's. */
+void ndnshm_shutdown(ndnshm_t* ep) {
+  ndnshm__pair_t own;
+
+  if (ep == NULL) return;
+  if (ep->pid == getpid()) take_leave(ep);
   own = (ndnshm__pair_t){ep->wake.rx_fd, ep->wake.tx_fd};
   ndnshm__pair_close(&own);
   ep->wake.rx_fd = ep->wake.tx_fd = -1;

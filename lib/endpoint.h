@@ -32,6 +32,7 @@ struct ndnshm_s {
   bool is_engine;
   bool is_attached;       /* engine: an app is there, or was */
   bool is_private;        /* has no names: descriptors are handed over */
+  pid_t pid;              /* of the process that opened it; a child's copy leaves its face alone */
   ndnshm__pair_t app_end; /* engine of a private face: what the app gets, until it is closed here */
   ndnshm__region_t region;
   ndnshm__names_t names;

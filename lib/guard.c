@@ -24,6 +24,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who add an
 static _Atomic(ndnshm__guard_t*) guards;
 static struct sigaction before_us;
 static bool is_installed;
+static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
 bool ndnshm__replace_by_zeros(void* base, size_t bytes) {
   return mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
@@ -103,10 +104,24 @@ static ndnshm__guard_t* unused_entry(void) {
   return guard;
 }
 
+/* A child that is forked while another thread holds the lock would find it locked for ever. */
+static void lock_for_fork(void) {
+  pthread_mutex_lock(&lock);
+}
+
+static void unlock_after_fork(void) {
+  pthread_mutex_unlock(&lock);
+}
+
+static void add_fork_handlers(void) {
+  pthread_atfork(lock_for_fork, unlock_after_fork, unlock_after_fork);
+}
+
 int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
   ndnshm__guard_t* guard = NULL;
   int err;
 
+  pthread_once(&fork_handlers, add_fork_handlers);
   pthread_mutex_lock(&lock);
   err = install();
   if (err == 0 && (guard = unused_entry()) == NULL) err = -ENOMEM;

@@ -244,6 +244,36 @@ TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
 
 /* --- Looking from outside ---------------------------------------------------------------------------- */
 
+/* --- Forked children -------------------------------------------------------------------------------- */
+
+static int free_both_copies(void* arg) {
+  face_t* f = arg;
+
+  ndnshm_free(f->app);
+  ndnshm_free(f->engine);
+  return 0;
+}
+
+/* Its parent's names stay, and both ends go on as if there had been no child. */
+TEST_LOOP(forked_childs_copy_leaves_the_face_alone, N_KINDS) {
+  face_t f = face_make_of((kind_t) _i, "forked", 4, 64);
+  int names = names_there(&f);
+
+  ndnshm_park(f.engine, NDNSHM_PACKETS);
+  ndnshm_park(f.app, NDNSHM_PACKETS);
+  assert_child_passes(free_both_copies, &f);
+  ck_assert_int_eq(names_there(&f), names);
+  ck_assert_uint_eq(ndnshm_peer_caps(f.engine), NDNSHM_CAP_FENCED | NDNSHM_CAP_SPACE);
+  ck_assert_int_eq(send_text(f.app, "to"), 2);
+  ck_assert(readable(ndnshm_fd(f.engine), DEADLINE_MS)); /* it was still announced as asleep */
+  ck_assert_int_eq(ndnshm_wake(f.engine), 1);
+  assert_receives(f.engine, "to");
+  ck_assert_int_eq(send_text(f.engine, "fro"), 3);
+  ck_assert_int_eq(ndnshm_wake(f.app), 1);
+  assert_receives(f.app, "fro");
+  face_drop(&f);
+}
+
 TEST(inspecting_shows_the_header_as_it_is) {
   face_t f = face_make("inspect", 4, 100);
   ndnshm_header_t h;

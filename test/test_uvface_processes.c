@@ -3,7 +3,9 @@
  * UVFACE_ROUND_TRIPS sets the length of the wake-up test. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +273,48 @@ TEST_KINDS(app_survives_engine_restarts) {
   }
   neighbour_remove_untouched(&longer);
   neighbour_remove_untouched(&shorter);
+}
+
+/* --- Children that the application forks -------------------------------------------------------- */
+
+#define FORKS 60
+
+/* A face with the guard comes and goes, on a loop of its own. */
+static int come_and_go(void* arg) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uv_loop_t loop;
+  uvface_t face;
+
+  (void) arg;
+  options.capacity = 4;
+  options.slot_size = 64;
+  options.flags = UVFACE_SIGBUS_GUARD;
+  REQUIRE(uv_loop_init(&loop) == 0);
+  REQUIRE(uvface_init(&loop, &face) == 0);
+  REQUIRE(uvface_create_private(&face, &options) == 0);
+  uvface_close(&face, NULL);
+  REQUIRE(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+  REQUIRE(uv_loop_close(&loop) == 0);
+  return 0;
+}
+
+static void* come_and_go_until_told(void* stop) {
+  /* relaxed: it orders nothing */
+  while (!atomic_load_explicit((atomic_bool*) stop, memory_order_relaxed))
+    if (come_and_go(NULL) != 0) abort();
+  return NULL;
+}
+
+/* Two threads, so that a lock is nearly always held. */
+TEST(child_forked_while_others_open_faces_opens_its_own) {
+  atomic_bool stop = false;
+  pthread_t threads[2];
+
+  if (harness_under_sanitizer()) SKIP("a sanitizer's own locks do not survive a fork of many threads");
+  for (int i = 0; i < 2; i++) ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go_until_told, &stop), 0);
+  for (int i = 0; i < FORKS; i++) assert_child_passes(come_and_go, NULL);
+  atomic_store_explicit(&stop, true, memory_order_relaxed); /* relaxed: as above */
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }
 
 /* --- Programs that the application starts ----------------------------------------------------- */

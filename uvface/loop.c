@@ -17,8 +17,22 @@
 
 static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
 static uvface__loop_t* contexts;
+static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
 /* --- The list of contexts --------------------------------------------------------------------- */
+
+/* A child that is forked while another thread holds the lock would find it locked for ever. */
+static void lock_for_fork(void) {
+  pthread_mutex_lock(&contexts_lock);
+}
+
+static void unlock_after_fork(void) {
+  pthread_mutex_unlock(&contexts_lock);
+}
+
+static void add_fork_handlers(void) {
+  pthread_atfork(lock_for_fork, unlock_after_fork, unlock_after_fork);
+}
 
 static void init_handles(uvface__loop_t* ctx, uv_prepare_cb on_prepare, uv_check_cb on_check) {
   uv_prepare_init(ctx->loop, &ctx->prepare);
@@ -65,6 +79,7 @@ int uvface__loop_acquire(uv_loop_t* loop, uv_prepare_cb on_prepare, uv_check_cb 
                          uvface__loop_t** ret_ctx) {
   uvface__loop_t* ctx;
 
+  pthread_once(&fork_handlers, add_fork_handlers);
   pthread_mutex_lock(&contexts_lock);
   for (ctx = contexts; ctx != NULL; ctx = ctx->next)
     if (ctx->loop == loop && !uvface__loop_is_dead(ctx)) break;
