@@ -146,6 +146,12 @@ static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->stats.sealed = 0;
 }
 
+/* What a successful attempt met on its way is no failure. */
+static void set_open(ndnshm_t* ep) {
+  ep->open = true;
+  ep->error.text[0] = '\0';
+}
+
 static void abandon(ndnshm_t* ep) {
   ndnshm_shutdown(ep);
   ndnshm__region_unmap(&ep->region);
@@ -197,7 +203,7 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
     abandon(ep);
     return err;
   }
-  ep->open = true;
+  set_open(ep);
   return 0;
 }
 
@@ -242,7 +248,7 @@ int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options) {
     abandon(ep);
     return err;
   }
-  ep->open = true;
+  set_open(ep);
   return 0;
 }
 
@@ -305,7 +311,7 @@ static void join(ndnshm_t* ep) {
   /* release, with no partner that needs it: caps are a promise about what we do from now on, and order
    * nothing; but a stale flag of the app before us must not outlive them */
   ndnshm__store_release(ep->own_caps, OWN_CAPS);
-  ep->open = true;
+  set_open(ep);
   if (heal && ndnshm__wake_heal(&ep->wake, ndnshm__rx_is_full(&ep->rx))) ep->stats.wakeups_sent++;
 }
 

@@ -14,12 +14,23 @@ static bool name_is_clean(const char* name) {
   return name[0] != '\0' && name[0] != '.' && name[strspn(name, allowed)] == '\0';
 }
 
+/* A copy for texts: they end up on terminals and in logs, and a refused name may be anybody's. */
+static void show(const char* name, char ret_shown[NDNSHM__NAME_MAX + 1]) {
+  size_t n = strnlen(name, NDNSHM__NAME_MAX);
+
+  for (size_t i = 0; i < n; i++) ret_shown[i] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
+  ret_shown[n] = '\0';
+}
+
 int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
+  char shown[NDNSHM__NAME_MAX + 1];
+
   if (name == NULL) return ndnshm__fail(error, -EINVAL, "name: is NULL");
+  show(name, shown);
   if (strnlen(name, NDNSHM__NAME_MAX + 1) > NDNSHM__NAME_MAX)
-    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", name, NDNSHM__NAME_MAX);
+    return ndnshm__fail(error, -ENAMETOOLONG, "name '%.32s...': longer than %d characters", shown, NDNSHM__NAME_MAX);
   if (!name_is_clean(name))
-    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot", name);
+    return ndnshm__fail(error, -EINVAL, "name '%s': must be [A-Za-z0-9._-]{1,200} without a leading dot", shown);
   snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
   snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
   snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);

@@ -209,6 +209,42 @@ TEST(impossible_names_are_refused_with_the_reason) {
   ndnshm_free(ep);
 }
 
+/* A name may come from anywhere, and the text about it goes to logs and terminals. */
+TEST(text_about_a_refused_name_is_printable) {
+  static const char* const names[] = {"x\n2026 engine: all is well", "\033]0;owned\007\033[2J", "\x80\xff\x7f",
+                                      "\r/\t"};
+  char longest[300];
+  ndnshm_t* ep;
+
+  ck_assert_int_eq(ndnshm_new(&ep), 0);
+  memset(longest, '\033', sizeof(longest));
+  longest[sizeof(longest) - 1] = '\0';
+  for (int i = 0; i < 5; i++) {
+    const char* name = i < 4 ? names[i] : longest;
+    ndnshm_header_t header;
+
+    ck_assert_int_lt(ndnshm_create(ep, name, NULL), 0);
+    for (const char* c = ndnshm_errmsg(ep); *c != '\0'; c++)
+      ck_assert_msg(*c >= ' ' && *c <= '~', "byte %#x", *c & 0xff);
+    ck_assert_ptr_nonnull(strchr(ndnshm_errmsg(ep), '?'));
+    ck_assert_int_lt(ndnshm_inspect(name, &header), 0);
+  }
+  ndnshm_free(ep);
+}
+
+/* The first attempt fails; the second finds the names of a dead engine in its way, and takes them. */
+TEST(success_leaves_no_text_of_a_failure) {
+  face_t f = face_of_the_dead("silent");
+
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), -ECONNREFUSED);
+  ck_assert_str_ne(ndnshm_errmsg(f.app), "");
+  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
+  ck_assert_str_eq(ndnshm_errmsg(f.engine), "");
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  ck_assert_str_eq(ndnshm_errmsg(f.app), "");
+  face_drop(&f);
+}
+
 TEST(endpoint_in_use_is_ealready) {
   face_t f = face_make("already", 4, 100);
 

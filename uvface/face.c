@@ -312,6 +312,7 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
   }
   f->ep = ep;
   f->state = UVFACE__OPEN;
+  f->errmsg[0] = '\0'; /* of an attempt before */
   snprintf(f->name, sizeof(f->name), "%s", way->name);
   apply_options(f, &taken);
   uvface__watch(f);
@@ -361,6 +362,7 @@ int uvface_open_stream(uvface_t* face, uv_os_sock_t sock, const uvface_options_t
   uvface__recv_begin_stream(f);
   f->is_engine = false;
   f->state = UVFACE__OPEN;
+  f->errmsg[0] = '\0'; /* of an attempt before */
   memcpy(f->name, name, sizeof(name));
   apply_stream_options(f, &taken);
   return 0;
