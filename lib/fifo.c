@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "open.h"
+
 #define FIFO_FLAGS (O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
 
 static int open_retrying(const char* path, int flags) {
@@ -29,16 +31,8 @@ static int check_no_reader(const char* path, ndnshm__error_t* error) {
   return ndnshm__fail(error, -EADDRINUSE, "open %s: a live engine reads it", path);
 }
 
-/* True if `path` is still the name of what fd is open on. */
-static bool is_named(int fd, const char* path) {
-  struct stat mine, named;
-
-  return fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && named.st_dev == mine.st_dev &&
-         named.st_ino == mine.st_ino;
-}
-
 void ndnshm__fifo_unlink(int fd, const char* path) {
-  if (fd >= 0 && is_named(fd, path)) unlink(path);
+  if (fd >= 0 && ndnshm__is_named(fd, path)) unlink(path);
 }
 
 static bool is_vouched(int fd) {
@@ -118,15 +112,19 @@ static int make(const char* path, bool holds_name, const ndnshm__access_t* acces
   return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
 }
 
+static int judge(const struct stat* st, const char* path, uid_t trusted, ndnshm__error_t* error) {
+  if (!S_ISFIFO(st->st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a FIFO", path);
+  if (!ndnshm__owner_is_trusted(st->st_uid, trusted))
+    return ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", path,
+                        (unsigned long) st->st_uid);
+  return 0;
+}
+
 static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* error) {
   struct stat st;
 
   if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", path);
-  if (!S_ISFIFO(st.st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a FIFO", path);
-  if (!ndnshm__owner_is_trusted(st.st_uid, trusted))
-    return ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", path,
-                        (unsigned long) st.st_uid);
-  return 0;
+  return judge(&st, path, trusted, error);
 }
 
 /* Takes the lock for as long as the engine lives. In a file system without locks, others see that it lives from the
@@ -141,7 +139,7 @@ static int finish(int fd, const char* path, const ndnshm__access_t* access, ndns
   int err = check_fifo(fd, path, (uid_t) -1, error);
 
   if (err < 0) return err;
-  if (!is_named(fd, path))
+  if (!ndnshm__is_named(fd, path))
     return ndnshm__fail(error, -EADDRINUSE, "fstat, lstat %s: another engine is taking the name", path);
   return ndnshm__access_apply(fd, access, path, error);
 }
@@ -174,18 +172,16 @@ int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndns
 }
 
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error) {
-  int fd = open_retrying(path, flags);
-  int err;
+  struct stat st;
+  int looked_fd = -1, fd = -1;
+  int err = ndnshm__look(path, &looked_fd, &st, error);
 
-  if (fd < 0 && errno == ENXIO) return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
-  if (fd < 0 && errno == ELOOP) return ndnshm__fail(error, -EPERM, "open %s: a symbolic link", path);
-  if (fd < 0 && errno == EISDIR) return ndnshm__fail(error, -EPERM, "open %s: not a FIFO", path);
-  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
-  err = check_fifo(fd, path, trusted, error);
-  if (err < 0) {
-    close(fd);
-    return err;
-  }
-  *ret_fd = fd;
-  return 0;
+  if (err < 0) return err;
+  err = judge(&st, path, trusted, error);
+  if (err == 0 && (fd = ndnshm__open_looked_at(looked_fd, path, flags)) < 0)
+    err = errno == ENXIO ? ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path)
+                         : ndnshm__fail_errno(error, "open", path);
+  close(looked_fd);
+  if (err == 0) *ret_fd = fd;
+  return err;
 }

@@ -19,6 +19,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "open.h"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u /* since Linux 6.3, which many headers do not know */
 #endif
@@ -32,15 +34,6 @@
 
 static void path_of(const char* shm_name, char ret_path[PATH_BYTES]) {
   snprintf(ret_path, PATH_BYTES, SHM_DIRECTORY "%s", shm_name);
-}
-
-static int shm_open_retrying(const char* shm_name, int flags) {
-  int fd;
-
-  do {
-    fd = shm_open(shm_name, flags | O_CLOEXEC, 0);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
 }
 
 /* A tmpfs undoes an allocation that a signal interrupts. So it is done in pieces, which get smaller with each signal:
@@ -157,28 +150,38 @@ int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name,
   return link_unnamed(region->fd, path) == 0 ? 0 : ndnshm__fail_errno(error, "linkat", path);
 }
 
+/* A trusted owner who leases his region to himself makes who opens it wait; EAGAIN is a full ring's in this API. */
+static int open_trusted(int looked_fd, const struct stat* st, const char* path, int flags, uid_t trusted, int* ret_fd,
+                        ndnshm__error_t* error) {
+  if (!S_ISREG(st->st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", path);
+  if (!ndnshm__owner_is_trusted(st->st_uid, trusted)) {
+    if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno == EACCES) /* the more common mistake */
+      return ndnshm__fail_errno(error, "faccessat", path);
+    return ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", path,
+                        (unsigned long) st->st_uid);
+  }
+  *ret_fd = ndnshm__open_looked_at(looked_fd, path, flags);
+  if (*ret_fd >= 0) return 0;
+  if (errno == EAGAIN) return ndnshm__fail(error, -EACCES, "open %s: its owner has a lease of it", path);
+  return ndnshm__fail_errno(error, "open", path);
+}
+
 static int open_existing(const char* shm_name, int flags, uid_t trusted, int* ret_fd, uint64_t* ret_file_bytes,
                          ndnshm__error_t* error) {
+  char path[PATH_BYTES];
   struct stat st;
-  int fd = shm_open_retrying(shm_name, flags | O_NONBLOCK); /* to read a FIFO would block in open */
-  int err = 0;
+  int looked_fd = -1, err;
 
-  /* glibc: EINVAL for a directory; ENXIO: a socket */
-  if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == EINVAL || errno == ENXIO))
-    return ndnshm__fail(error, -EPERM, "shm_open %s: not a regular file", shm_name);
-  if (fd < 0) return ndnshm__fail_errno(error, "shm_open", shm_name);
-  if (fstat(fd, &st) != 0)
-    err = ndnshm__fail_errno(error, "fstat", shm_name);
-  else if (!S_ISREG(st.st_mode))
-    err = ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", shm_name);
-  else if (!ndnshm__owner_is_trusted(st.st_uid, trusted))
-    err = ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", shm_name,
-                       (unsigned long) st.st_uid);
-  if (err < 0) {
-    close(fd);
+  path_of(shm_name, path);
+  if ((err = ndnshm__look(path, &looked_fd, &st, error)) < 0) return err;
+  err = open_trusted(looked_fd, &st, path, flags, trusted, ret_fd, error);
+  close(looked_fd);
+  if (err < 0) return err;
+  if (fstat(*ret_fd, &st) != 0) {
+    err = ndnshm__fail_errno(error, "fstat", path);
+    close(*ret_fd);
     return err;
   }
-  *ret_fd = fd;
   *ret_file_bytes = (uint64_t) st.st_size;
   return 0;
 }
@@ -349,81 +352,65 @@ static bool made_by_lock_holder(int fd) {
   return (header.engine_caps & NDNSHM__CAPS_TAG_MASK) == NDNSHM__CAPS_TAG;
 }
 
-static int lock_stale(int fd, const char* shm_name, bool* ret_is_dead, ndnshm__error_t* error) {
+/* Why it cannot be opened is that we lack something, or that it is not ours. */
+static int in_use_unless_scarce(int err) {
+  return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : -EADDRINUSE;
+}
+
+/* Opens it, if there is one and it is ours. */
+static int open_ours(const char* path, const ndnshm__access_t* access, int* ret_fd, struct stat* ret_st,
+                     ndnshm__error_t* error) {
+  int looked_fd = -1;
+  int err = ndnshm__look(path, &looked_fd, ret_st, error);
+
+  if (err < 0) return err == -ENOENT ? 0 : in_use_unless_scarce(err);
+  if (!S_ISREG(ret_st->st_mode) || !ndnshm__owner_is_ours(ret_st->st_uid, access))
+    err = ndnshm__fail(error, -EADDRINUSE, "fstat %s: the name belongs to somebody else", path);
+  else if ((*ret_fd = ndnshm__open_looked_at(looked_fd, path, O_RDWR)) < 0 && errno != ENOENT)
+    err = in_use_unless_scarce(ndnshm__fail_errno(error, "open", path));
+  close(looked_fd);
+  return err;
+}
+
+/* Locks it. 1 = it is ours to remove; 0 = another engine was quicker, and the name is its. Not that it has lost its names
+ * tells, for somebody may have given it another. */
+static int lock_and_recheck(int fd, const struct stat* mine, const char* path, bool* ret_is_dead,
+                            ndnshm__error_t* error) {
+  struct stat named;
   bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 
   if (!locked && errno == EWOULDBLOCK)
-    return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", shm_name);
+    return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", path);
   *ret_is_dead = locked && made_by_lock_holder(fd);
-  return 0;
-}
-
-/* What has the name is looked at before it is opened, and then not by its name again: to open somebody else's FIFO may
- * take for ever, and a file that he holds a lease of 45 s. A lease of one of our own is not waited for either. */
-static int open_looked_at(int look, const char* shm_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  char self[sizeof("/proc/self/fd/") + 10];
-  struct stat st;
-  int fd;
-
-  if (fstat(look, &st) != 0) return ndnshm__fail_errno(error, "fstat", shm_name);
-  if (!S_ISREG(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
-    return ndnshm__fail(error, -EADDRINUSE, "fstat %s: the name belongs to somebody else", shm_name);
-  snprintf(self, sizeof(self), "/proc/self/fd/%d", look);
-  do {
-    fd = open(self, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  } while (fd < 0 && errno == EINTR);
-  if (fd < 0 && errno == EAGAIN)
-    return ndnshm__fail(error, -EADDRINUSE, "open %s: the name belongs to somebody who has a lease of it", shm_name);
-  return fd >= 0 ? fd : ndnshm__fail_errno(error, "open", shm_name);
-}
-
-/* A descriptor, or -ENOENT, or another error. */
-static int open_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  char path[PATH_BYTES];
-  int look, fd;
-
-  path_of(shm_name, path);
-  do {
-    look = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  } while (look < 0 && errno == EINTR);
-  if (look < 0) return ndnshm__fail_errno(error, "open", shm_name);
-  fd = open_looked_at(look, shm_name, access, error);
-  close(look);
-  return fd;
+  if (lstat(path, &named) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
+  return named.st_dev == mine->st_dev && named.st_ino == mine->st_ino;
 }
 
 int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* access, ndnshm__stale_t* ret_stale,
                               ndnshm__error_t* error) {
-  ndnshm__stale_t stale = {.fd = open_stale(shm_name, access, error)};
+  ndnshm__stale_t stale = {.fd = -1};
+  char path[PATH_BYTES];
   struct stat st;
-  int err = stale.fd;
+  int err;
 
-  if (err < 0 && err != -ENOENT) /* we lack something, or it is not ours */
-    return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : -EADDRINUSE;
-  if (stale.fd >= 0) {
-    err = lock_stale(stale.fd, shm_name, &stale.is_dead, error);
-    if (err == 0 && fstat(stale.fd, &st) != 0) err = ndnshm__fail_errno(error, "fstat", shm_name);
-    if (err != 0) {
-      close(stale.fd);
-      return err;
-    }
-    if (st.st_nlink == 0) { /* another engine was quicker: the name is its */
-      close(stale.fd);
-      stale.fd = -1;
-    }
+  path_of(shm_name, path);
+  err = open_ours(path, access, &stale.fd, &st, error);
+  if (err < 0) return err;
+  if (stale.fd >= 0) err = lock_and_recheck(stale.fd, &st, path, &stale.is_dead, error);
+  if (stale.fd >= 0 && err != 1) {
+    close(stale.fd);
+    stale.fd = -1;
   }
-  if (stale.fd < 0) stale.fd = -1;
+  if (err < 0) return err;
   *ret_stale = stale;
   return 0;
 }
 
 static bool is_named(const ndnshm__region_t* region, const char* shm_name) {
   char path[PATH_BYTES];
-  struct stat mine, named;
 
-  if (region->fd < 0 || fstat(region->fd, &mine) != 0 || mine.st_nlink == 0) return false;
   path_of(shm_name, path);
-  return lstat(path, &named) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino;
+  return region->fd >= 0 && ndnshm__is_named(region->fd, path);
 }
 
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {

@@ -21,7 +21,6 @@ typedef enum call_id {
   MALLOC,
   CALLOC,
   ALIGNED_ALLOC,
-  SHM_OPEN,
   SHM_UNLINK,
   FLOCK,
   FTRUNCATE,
@@ -64,7 +63,6 @@ static const struct {
     [MALLOC] = {"malloc", {ENOMEM}},
     [CALLOC] = {"calloc", {ENOMEM}},
     [ALIGNED_ALLOC] = {"aligned_alloc", {ENOMEM}},
-    [SHM_OPEN] = {"shm_open", {EMFILE, ENOMEM, EACCES, EINTR}},
     [SHM_UNLINK] = {"shm_unlink", {EACCES}},
     [FLOCK] = {"flock", {EWOULDBLOCK, ENOLCK}},
     [FTRUNCATE] = {"ftruncate", {EFBIG, EIO, EINTR}},
@@ -193,7 +191,6 @@ static bool fails(call_id_t call) {
 WRAP(MALLOC, void*, malloc, (size_t bytes), (bytes), NULL)
 WRAP(ALIGNED_ALLOC, void*, aligned_alloc, (size_t align, size_t bytes), (align, bytes), NULL)
 WRAP(CALLOC, void*, calloc, (size_t n, size_t bytes), (n, bytes), NULL)
-WRAP(SHM_OPEN, int, shm_open, (const char* path, int flags, mode_t mode), (path, flags, mode), -1)
 WRAP(SHM_UNLINK, int, shm_unlink, (const char* path), (path), -1)
 WRAP(FLOCK, int, flock, (int fd, int operation), (fd, operation), -1)
 WRAP(FTRUNCATE, int, ftruncate64, (int fd, off_t bytes), (fd, bytes), -1)

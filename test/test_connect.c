@@ -27,7 +27,7 @@ static void assert_connect_fails(face_t* f, int code, const char* call, const ch
 TEST(no_face_is_enoent) {
   face_t f = face_plan("enoent");
 
-  assert_connect_fails(&f, -ENOENT, "shm_open", f.shm, strerror(ENOENT));
+  assert_connect_fails(&f, -ENOENT, "open", f.shm, strerror(ENOENT));
   face_create(&f, 4, 100);
   unlink(f.e2a_path);
   assert_connect_fails(&f, -ENOENT, "open", f.e2a_path, strerror(ENOENT));

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -203,7 +204,7 @@ static const int connect_results[SQUATS][PLACES] = {
     [SYMLINK] = {UV_EPERM, UV_EPERM, UV_EPERM},
     [DANGLING] = {UV_EPERM, UV_EPERM, UV_EPERM},
     [HARD_LINK] = {UV_EPROTO, UV_EPERM, UV_EPERM},
-    [UNIX_SOCKET] = {UV_EPERM, UV_ECONNREFUSED, UV_ECONNREFUSED}, /* a FIFO that nobody reads says ENXIO, too */
+    [UNIX_SOCKET] = {UV_EPERM, UV_EPERM, UV_EPERM},
 };
 
 TEST_LOOP(squatted_name_fails_connect, SQUATS* PLACES) {
@@ -292,6 +293,70 @@ TEST_LOOP(name_of_another_user_is_in_use, 2 * PLACES) {
     ck_assert(lstat(p.paths[f.place], &after) == 0 && after.st_ino == before.st_ino && names_there(&p) == 1);
     unsquat(p.paths[f.place], fd);
   }
+  drop_place(&p);
+}
+
+/* Opening can wait for whoever holds the FIFO's lock, or has a lease on the file, whatever flags it has: so what is a
+ * stranger's is looked at, and not opened. */
+TEST_LOOP(nothing_of_a_stranger_is_opened, 2 * PLACES) {
+  int place = _i % PLACES, watch, fd;
+  squat_t kind = _i / PLACES == 1 ? UNREAD_FIFO : PLAIN_FILE;
+  ndnshm_header_t header;
+  uvface_t app;
+  place_t p;
+
+  if (!is_root()) SKIP("needs root");
+  open_place(&p, "unopened");
+  ASSERT_OK(uvface_init(&p.loop, &app));
+  ASSERT_OK(uvface_create(&p.face, p.name, NULL));
+  ck_assert_int_eq(unlink(p.paths[place]), 0);
+  fd = squat(kind, p.paths[place], NULL);
+  ck_assert_int_eq(chown(p.paths[place], THIRD_UID, THIRD_UID), 0);
+  watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ck_assert_int_ge(watch, 0);
+  ck_assert_int_ge(inotify_add_watch(watch, p.paths[place], IN_OPEN), 0);
+  ck_assert_int_eq(uvface_connect(&app, p.name, NULL), UV_EPERM);
+  if (place == SHM) ck_assert_int_eq(ndnshm_inspect(p.name, &header), -EPERM);
+  uvface_close(&p.face, NULL);
+  uvface_close(&app, NULL);
+  ASSERT_OK(uv_run(&p.loop, UV_RUN_DEFAULT));
+  ASSERT_OK(uvface_init(&p.loop, &p.face));
+  ck_assert_int_eq(uvface_create(&p.face, p.name, NULL), UV_EADDRINUSE);
+  ck_assert_msg(read(watch, &header, sizeof(header)) < 0 && errno == EAGAIN, "somebody has opened it");
+  close(watch);
+  unsquat(p.paths[place], fd);
+  drop_place(&p);
+}
+
+/* A region may belong to its app, who can lease it to himself: the kernel then holds up whoever opens it, 45 s by
+ * default. */
+static int meet_lease(void* arg) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  place_t* p = arg;
+  uvface_t app;
+
+  options.uid = APP_UID;
+  REQUIRE(uvface_create(&p->face, p->name, &options) == UV_EADDRINUSE);
+  REQUIRE(errmsg_has(&p->face, p->name));
+  REQUIRE(uvface_init(&p->loop, &app) == 0);
+  REQUIRE(uvface_connect(&app, p->name, &options) == UV_EACCES);
+  REQUIRE(errmsg_has(&app, "lease of it"));
+  return 0;
+}
+
+TEST(leased_region_holds_nobody_up) {
+  place_t p;
+  int fd;
+
+  if (!is_root()) SKIP("needs root");
+  open_place(&p, "leased");
+  make_file(p.paths[SHM], "region");
+  ck_assert_int_eq(chown(p.paths[SHM], APP_UID, APP_UID), 0);
+  fd = open(p.paths[SHM], O_RDWR | O_CLOEXEC);
+  signal(SIGIO, SIG_IGN); /* how the kernel asks for the lease back */
+  ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+  assert_child_passes(meet_lease, &p);
+  unsquat(p.paths[SHM], fd);
   drop_place(&p);
 }
 

@@ -327,17 +327,21 @@ static void rival_takes_name(int fd) {
   write_file(raced->path, "rival", 5);
 }
 
-TEST(name_retaken_between_look_and_lock_is_not_ours_to_remove) {
+/* Even if the dead region has another name, which its app can give it. */
+TEST_LOOP(name_retaken_between_look_and_lock_is_not_ours_to_remove, 2) {
   face_t f = face_plan("retaken");
+  face_t alias = face_plan("retaken-alias");
   ndnshm__stale_t stale = {.fd = -1};
   int err;
 
   raced = &f;
   write_file(f.path, "stale", 5);
+  if (_i == 1) ck_assert_int_eq(link(f.path, alias.path), 0);
   before_flock = rival_takes_name;
   err = ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error);
   if (stale.fd >= 0) close(stale.fd);
   unlink(f.path);
+  unlink(alias.path);
   ck_assert_msg(err == -EADDRINUSE || stale.fd == -1, "the lock is on a file that has lost the name");
 }
 

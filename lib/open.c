@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* open.c: see open.h. */
+#include "open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int open_retrying(const char* path, int flags) {
+  int fd;
+
+  do {
+    fd = open(path, flags | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error) {
+  int fd = open_retrying(path, O_PATH | O_NOFOLLOW);
+  int err;
+
+  if (fd < 0) return ndnshm__fail_errno(error, "open", path);
+  if (fstat(fd, ret_st) != 0) {
+    err = ndnshm__fail_errno(error, "fstat", path);
+    close(fd);
+    return err;
+  }
+  *ret_fd = fd;
+  return 0;
+}
+
+bool ndnshm__is_named(int fd, const char* path) {
+  struct stat mine, named;
+
+  return fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && named.st_dev == mine.st_dev &&
+         named.st_ino == mine.st_ino;
+}
+
+/* Where there is no /proc, by its name again, which may have become another file's: in a sticky directory only if its
+ * owner has removed it meanwhile. */
+static int open_by_name(int looked_fd, const char* path, int flags) {
+  int fd = open_retrying(path, flags | O_NONBLOCK | O_NOFOLLOW);
+
+  if (fd < 0 || (ndnshm__is_named(fd, path) && ndnshm__is_named(looked_fd, path))) return fd;
+  close(fd);
+  errno = ENOENT;
+  return -1;
+}
+
+int ndnshm__open_looked_at(int looked_fd, const char* path, int flags) {
+  char self[sizeof("/proc/self/fd/") + 10];
+  int fd;
+
+  snprintf(self, sizeof(self), "/proc/self/fd/%d", looked_fd);
+  fd = open_retrying(self, flags | O_NONBLOCK);
+  return fd < 0 && errno == ENOENT ? open_by_name(looked_fd, path, flags) : fd;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* open.h: opening what lies under a name that somebody else may have taken.
+ *
+ * Guarantees that a file is not opened before it is known what it is and whose: to open a stranger's file can wait as
+ * long as he likes, because O_NONBLOCK covers neither the lock of a FIFO, nor every file system. Decides nothing: its
+ * callers look, judge, and then open. Any thread. */
+#ifndef NDNSHM_OPEN_H
+#define NDNSHM_OPEN_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "error.h"
+
+/* What lies under the path, a symbolic link too, as a descriptor that can be asked and not used (O_PATH); the caller's
+ * to close. ret_st: receives its status. Errors: those of open and fstat. */
+int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error);
+
+/* Opens what was looked at, with O_NONBLOCK and O_CLOEXEC; path: its name. -1: errno tells; ENOENT if there is something
+ * else under the name now. */
+int ndnshm__open_looked_at(int looked_fd, const char* path, int flags);
+
+/* True if `path` is a name of what fd is open on. */
+bool ndnshm__is_named(int fd, const char* path);
+
+#endif
