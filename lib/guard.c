@@ -79,12 +79,26 @@ static void on_sigbus(int signal_number, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
+/* Of a disposition that is not ours: it never passes on to our handler. That is sure of the default, and of the handler
+ * that stood before ours and was put back. Any other may have come later and pass on: to stand before it in turn would
+ * make a circle. */
+static bool never_passes_on(const struct sigaction* action) {
+  if ((action->sa_flags & SA_SIGINFO) != 0)
+    return (before_us.sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == before_us.sa_sigaction;
+  return action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN ||
+         ((before_us.sa_flags & SA_SIGINFO) == 0 && action->sa_handler == before_us.sa_handler);
+}
+
+/* Looks each time: whoever saves dispositions and restores them takes ours away. */
 static int install(void) {
   struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+  struct sigaction current;
 
-  if (is_installed) return 0;
+  if (sigaction(SIGBUS, NULL, &current) != 0) return -errno;
+  if ((current.sa_flags & SA_SIGINFO) != 0 && current.sa_sigaction == on_sigbus) return 0;
+  if (is_installed && !never_passes_on(&current)) return 0;
+  before_us = current; /* known before the first signal can come */
   sigemptyset(&ours.sa_mask);
-  if (sigaction(SIGBUS, NULL, &before_us) != 0) return -errno; /* known before the first signal can come */
   if (sigaction(SIGBUS, &ours, NULL) != 0) return -errno;
   is_installed = true;
   return 0;

@@ -149,6 +149,53 @@ TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
   unmap(lost);
 }
 
+/* As a library does that restores what it has saved, or a framework between two tests; of the default, of ignoring, of
+ * both kinds of handlers. */
+TEST_LOOP(guard_that_was_replaced_by_what_stood_before_stands_again, 4) {
+  static const struct sigaction dispositions[] = {
+      {.sa_handler = SIG_DFL},
+      {.sa_handler = SIG_IGN},
+      {.sa_handler = leap_out},
+      {.sa_sigaction = leap_out_with_info, .sa_flags = SA_SIGINFO},
+  };
+  volatile char* lost = map_nothing();
+  ndnshm__guard_t *first, *second;
+
+  sigaction(SIGBUS, &dispositions[_i], NULL);
+  first = guard_of(map_nothing());
+  sigaction(SIGBUS, &dispositions[_i], NULL);
+  second = guard_of(lost);
+  application_saw = 0;
+  lost[0] = 'x';
+  ck_assert(ndnshm__guard_is_lost(second));
+  ck_assert_int_eq(application_saw, 0);
+  if (_i >= 2) expect_application_sees_fault();
+  ndnshm__guard_remove(first);
+  ndnshm__guard_remove(second);
+  unmap(lost);
+}
+
+/* Were it replaced in turn, each would pass on to the other for ever. */
+TEST(handler_that_comes_later_stays_in_front_of_new_guards) {
+  struct sigaction action = {.sa_sigaction = count_and_pass_on, .sa_flags = SA_SIGINFO};
+  struct sigaction before = {.sa_handler = leap_out};
+  volatile char* lost = map_nothing();
+  ndnshm__guard_t *first, *second;
+
+  sigaction(SIGBUS, &before, NULL);
+  first = guard_of(map_nothing());
+  sigaction(SIGBUS, &action, &application_found);
+  second = guard_of(lost);
+  application_saw = 0;
+  lost[0] = 'x';
+  ck_assert_int_eq(application_saw, 1);
+  ck_assert(ndnshm__guard_is_lost(second));
+  expect_application_sees_fault();
+  ndnshm__guard_remove(first);
+  ndnshm__guard_remove(second);
+  unmap(lost);
+}
+
 static void no_core(void) {
   static const struct rlimit none = {0, 0};
 

@@ -101,7 +101,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "ioctl(fd, FS_IOC_GETFLAGS, flags)"),
     ("lib/region.c", "ioctl(fd, FS_IOC_SETFLAGS, flags)"),
     ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),
-    ("lib/guard.c", "sigaction(SIGBUS, NULL, &before_us)"),
+    ("lib/guard.c", "sigaction(SIGBUS, NULL, &current)"),
     ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
     # A stream's own buffers, and variables.
     ("uvface/stream.c", "recv(s->fd, s->in + s->len, room, MSG_DONTWAIT)"),
