@@ -18,7 +18,7 @@ static int open_retrying(const char* path, int flags) {
   do {
     fd = open(path, flags | FIFO_FLAGS);
   } while (fd < 0 && errno == EINTR);
-  return fd;
+  return ndnshm__keep_off_stdio(fd);
 }
 
 /* The last resort: to an engine, somebody who opens its FIFO for writing and closes it is an app that died. */

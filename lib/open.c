@@ -7,6 +7,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
+int ndnshm__keep_off_stdio(int fd) {
+  int copy, saved_errno;
+
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  saved_errno = errno;
+  close(fd);
+  errno = saved_errno;
+  return copy;
+}
+
 static int open_retrying(const char* path, int flags) {
   int fd;
 
@@ -54,5 +65,6 @@ int ndnshm__open_looked_at(int looked_fd, const char* path, int flags) {
 
   snprintf(self, sizeof(self), "/proc/self/fd/%d", looked_fd);
   fd = open_retrying(self, flags | O_NONBLOCK);
-  return fd < 0 && errno == ENOENT ? open_by_name(looked_fd, path, flags) : fd;
+  if (fd < 0 && errno == ENOENT) fd = open_by_name(looked_fd, path, flags);
+  return ndnshm__keep_off_stdio(fd);
 }

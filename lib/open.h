@@ -20,6 +20,10 @@ int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__err
  * else under the name now. */
 int ndnshm__open_looked_at(int looked_fd, const char* path, int flags);
 
+/* The same descriptor, or a copy in its place that is none of the first three, where printf() and its like write even
+ * if a daemon has closed them; also if it is -1. Errors: -1, and it is closed; errno is that of fcntl. */
+int ndnshm__keep_off_stdio(int fd);
+
 /* True if `path` is a name of what fd is open on. */
 bool ndnshm__is_named(int fd, const char* path);
 

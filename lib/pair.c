@@ -9,33 +9,57 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "open.h"
+
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83 /* since Linux 6.16, which many headers do not know */
 #endif
 
 /* --- Making ------------------------------------------------------------------------------------ */
 
+static void close_two(const int fds[2]) {
+  for (int i = 0; i < 2; i++)
+    if (fds[i] >= 0) close(fds[i]);
+}
+
+/* On failure both are closed. */
+static int keep_off_stdio(int fds[2], const char* label, ndnshm__error_t* error) {
+  int err = 0;
+
+  for (int i = 0; i < 2; i++) {
+    fds[i] = ndnshm__keep_off_stdio(fds[i]);
+    if (fds[i] < 0) err = ndnshm__fail_errno(error, "fcntl", label);
+  }
+  if (err < 0) close_two(fds);
+  return err;
+}
+
 static int make_sockets(const char* label, ndnshm__pair_t* ret_engine, ndnshm__pair_t* ret_app,
                         ndnshm__error_t* error) {
   int fds[2];
+  int err;
 
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
     return ndnshm__fail_errno(error, "socketpair", label);
+  if ((err = keep_off_stdio(fds, label, error)) < 0) return err;
   ndnshm__pair_refuse_descriptors(fds[0]);
   *ret_engine = (ndnshm__pair_t){fds[0], fds[0]};
   *ret_app = (ndnshm__pair_t){fds[1], fds[1]};
   return 0;
 }
 
+static int make_pipe(int fds[2], const char* label, ndnshm__error_t* error) {
+  if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) return ndnshm__fail_errno(error, "pipe2", label);
+  return keep_off_stdio(fds, label, error);
+}
+
 static int make_pipes(const char* label, ndnshm__pair_t* ret_engine, ndnshm__pair_t* ret_app, ndnshm__error_t* error) {
   int a2e[2], e2a[2];
-  int err;
+  int err = make_pipe(a2e, label, error);
 
-  if (pipe2(a2e, O_NONBLOCK | O_CLOEXEC) != 0) return ndnshm__fail_errno(error, "pipe2", label);
-  if (pipe2(e2a, O_NONBLOCK | O_CLOEXEC) != 0) {
-    err = ndnshm__fail_errno(error, "pipe2", label);
-    close(a2e[0]);
-    close(a2e[1]);
+  if (err < 0) return err;
+  if ((err = make_pipe(e2a, label, error)) < 0) {
+    close_two(a2e);
     return err;
   }
   *ret_engine = (ndnshm__pair_t){a2e[0], e2a[1]};

@@ -107,7 +107,7 @@ static int open_unnamed(int flags) {
   do {
     fd = open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
   } while (fd < 0 && errno == EINTR);
-  return fd;
+  return ndnshm__keep_off_stdio(fd);
 }
 
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
@@ -251,7 +251,8 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
 static int open_memory(void) {
   int fd = memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
-  return fd < 0 && errno == EINVAL ? memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+  if (fd < 0 && errno == EINVAL) fd = memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return ndnshm__keep_off_stdio(fd);
 }
 
 /* Where it is refused (a filter of system calls, a setting), a file does; not where something is used up. */

@@ -280,6 +280,30 @@ TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
 
 /* --- Looking from outside ---------------------------------------------------------------------------- */
 
+/* A daemon may have closed these three, and a printf() of its into a region would be the end of the face. */
+static int make_face_without_stdio(void* arg) {
+  kind_t kind = *(const kind_t*) arg;
+  int kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
+  bool is_free = true;
+  face_t f;
+
+  for (int fd = 0; fd <= STDERR_FILENO; fd++) close(fd);
+  f = face_plan_of(kind, "daemon");
+  face_create(&f, 4, 100);
+  if (kind == NAMED) face_join(&f, NULL); /* else the test makes copies itself */
+  for (int fd = 0; fd <= STDERR_FILENO; fd++) is_free = is_free && fcntl(fd, F_GETFD) < 0;
+  face_drop(&f);
+  dup2(kept, STDERR_FILENO);
+  REQUIRE(is_free);
+  return 0;
+}
+
+TEST_LOOP(no_descriptor_is_one_of_stdio, N_KINDS) {
+  kind_t kind = (kind_t) _i;
+
+  assert_child_passes(make_face_without_stdio, &kind);
+}
+
 /* --- Forked children -------------------------------------------------------------------------------- */
 
 static int free_both_copies(void* arg) {

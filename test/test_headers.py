@@ -30,7 +30,7 @@ LIB_ROOMS = {
     "open": ("error",),
     "region": ("error", "guard", "layout", "names", "open"),
     "fifo": ("error", "names", "open"),
-    "pair": ("error",),
+    "pair": ("error", "open"),
     "ring": ("cache", "layout", "words"),
     "wake": ("words",),
     "endpoint": ("error", "fifo", "guard", "layout", "names", "pair", "region", "ring", "wake", "words"),

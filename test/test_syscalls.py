@@ -56,7 +56,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "fcntl(fd, F_GETFL)"),
     ("lib/region.c", "fcntl(fd, F_GET_SEALS)"),
     ("lib/region.c", "fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)"),
-    ("uvface/face.c", "fcntl(fds[i], F_DUPFD_CLOEXEC, 0)"),
+    ("uvface/face.c", "fcntl(fds[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1)"),
     # The mapping itself: an address and a size, nothing behind them.
     ("lib/region.c", "mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)"),
     ("lib/region.c", "munmap(region->header, region->geometry.region_bytes)"),
@@ -78,8 +78,8 @@ PRIVATE_MEMORY = {
     ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING)'),
     # What the kernel tells: into variables of the function itself.
     ("lib/pair.c", "socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds)"),
-    ("lib/pair.c", "pipe2(a2e, O_NONBLOCK | O_CLOEXEC)"),
-    ("lib/pair.c", "pipe2(e2a, O_NONBLOCK | O_CLOEXEC)"),
+    ("lib/pair.c", "pipe2(fds, O_NONBLOCK | O_CLOEXEC)"),
+    ("lib/open.c", "fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)"),
     ("lib/pair.c", "setsockopt(socket_fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off))"),
     ("lib/pair.c", "getsockopt(fd, SOL_SOCKET, name, &value, &bytes)"),
     ("lib/pair.c", "getpeername(fd, &peer, &bytes)"),

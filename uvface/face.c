@@ -409,7 +409,7 @@ static void close_three(const int fds[3]) {
 
 static int copy_three(uvface__priv_t* f, const char* function, const int fds[3], int copies[3]) {
   for (int i = 0; i < 3; i++) {
-    copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+    copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* not where printf() writes */
     if (copies[i] < 0) {
       int err = uv_translate_sys_error(errno);
 
