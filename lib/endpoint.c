@@ -143,6 +143,7 @@ static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->is_attached = is_private; /* nobody opens a private face: there is nothing to look for, and nothing to seal */
   ep->wake.tx_may_signal = is_private;
   ep->wake.is_socket = false;
+  ep->has_other_name = false;
   ep->stats.sealed = 0;
 }
 

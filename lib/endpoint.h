@@ -31,6 +31,7 @@ struct ndnshm_s {
   /* the rest */
   bool is_engine;
   bool is_attached;       /* engine: an app is there, or was */
+  bool has_other_name;    /* engine: somebody has given the region one, and it cannot be sealed */
   bool is_private;        /* has no names: descriptors are handed over */
   pid_t pid;              /* of the process that opened it; a child's copy leaves its face alone */
   ndnshm__pair_t app_end; /* engine of a private face: what the app gets, until it is closed here */

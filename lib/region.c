@@ -454,9 +454,13 @@ bool ndnshm__region_can_be_sealed(void) {
   return can;
 }
 
-bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
+ndnshm__seal_t ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
+  struct stat st;
+
   ndnshm__region_unlink(region, shm_name);
-  return set_append_only(region->fd);
+  if (fstat(region->fd, &st) != 0) return NDNSHM__NOT_SEALED;
+  if (st.st_nlink > 0) return NDNSHM__HAS_OTHER_NAME; /* with none left, it cannot get another */
+  return set_append_only(region->fd) ? NDNSHM__SEALED : NDNSHM__NOT_SEALED;
 }
 
 void ndnshm__region_close(ndnshm__region_t* region) {

@@ -88,8 +88,10 @@ bool ndnshm__region_can_be_sealed(void);
 
 /* Makes the file append-only, which no attached app undoes: nobody can truncate it or punch holes from then on, nor
  * open it for writing, and what is mapped goes on as before. The name goes first, for an append-only file cannot
- * be removed. False where the kernel refuses (no CAP_LINUX_IMMUTABLE, a file system without flags). */
-bool ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name);
+ * be removed; for the same reason it is not done while there is another name, which somebody has given it. Not sealed
+ * either where the kernel refuses (no CAP_LINUX_IMMUTABLE, a file system without flags). */
+typedef enum ndnshm__seal_e { NDNSHM__NOT_SEALED, NDNSHM__SEALED, NDNSHM__HAS_OTHER_NAME } ndnshm__seal_t;
+ndnshm__seal_t ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name);
 
 /* Removes the name if it still names this region. */
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name);

@@ -11,11 +11,15 @@
 /* Engine: an app is there. The seal waits for it, because the app must find the region's name and open the region
  * for writing. */
 static void note_attached(ndnshm_t* ep) {
+  ndnshm__seal_t seal;
+
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
   if (!ndnshm__region_can_be_sealed()) return;
   ndnshm__fifo_vouch(ep->wake.rx_fd); /* first: with its name the region stops telling others that we live */
-  ep->stats.sealed = ndnshm__region_seal(&ep->region, ep->names.shm);
+  seal = ndnshm__region_seal(&ep->region, ep->names.shm);
+  ep->stats.sealed = seal == NDNSHM__SEALED;
+  ep->has_other_name = seal == NDNSHM__HAS_OTHER_NAME;
 }
 
 unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
@@ -115,12 +119,21 @@ static int look_for_app(ndnshm_t* ep) {
   return n;
 }
 
+/* Who gives the region another name means to outlive us with it. */
+static int check_names(ndnshm_t* ep) {
+  if (!ep->has_other_name) return 0;
+  return ndnshm__fail(&ep->error, -EPROTO, "fstat %s: the region was given another name, and cannot be sealed",
+                      ep->names.shm);
+}
+
 int ndnshm_probe(ndnshm_t* ep) {
-  int err;
+  int n, err;
 
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
   if (ndnshm__region_check(&ep->region)) return ndnshm__fail_lost(ep);
-  err = check_magic(ep);
-  return err < 0 ? err : look_for_app(ep);
+  if ((err = check_magic(ep)) < 0) return err;
+  n = look_for_app(ep);
+  err = check_names(ep);
+  return err < 0 ? err : n;
 }

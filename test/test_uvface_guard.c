@@ -262,6 +262,27 @@ TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
   thief_close(&thief);
 }
 
+/* A sealed region cannot be removed, not even by root: another name would keep its memory for good. */
+TEST_LOOP(region_that_was_given_another_name_is_not_sealed_and_fails_its_face, 2) {
+  thief_t thief;
+  char other[128];
+  const char* path;
+
+  if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  thief_open(&thief, 0);
+  path = harness_shm_path(thief.pair.name);
+  snprintf(other, sizeof(other), "%s-other", path);
+  ck_assert_int_eq(_i == 0 ? link(path, other) : rename(path, other), 0);
+  send_one(&thief.pair.app);
+  ck_assert(run_until(&thief.pair.loop, &thief.error, DEADLINE_MS));
+  ck_assert_int_eq(thief.error, UV_EPROTO);
+  ck_assert_msg(strstr(uvface_errmsg(&thief.pair.engine), "another name") != NULL, "%s",
+                uvface_errmsg(&thief.pair.engine));
+  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 0);
+  ck_assert_int_eq(unlink(other), 0);
+  thief_close(&thief);
+}
+
 TEST(app_that_stays_silent_is_sealed_by_the_probe) {
   thief_t thief;
 
