@@ -78,11 +78,16 @@ bool run_until(uv_loop_t* loop, const int* flag, int timeout_ms);
 /* Turns the loop until the face, just opened, has gone to sleep on an empty ring; asserts that it does. */
 void run_until_parked(uv_loop_t* loop, const uvface_t* face);
 
-/* Runs the loop for about so long: to give what must not happen the time to happen, never for what must. */
-void run_for(uv_loop_t* loop, int ms);
+/* Runs the loop for about so long: to give what must not happen the time to happen, never for what must.
+ * Returns how many turns it took. */
+uint64_t run_for(uv_loop_t* loop, int ms);
 
-/* The same, and asserts that the loop slept: that it took less than a tenth of that time of the CPU. A loop
- * that turns without end takes all it gets, also on a busy machine. */
+/* Asserts that the loop slept: that the turns since began_ns are not more than so many a second (and 20 for
+ * how it began). A loop that turns without end takes a hundred thousand, on a busy machine some thousands,
+ * and other processes never add one. */
+void turns_since(uint64_t began_ns, uint64_t turns, unsigned int per_s);
+
+/* run_for(), and asserts that the loop slept but for 100 turns a second. */
 void run_asleep(uv_loop_t* loop, int ms);
 
 /* Runs the loop until it has nothing more to do, and asserts uv_loop_close() == 0. */

@@ -72,8 +72,7 @@ void uvface__on_timer(uv_timer_t* handle) {
     if (f->recheck_due_ms != 0 && f->recheck_due_ms <= now_ms) recheck(f);
     if (f->retry_due_ms != 0 && f->retry_due_ms <= now_ms) retry(f, now_ms);
     if (f->look_due_ms != 0 && f->look_due_ms <= now_ms) look(f, now_ms);
-    uvface__send_flush(f, now_ns); /* what finds room after all has not timed out */
-    rearm(f, uvface__send_expire(f, now_ms));
+    rearm(f, uvface__send_expire(f, now_ns));
   }
   uvface__settle_all(ctx);
   ctx->in_turn = false;

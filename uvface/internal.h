@@ -309,7 +309,7 @@ void uvface__send_complete(uvface__priv_t* f);
 /* Finishes all queued requests: with what ended sending, or with UV_ECANCELED. */
 void uvface__send_abort(uvface__priv_t* f);
 /* Finishes queued requests whose deadline has passed; the next deadline, 0 = none. */
-uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms);
+uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ns);
 
 /* --- recv.c ----------------------------------------------------------------------------------- */
 

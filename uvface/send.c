@@ -321,14 +321,17 @@ void uvface__send_complete(uvface__priv_t* f) {
   if (f->state != UVFACE__CLOSING) uvface__update_active(f);
 }
 
-uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ms) {
+static bool is_overdue(const uvface__priv_t* f, uint64_t now_ms) {
+  return f->queued.first != NULL && f->queued.first->due_ms_ != 0 && f->queued.first->due_ms_ <= now_ms;
+}
+
+uint64_t uvface__send_expire(uvface__priv_t* f, uint64_t now_ns) {
+  uint64_t now_ms = now_ns / 1000000;
   bool expired = false;
 
+  if (f->state == UVFACE__OPEN && is_overdue(f, now_ms)) uvface__send_flush(f, now_ns); /* room after all? */
   if (f->state != UVFACE__OPEN) return 0;
-  while (f->queued.first != NULL && f->queued.first->due_ms_ != 0 && f->queued.first->due_ms_ <= now_ms) {
-    finish(f, dequeue(f), UV_ETIMEDOUT);
-    expired = true;
-  }
+  for (; is_overdue(f, now_ms); expired = true) finish(f, dequeue(f), UV_ETIMEDOUT);
   if (expired)
     uvface__complain(f, UV_ETIMEDOUT, "uvface_send_cb: %s %s: stayed full for %llu ms",
                      f->stream != NULL ? "buffer of" : "ring", f->name, (unsigned long long) f->send_timeout_ms);
