@@ -216,20 +216,21 @@ TEST_KINDS(waiting_for_a_peer_that_announces_nothing_is_cheap) {
   finish_loop(&loop);
 }
 
-/* An engine's sends have no deadline of their own: they wait, for nothing, and cost nothing. */
+/* An engine's sends have no deadline of their own: they wait, for nothing, and cost nothing. One good tenth of a second
+ * of ten is enough: other processes may spoil some of them, and a stopped app that holds the loop up spoils all. */
 TEST_KINDS(stopped_app_holds_up_nobody_else) {
   char byte = 's';
   uv_buf_t buf = uv_buf_init(&byte, 1);
   uvface_send_t reqs[100];
-  unsigned int solo = 0, beside = 0;
+  unsigned int solo, beside = 0;
   stopped_t s;
 
   open_stopped(&s, true, -1);
-  for (int i = 0; i < 2; i++) solo += others_rate(&s);
+  solo = others_rate(&s);
   ck_assert_int_eq(fill_ring(&s.face), 256);
   send_done = 0;
   for (int i = 0; i < 100; i++) ASSERT_OK(uvface_send(&reqs[i], &s.face, &buf, 1, note_status));
-  for (int i = 0; i < 2; i++) beside += others_rate(&s);
+  for (int i = 0; i < 10 && beside <= solo / 4; i++) beside = others_rate(&s);
   ck_assert_msg(beside > solo / 4, "%u round trips beside a stopped app, %u without", beside, solo);
   run_for(&s.loop, 20);
   run_asleep(&s.loop, 1000);
