@@ -40,24 +40,26 @@ extern "C" {
 typedef struct ndnshm_s ndnshm_t;
 
 /* What the engine may choose when it creates a face; an app takes what it finds and reads only uid
- * and flags (on a private face slot_size, too). Start from NDNSHM_OPTIONS_INIT, then change members. */
+ * max_slot_size and flags (on a private face slot_size, too). Start from NDNSHM_OPTIONS_INIT, then change members. */
 typedef struct ndnshm_options_s {
-  size_t size;        /* sizeof(ndnshm_options_t), as the caller was compiled: see docs/ndnshm.rst, "Versions" */
-  uint32_t capacity;  /* slots per ring; rounded up to a power of two; 0 = 256. Keep 448 + 2 * capacity *
+  size_t size;            /* sizeof(ndnshm_options_t), as the caller was compiled: see docs/ndnshm.rst, "Versions" */
+  uint32_t capacity;      /* slots per ring; rounded up to a power of two; 0 = 256. Keep 448 + 2 * capacity *
                          (4 + slot_size) bytes below 256 MiB: ndn-rs apps since 2026 refuse a larger region */
-  uint32_t slot_size; /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines); app of a
+  uint32_t slot_size;     /* bytes, the largest packet; 0 = 9020 (a slot with its length fills cache lines); app of a
                          private face: the least it is content with; 0 = any */
-  uint32_t mtu;       /* bytes; derive both others as ndn-rs does; excludes them; 0 = not used */
-  unsigned int mode;  /* permissions of region and FIFOs, umask does not cut them; 0 = 0600 */
-  uid_t uid;          /* engine: owner of region and FIFOs; app: the engine's user, to be trusted beside
+  uint32_t mtu;           /* bytes; derive both others as ndn-rs does; excludes them; 0 = not used */
+  unsigned int mode;      /* permissions of region and FIFOs, umask does not cut them; 0 = 0600 */
+  uid_t uid;              /* engine: owner of region and FIFOs; app: the engine's user, to be trusted beside
                          root and this process's own; engine of a private face: the app's user; (uid_t) -1 =
                          leave, or nobody else, or not known */
-  gid_t gid;          /* group of region and FIFOs; (gid_t) -1 = leave */
-  unsigned int flags; /* both: NDNSHM_SIGBUS_GUARD; engine of a private face: NDNSHM_WAKE_SOCKET or _PIPE */
+  gid_t gid;              /* group of region and FIFOs; (gid_t) -1 = leave */
+  unsigned int flags;     /* both: NDNSHM_SIGBUS_GUARD; engine of a private face: NDNSHM_WAKE_SOCKET or _PIPE */
+  uint32_t max_slot_size; /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as it
+                             says, and copied; 0 = 16 MiB */
 } ndnshm_options_t;
 
 #define NDNSHM_OPTIONS_INIT \
-  { sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0 }
+  { sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0, 0 }
 
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
@@ -131,11 +133,12 @@ NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
 NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 
 /* App: attaches to the face that an engine created (Design 2, 3).
- * name: as for ndnshm_create(). options: NULL = defaults; only uid and flags are read. Region and FIFOs must
- * belong to root, to this process's effective user or to options->uid.
+ * name: as for ndnshm_create(). options: NULL = defaults; only uid, flags and max_slot_size are read. Region and
+ * FIFOs must belong to root, to this process's effective user or to options->uid.
  * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EALREADY (ep is in use), -ENOENT (no such face, or not yet),
- * -ECONNREFUSED (its engine is dead), -EACCES, -EPERM (wrong owner, or not a region and FIFOs), -EPROTO (header broken
- * or indices impossible), -EROFS (/dev/shm is read-only), -EMFILE, -ENFILE, -ENOMEM, -EIO.
+ * -ECONNREFUSED (its engine is dead), -EACCES, -EPERM (wrong owner, or not a region and FIFOs), -EPROTO (header
+ * broken, indices impossible, or slots larger than options->max_slot_size), -EROFS (/dev/shm is read-only), -EMFILE,
+ * -ENFILE, -ENOMEM, -EIO.
  * On failure nothing is left open and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 
@@ -168,12 +171,13 @@ NDNSHM_EXTERN void ndnshm_app_fds_close(ndnshm_t* ep);
  * process's effective user or to options->uid, unless NDNSHM_SIGBUS_GUARD is asked for. Who handed them over is for the
  * caller to know: nothing in them tells.
  * fds: on success they are the endpoint's, closed on exec, fds[0] closed at once; on failure they stay the caller's, as
- * they were. options: NULL = defaults; only slot_size, uid and flags are read.
+ * they were. options: NULL = defaults; only slot_size, max_slot_size, uid and flags are read.
  * An engine that has died meanwhile is end of file, after what it had sent.
  * Errors: -EINVAL (ep, fds, options), -EALREADY (ep is in use), -EBADF (not open, or for another direction), -EPERM (not a
  * regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted owner), -EPROTO (header
- * broken, size not that of its geometry, indices impossible, slots smaller than options->slot_size, a pipe that would
- * block, a socket of another kind or not connected, one of each), -EACCES, -ENOMEM, -EIO. ep may be used again. */
+ * broken, size not that of its geometry, indices impossible, slots smaller than options->slot_size or larger
+ * than options->max_slot_size, a pipe that would block, a socket of another kind or not connected, one of each), -EACCES,
+ * -ENOMEM, -EIO. ep may be used again. */
 NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
@@ -209,12 +213,13 @@ NDNSHM_EXTERN int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats
 
 /* Copies packets out of the ring, frees their slots, publishes that once (Design 5, 6). At most 64 slots a call, so
  * that 0 can also mean 64 empty ones: ndnshm_park() tells whether there is more.
- * arena, arena_bytes: private memory that the copies go to, at least ndnshm_get_mtu() bytes.
+ * arena, arena_bytes: private memory that the copies go to; what does not fit stays in the ring. With
+ * ndnshm_get_mtu() bytes each packet fits, but the engine chooses how many they are: an app may begin with less.
  * pkts, max: receives base and length of at most max packets, in order; the bases point into arena.
  * Returns the number of packets, 0 if there is none. Slots of length 0 are skipped.
  * Errors: -EPROTO (impossible index or length; nothing partial is handed out), -EIO (the region is
- * lost, see NDNSHM_SIGBUS_GUARD), -ENOBUFS (arena smaller than the MTU), -ENOTCONN, -EINVAL (NULL), -EALREADY (packets are
- * peeked at). */
+ * lost, see NDNSHM_SIGBUS_GUARD), -ENOBUFS (arena smaller than the next packet, whose size is in pkts[0].iov_len then;
+ * ndnshm_errmsg() is not written), -ENOTCONN, -EINVAL (NULL), -EALREADY (packets are peeked at). */
 NDNSHM_EXTERN int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max);
 
 /* Like ndnshm_recv() without the copy: pkts point at the slots themselves. For trusted peers only: the

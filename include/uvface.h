@@ -9,7 +9,7 @@
  *
  * Errors are libuv's negative codes. uvface_errmsg() names the call, the object and the reason. "Errors:" lists what a
  * function returns; where the system fails a call for a reason that is not listed (a seccomp filter, say), its code is
- * passed on. A face that has failed answers with the code that failed it: UV_EPROTO, UV_EIO, UV_EBADF.
+ * passed on. A face that has failed answers with the code that failed it: UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM.
  * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
 #ifndef UVFACE_H
 #define UVFACE_H
@@ -37,14 +37,14 @@ typedef struct uvface_stats_s uvface_stats_t;
  * returns. They are private copies unless UVFACE_RECV_BORROW was asked for.
  * npkts < 0: an error, given once, receiving is already stopped: UV_EOF (peer gone, everything it sent
  * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region lost), UV_EBADF (somebody else
- * closed the face's descriptor).
+ * closed the face's descriptor), UV_ENOMEM (none for a packet of more than 256 KiB, which stays in the ring).
  * Packets that were handed out count as delivered, borrowed ones too, even if the callback closes the face: the next
  * app does not get them again. */
 typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 /* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
- * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF (as for uvface_recv_cb), UV_ECANCELED (face closed), or
- * UV_ENOMEM (for the rest of a batch). After an error the first packets of a batch may be in the ring. */
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (as for uvface_recv_cb; the last also for the
+ * rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
 /* The face's memory is the caller's again. */
@@ -121,10 +121,12 @@ struct uvface_options_s {
                                announce its fence; 0 = never */
   uint32_t queue_max;      /* sends that may wait for room at a time; 0 = the role's default: app no
                                bound (but a deadline), engine 1024 */
+  uint32_t max_slot_size;  /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as
+                               it says, and copied; 0 = 16 MiB */
 };
 
 #define UVFACE_OPTIONS_INIT \
-  { sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0 }
+  { sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0, 0 }
 
 /* Counters since create or connect, and what the face is made of. */
 struct uvface_stats_s {
@@ -171,9 +173,9 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
 /* App: attaches to the face `name`. Arguments as for uvface_create().
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EALREADY (already created or connected), UV_ENOENT (no
  * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EACCES, UV_EPERM (wrong owner, or not a region and
- * FIFOs), UV_EPROTO (header broken or indices impossible), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's
- * epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed
- * the face's inner handles).
+ * FIFOs), UV_EPROTO (header broken, indices impossible, or slots larger than options->max_slot_size), UV_EROFS
+ * (/dev/shm is read-only), UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN
+ * (closing), UV_ECANCELED (somebody else closed the face's inner handles).
  * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in: try again
  * from a timer. (An engine of ndn-rs is visible while it creates: for a moment UV_EPROTO or UV_EACCES as well.) A
  * failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
@@ -212,9 +214,9 @@ UVFACE_EXTERN void uvface_app_fds_close(uvface_t* face);
  * Errors: UV_EINVAL (face, fds, options), UV_EALREADY (already created or connected), UV_EBADF (not open, or for another
  * direction), UV_EPERM (not a regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted
  * owner), UV_EPROTO (header broken, size not that of its geometry, indices impossible, slots smaller than
- * options->slot_size, a pipe that would block, a socket of another kind or not connected, one of each), UV_EACCES,
- * UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody
- * else closed the face's inner handles). Loop thread. (Design 3) */
+ * options->slot_size or larger than options->max_slot_size, a pipe that would block, a socket of another kind or not
+ * connected, one of each), UV_EACCES, UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN
+ * (closing), UV_ECANCELED (somebody else closed the face's inner handles). Loop thread. (Design 3) */
 UVFACE_EXTERN int uvface_attach(uvface_t* face, const int fds[3], const uvface_options_t* options);
 
 /* What carries a face: see uvface_get_transport(). UVFACE_ANY is for functions that choose. */
@@ -286,7 +288,7 @@ UVFACE_EXTERN int uvface_set_filter(uvface_t* face, uvface_filter_t* filter);
 
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
  * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
- * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. */
+ * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
 
 /* Stops delivery; packets stay in the ring. 0 also if it was stopped before, and on a face that has failed.
@@ -317,7 +319,7 @@ UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv
  * you wait elsewhere. Closing wakes it, too. (docs/design.rst, section 6)
  * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE
  * (larger than the MTU), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles),
- * UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop thread. (Design 5, rule 4) */
+ * UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. (Design 5, rule 4) */
 UVFACE_EXTERN int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs);
 
 /* Sends as many of npkts packets as find room now. Returns the packets taken (at least 1).
@@ -329,13 +331,13 @@ UVFACE_EXTERN int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], u
  * length. One reservation at a time; while it is open other sends wait. Dropped at close.
  * Errors: UV_EAGAIN (ring full, sends queued), UV_EMSGSIZE (larger than the MTU), UV_EINVAL (NULL, len 0), UV_EALREADY
  * (one is open), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO,
- * UV_EIO, UV_EBADF (the face has failed). Loop thread. */
+ * UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
 
 /* Publishes the first len bytes of the reserved slot as a packet; 0 gives it back unsent.
  * Errors: UV_EINVAL (NULL, nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN, UV_EPIPE (peer
- * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF (the face has failed). Loop
- * thread. */
+ * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has
+ * failed). Loop thread. */
 UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 
 /* Closes the face: its names vanish and the peer sees end of file at once; pending sends get

@@ -25,6 +25,9 @@
 /* More than any version of ndnshm_options_t will have: what is larger was never initialized. */
 #define MAX_OPTIONS_BYTES 4096
 
+/* The largest slots that an app takes unless it says otherwise. */
+#define DEFAULT_MAX_SLOT_BYTES ((uint32_t) 16 << 20)
+
 #define KNOWN_FLAGS ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE))
 
 /* What texts call a face, or a part of it, that has no name. */
@@ -274,6 +277,16 @@ static int fail_replaced(ndnshm_t* ep) {
                       ep->names.shm);
 }
 
+/* App: how long a packet is, the engine says, and the app copies it. */
+static int check_slots(ndnshm_t* ep, const ndnshm_options_t* options) {
+  uint32_t max = options->max_slot_size != 0 ? options->max_slot_size : DEFAULT_MAX_SLOT_BYTES;
+  uint32_t slot_size = ep->region.geometry.slot_size;
+
+  if (slot_size <= max) return 0;
+  return ndnshm__fail(&ep->error, -EPROTO, "header %s: slots of %lu bytes, more than max_slot_size, %lu", ep->names.shm,
+                      (unsigned long) slot_size, (unsigned long) max);
+}
+
 /* App: opens e2a for reading and a2e for writing. It opens a2e last, when it knows that the engine lives: to the engine
  * a writer that opens a2e and goes away is an app that died. The engine lives if somebody writes e2a and the region
  * still has its name: an engine that takes over a dead one's name removes the old region before it makes its FIFOs, so a
@@ -326,7 +339,8 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   err = ndnshm__region_attach(&ep->region, ep->names.shm, taken.uid, &ep->error);
   if (err < 0) return err;
   begin(ep, false, false);
-  err = guard_if_asked(ep, &taken);
+  err = check_slots(ep, &taken);
+  if (err == 0) err = guard_if_asked(ep, &taken);
   if (err == 0) err = bind_rings(ep);
   if (err == 0) err = join_engine(ep, taken.uid);
   if (err < 0) {
@@ -351,7 +365,8 @@ static int adopt_region(ndnshm_t* ep, int fd, const ndnshm_options_t* options) {
     return ndnshm__fail(&ep->error, -EPROTO, "header %s: slots of %lu bytes, fewer than the %lu asked for",
                         ep->names.shm, (unsigned long) ep->region.geometry.slot_size,
                         (unsigned long) options->slot_size);
-  err = guard_if_asked(ep, options);
+  err = check_slots(ep, options);
+  if (err == 0) err = guard_if_asked(ep, options);
   return err < 0 ? err : bind_rings(ep);
 }
 

@@ -18,7 +18,7 @@
 
 #define MAX_CALLS 200
 #define SMALL_RING 2
-#define HUGE_PACKET 300000 /* more than a loop's arena holds, so that the face allocates its own */
+#define HUGE_PACKET 300000 /* more than a loop's arena holds, so that one that comes needs memory of its own */
 
 /* --- A face of our own, and what there is of it ---------------------------------------------- */
 
@@ -540,6 +540,29 @@ TEST_KINDS_LOOP(wake_up_that_cannot_be_read_ends_the_face, 2) {
     run_for(&s.loop, 2);
     ck_assert_int_eq(s.engine_got, 0); /* once */
   }
+  close_pair(&s);
+  ck_assert_int_eq(uv_loop_close(&s.loop), 0);
+}
+
+TEST_KINDS(no_memory_for_a_large_packet_ends_the_face_and_says_so) {
+  static char packet[HUGE_PACKET];
+  uv_buf_t buf = uv_buf_init(packet, sizeof(packet));
+  scene_t s = {.sends_done = 0};
+
+  snprintf(s.name, sizeof(s.name), "%s", harness_name("large"));
+  ASSERT_OK(uv_loop_init(&s.loop));
+  open_pair(&s, HUGE_PACKET);
+  ck_assert_int_eq(uvface_try_send(&s.app, &buf, 1), HUGE_PACKET);
+  ASSERT_OK(uvface_recv_start(&s.engine, on_packets));
+  shim_fail_at(1, 0);
+  uv_run(&s.loop, UV_RUN_NOWAIT);
+  shim_disarm();
+  ck_assert_ptr_nonnull(shim_failed_call());
+  ck_assert_str_eq(shim_failed_call(), "malloc");
+  ck_assert_int_eq(s.engine_got, UV_ENOMEM);
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s.engine), "300000 bytes: out of memory"));
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s.engine), faces_kind == NAMED ? s.name : "private face"));
+  ck_assert_int_eq(send_byte(&s.engine), UV_ENOMEM);
   close_pair(&s);
   ck_assert_int_eq(uv_loop_close(&s.loop), 0);
 }

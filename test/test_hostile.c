@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -576,6 +577,108 @@ TEST(second_engine_between_two_looks_is_the_end_of_the_first) {
   ck_assert_uint_eq(s.last_bytes, 5);
   puppet_drop(&second);
   drop_scene(&s);
+}
+
+/* --- Slots of any size -------------------------------------------------------------------------- */
+
+#define MIB ((uint32_t) 1 << 20)
+
+static int connect_to(scene_t* s, puppet_t* engine, uint32_t slot_size, uint32_t max_slot_size) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  int err;
+
+  options.max_slot_size = max_slot_size;
+  puppet_make(engine, s->name, 1, slot_size, 0);
+  err = face_connect(&s->face, s->name, &options);
+  if (err < 0 && faces_kind != NAMED) {
+    int fds[3];
+
+    ck_assert(face_take(s->name, fds)); /* offered again, for another try */
+    close_fds(fds);
+  }
+  if (err < 0) puppet_drop(engine);
+  return err;
+}
+
+static void assert_refused(scene_t* s, uint32_t slot_size, uint32_t max_slot_size, const char* reason) {
+  puppet_t engine;
+
+  ck_assert_int_eq(connect_to(s, &engine, slot_size, max_slot_size), UV_EPROTO);
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s->face), reason));
+}
+
+static void init_scene(scene_t* s) {
+  memset(s, 0, sizeof(*s));
+  snprintf(s->name, sizeof(s->name), "%s", harness_name("slots"));
+  ASSERT_OK(uv_loop_init(&s->loop));
+  ASSERT_OK(uvface_init(&s->loop, &s->face));
+  s->face.data = s;
+}
+
+/* An app copies a packet that is as long as its engine says, whatever of it the engine has written. */
+TEST_KINDS(engine_whose_slots_are_above_the_apps_limit_is_refused) {
+  scene_t s;
+
+  init_scene(&s);
+  assert_refused(&s, 16 * MIB + 1, 0, "slots of 16777217 bytes, more than max_slot_size, 16777216");
+  assert_refused(&s, 1u << 30, 64 * MIB, "slots of 1073741824 bytes, more than max_slot_size, 67108864");
+  assert_refused(&s, 101, 100, "slots of 101 bytes, more than max_slot_size, 100");
+  uvface_close(&s.face, NULL);
+  finish_loop(&s.loop);
+}
+
+/* Bytes of this process's data, whether touched or not. */
+static size_t data_bytes(void) {
+  unsigned long pages = 0;
+  FILE* statm = fopen("/proc/self/statm", "re");
+
+  HOLDS(statm != NULL && fscanf(statm, "%*u %*u %*u %*u %*u %lu", &pages) == 1);
+  fclose(statm);
+  return pages * (size_t) sysconf(_SC_PAGESIZE);
+}
+
+static void assert_grew_less(size_t before, size_t bytes) {
+  size_t after = data_bytes();
+
+  ck_assert_msg(after < before + bytes, "%zu bytes more", after - before);
+}
+
+static void on_size(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  scene_t* s = face->data;
+
+  HOLDS(npkts == 1);
+  s->packets++;
+  s->last_bytes = pkts[0].len;
+}
+
+static void assert_arrives(scene_t* s, const char* packet, size_t bytes) {
+  s->last_bytes = 0;
+  ck_assert(puppet_send(&s->puppet, packet, bytes));
+  until_taken(s);
+  ck_assert_uint_eq(s->last_bytes, bytes);
+}
+
+TEST_KINDS(app_allocates_for_packets_that_come_and_not_for_slots) {
+  char* packet = calloc(1, MIB);
+  puppet_t engine;
+  size_t before;
+  scene_t s;
+
+  init_scene(&s);
+  before = data_bytes();
+  ck_assert_int_eq(connect_to(&s, &engine, 64 * MIB, 64 * MIB), 0);
+  s.puppet = engine;
+  ASSERT_OK(uvface_recv_start(&s.face, on_size));
+  assert_arrives(&s, packet, 4);
+  assert_grew_less(before, MIB);
+  assert_arrives(&s, packet, MIB);
+  assert_grew_less(before, 8 * MIB);
+  assert_arrives(&s, packet, 4);
+  assert_arrives(&s, packet, MIB / 2);
+  uvface_close(&s.face, NULL);
+  finish_loop(&s.loop);
+  puppet_drop(&s.puppet);
+  free(packet);
 }
 
 /* --- A peer's child ----------------------------------------------------------------------------- */

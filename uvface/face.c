@@ -270,13 +270,9 @@ static int open_endpoint(uvface__priv_t* f, const way_t* way, const uvface_optio
   core.uid = options->uid;
   core.gid = options->gid;
   core.flags = core_flags(options->flags);
+  core.max_slot_size = options->max_slot_size;
   err = open_core(way, &core, ep);
   if (err < 0) return uvface__complain(f, err, "%s: %s", way->function, ndnshm_errmsg(ep));
-  if (ndnshm_get_mtu(ep) > sizeof(f->ctx->arena)) { /* where not even one packet would fit */
-    f->own_arena = malloc(ndnshm_get_mtu(ep));
-    if (f->own_arena == NULL)
-      return uvface__complain(f, UV_ENOMEM, "%s: malloc %zu bytes: out of memory", way->function, ndnshm_get_mtu(ep));
-  }
   return poll_descriptor(f, way->function, way->name, ndnshm_fd(ep));
 }
 
@@ -305,8 +301,6 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
   f->is_engine = way->is_engine;
   err = open_endpoint(f, way, &taken, ep);
   if (err < 0) {
-    free(f->own_arena);
-    f->own_arena = NULL;
     ndnshm_free(ep);
     return err;
   }

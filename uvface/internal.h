@@ -167,7 +167,8 @@ typedef struct uvface__priv_s {
   uvface__queue_t done;     /* finished, callback owed */
   unsigned int nqueued;     /* requests in `queued` */
   unsigned int pending;     /* requests accepted and not called back */
-  unsigned char* own_arena; /* instead of the context's, where one packet needs more; else NULL */
+  unsigned char* own_arena; /* for packets that the context's is too small for; NULL until one has come */
+  size_t own_arena_bytes;   /* the largest of them */
   /* options */
   unsigned int flags;
   uint64_t send_timeout_ms; /* 0 = never */

@@ -4,6 +4,9 @@
  * Guarantees that a face takes at most 64 packets and 256 KiB a turn, that the error which ends receiving
  * comes once, end of file after everything that arrived before, and that nothing of the face is used after a
  * callback without looking whether it still receives. Loop thread. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "transport.h"
 
 int uvface_recv_start(uvface_t* face, uvface_recv_cb cb) {
@@ -35,23 +38,50 @@ int uvface_recv_stop(uvface_t* face) {
   return 0;
 }
 
-/* The core wants room for one packet at least; a turn that has just begun has that anyway. */
+/* Room for one packet at least, as far as there is; a turn that has just begun has all of it anyway. */
 static size_t arena_bytes(const uvface__priv_t* f, size_t left) {
   size_t mtu;
 
   if (left == UVFACE__BYTES_PER_TURN) return left;
   mtu = ndnshm_get_mtu(f->ep);
+  if (mtu > sizeof(f->ctx->arena)) return sizeof(f->ctx->arena);
   return left > mtu ? left : mtu;
+}
+
+static bool grow_own_arena(uvface__priv_t* f, size_t bytes) {
+  char why[sizeof(f->why)];
+
+  if (f->own_arena_bytes >= bytes) return true;
+  free(f->own_arena); /* what was handed out of it is over */
+  f->own_arena = malloc(bytes);
+  f->own_arena_bytes = f->own_arena != NULL ? bytes : 0;
+  if (f->own_arena != NULL) return true;
+  snprintf(why, sizeof(why), "malloc for a packet on %s: %zu bytes: out of memory", f->name, bytes);
+  uvface__fail(f, UV_ENOMEM, "uvface_recv_cb", why);
+  return false;
+}
+
+/* A packet that the loop's arena is too small for. The peer says how long it is, and may say something else at each
+ * look, but nothing beyond the MTU. */
+static int take_large(uvface__priv_t* f) {
+  int n = UV_ENOBUFS;
+
+  for (size_t bytes = f->ctx->pkts[0].iov_len; n == UV_ENOBUFS; bytes = ndnshm_get_mtu(f->ep)) {
+    if (!grow_own_arena(f, bytes)) return 0;
+    n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
+  }
+  return n;
 }
 
 /* Up to `max` packets into the context's vector. Copies or, if borrowed, slots owed a release. */
 static int take_packets(uvface__priv_t* f, unsigned int max) {
   size_t left = UVFACE__BYTES_PER_TURN - f->rx_budget.bytes;
+  int n;
 
   if (f->stream != NULL) return uvface__stream_take(f->stream, f->filter == NULL, left, f->ctx->pkts, max);
   if ((f->flags & UVFACE_RECV_BORROW) != 0) return ndnshm_peek(f->ep, left, f->ctx->pkts, max);
-  if (f->own_arena != NULL) return ndnshm_recv(f->ep, f->own_arena, ndnshm_get_mtu(f->ep), f->ctx->pkts, max);
-  return ndnshm_recv(f->ep, f->ctx->arena, arena_bytes(f, left), f->ctx->pkts, max);
+  n = ndnshm_recv(f->ep, f->ctx->arena, arena_bytes(f, left), f->ctx->pkts, max);
+  return n == UV_ENOBUFS ? take_large(f) : n;
 }
 
 /* --- The filter ------------------------------------------------------------------------------- */

@@ -102,10 +102,12 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   size_t content_bytes = size - SIZE_FIELD_BYTES;
   ndnshm__region_header_t h = {0};
   ndnshm_header_t seen;
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   uint64_t bytes;
   ndnshm_t* ep;
   int err;
 
+  options.max_slot_size = UINT32_MAX;
   if (size < SIZE_FIELD_BYTES) return 0;
   bytes = file_bytes(data, content_bytes);
   if (content_bytes > bytes) content_bytes = (size_t) bytes;
@@ -118,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FUZZ_REQUIRE(err == (bytes < sizeof(h) ? -EPROTO : 0));
   if (err == 0) check_inspected(&seen, &h, bytes);
   FUZZ_REQUIRE(ndnshm_new(&ep) == 0);
-  err = ndnshm_connect(ep, engine->names.face, NULL);
+  err = ndnshm_connect(ep, engine->names.face, &options);
   FUZZ_REQUIRE(err == (bytes >= sizeof(h) && is_good(&h, bytes) ? 0 : -EPROTO));
   if (err == 0) use(ep, &h);
   ndnshm_free(ep);

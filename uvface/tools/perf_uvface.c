@@ -139,7 +139,8 @@ static int open_face(link_t* l) {
     options.slot_size = o->slot_size;
   }
   options.flags = o->borrow ? UVFACE_RECV_BORROW : 0;
-  options.send_timeout_ms = 0; /* the stall detector reports instead */
+  options.max_slot_size = UINT32_MAX; /* what the other side was asked for */
+  options.send_timeout_ms = 0;        /* the stall detector reports instead */
   if (o->hot_ns >= 0) options.hot_ns = (uint32_t) o->hot_ns;
   if (o->spin_ns >= 0) options.spin_ns = (uint32_t) o->spin_ns;
   if (o->private != 0) return open_private(l, &options);
