@@ -230,18 +230,21 @@ typedef struct uvface_server_options_s {
   uint32_t attach_timeout_ms; /* a face that nobody came for is taken back, a named one up to 1.1 s later; 0 = 10000 */
   uint64_t first_face_id;     /* 0 = 256 */
   const char* handoff_dir;    /* where sockets that hand out descriptors are made; NULL = /tmp, as ndn-rs does */
+  uint32_t max_user_apps;     /* connections of one user other than this process's and root; 0 = 3/4 of max_apps */
+  size_t max_user_bytes;      /* of the regions of all faces of one such user; 0 = 4 GiB */
 } uvface_server_options_t;
 
 #define UVFACE_SERVER_OPTIONS_INIT                                                                                 \
   {                                                                                                                \
     sizeof(uvface_server_options_t), UVFACE_OPTIONS_INIT, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, 0, 0, 0, 0, 0, 0, 0, \
-        NULL                                                                                                       \
+        NULL, 0, 0                                                                                                 \
   }
 
 /* Counters since listen. */
 typedef struct uvface_server_stats_s {
   uint64_t connections;         /* accepted */
-  uint64_t connections_refused; /* closed, beyond max_apps or for want of memory; and times without descriptors */
+  uint64_t connections_refused; /* closed, beyond max_apps or max_user_apps or for want of memory; and times without
+                                   descriptors */
   uint64_t faces;               /* shared-memory faces made */
   uint64_t faces_refused;       /* asked for and not made */
   uint64_t faces_unclaimed;     /* made, and nobody came in time, or with the right proof */

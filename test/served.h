@@ -114,6 +114,8 @@ int plain_ask(const served_t* served, const uint8_t* key);
 /* Reads the answer, fetches the descriptors, attaches, sends a packet. 0, or 1 after saying why. */
 int plain_fetch(const served_t* served, int control, const uint8_t* key);
 /* Both. */
+/* The code of its answer; 0 = the connection is closed, -1 = neither. */
+int plain_code(int control);
 int plain_app(const served_t* served, const uint8_t* key);
 /* The same with a named face. */
 int plain_named(const served_t* served, const char* name);

@@ -1248,6 +1248,85 @@ TEST(face_by_name_is_for_the_servers_own_user_unless_it_is_for_all) {
   }
 }
 
+/* An app of another user, on so many connections, of which so many get a face, and the one more nothing. */
+typedef struct greedy_s {
+  const served_t* served;
+  int apps, faces;
+  uint32_t others; /* apps and faces that are not its own */
+} greedy_t;
+
+static int ask_again(const greedy_t* greedy, int* ret_fd) {
+  int code;
+
+  *ret_fd = plain_ask(greedy->served, handoff_key(20));
+  if (*ret_fd < 0) return errno == EPIPE ? 0 : -1; /* closed before it could ask */
+  code = plain_code(*ret_fd);
+  if (code != 200) close(*ret_fd);
+  return code;
+}
+
+static int greedy_body(void* arg) {
+  const greedy_t* greedy = arg;
+  uint64_t end_ns = harness_now_ns() + UINT64_C(20000000000) * harness_slow();
+  int fds[8], code;
+
+  REQUIRE(become_other() == 0);
+  for (int i = 0; i < greedy->apps; i++)
+    REQUIRE((fds[i] = plain_ask(greedy->served, handoff_key((uint8_t) (i + 1)))) >= 0);
+  REQUIRE(ask_again(greedy, &fds[greedy->apps]) == 0);
+  for (int i = 0; i < greedy->apps; i++) REQUIRE(plain_code(fds[i]) == (i < greedy->faces ? 200 : 503));
+  close(fds[0]); /* another may have what this one had, as soon as the server has seen it */
+  while ((code = ask_again(greedy, &fds[0])) != 200) REQUIRE(code != -1 && harness_now_ns() < end_ns);
+  return 0;
+}
+
+static void serve_greedy(served_t* served, greedy_t* greedy) {
+  greedy->served = served;
+  ck_assert_int_eq(run_child(served, greedy_body, greedy), 0);
+  ck_assert_ptr_nonnull(strstr(uvface_server_errmsg(&served->server), "max_user_apps"));
+  RUN_UNTIL(&served->loop, served_stats(served).apps + served_stats(served).app_faces == greedy->others);
+}
+
+/* One user's apps can neither keep the others out nor take all memory; what they had is free again after them. */
+TEST(user_has_a_bounded_share_of_connections_and_memory) {
+  greedy_t greedy = {.apps = 2, .faces = 1, .others = 6};
+  served_t served;
+  raw_t own[3];
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  served.options.max_user_apps = 2;
+  served.options.max_user_bytes = 5 << 20; /* one default face */
+  served_listen(&served);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  for (int i = 0; i < 3; i++) { /* these are the server's own user's */
+    raw_connect(&own[i], &served);
+    ck_assert_uint_eq(raw_create(&own[i], "own", handoff_key((uint8_t) (10 + i)), -1, NULL), 200);
+  }
+  for (unsigned int run = 1; run <= 2; run++) {
+    serve_greedy(&served, &greedy);
+    ck_assert_uint_ge(served_stats(&served).connections_refused, run);
+    ck_assert_uint_ge(served_stats(&served).faces_refused, run);
+  }
+  for (int i = 0; i < 3; i++) raw_close(&own[i]);
+  served_close(&served);
+}
+
+TEST(user_gets_three_quarters_of_the_connections_if_the_options_do_not_say) {
+  greedy_t greedy = {.apps = 3, .faces = 3};
+  served_t served;
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  served.options.max_apps = 4;
+  served_listen(&served);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  serve_greedy(&served, &greedy);
+  served_close(&served);
+}
+
 /* --- Datasets ------------------------------------------------------------------------------------- */
 
 /* An Interest for a dataset as the tools of ndnd and NFD send it: not signed, and the name may be longer. */

@@ -48,13 +48,17 @@ static void finish(uvface__app_t* app) {
   if (app->is_open) {
     if (app->is_shm)
       s->stats.app_faces--;
-    else
+    else {
       s->stats.apps--;
+      app->user->apps--;
+    }
     s->cb.on_close(&app->pub, app->status);
   }
   TAILQ_REMOVE(&s->apps, app, all_link);
   for (int i = 0; i < UVFACE__REMEMBERED; i++) free(app->answers[i].content);
   uvface__routes_free(app);
+  if (app->user != NULL) app->user->region_bytes -= app->own_bytes;
+  uvface__user_release(app->user);
   free(app);
   uvface__server_release(s);
   if (parent != NULL) part_closed(parent); /* so that its on_close comes after those of its faces */
@@ -206,15 +210,20 @@ static int open_stream(uvface__app_t* app, int fd) {
   return uvface_open_stream(&app->face, fd, &options);
 }
 
-static int become_app(uvface__server_t* s, int fd, const struct ucred* peer) {
+static int out_of_memory(uvface__server_t* s) {
+  return uvface__server_complain(s, UV_ENOMEM, "uvface_server: calloc %s: out of memory", s->uri);
+}
+
+static int become_app(uvface__server_t* s, int fd, const struct ucred* peer, uvface__user_t* user) {
   uvface__app_t* app = app_new(s, NULL);
   int err;
 
-  if (app == NULL) return uvface__server_complain(s, UV_ENOMEM, "uvface_server: calloc %s: out of memory", s->uri);
+  if (app == NULL) return out_of_memory(s);
   app->pub.uri = s->uri;
   app->pub.pid = peer->pid;
   app->pub.uid = peer->uid;
   app->pub.gid = peer->gid;
+  app->user = uvface__user_hold(user);
   err = open_stream(app, fd);
   if (err < 0) {
     uvface__server_complain(s, err, "uvface_server: %s", uvface_errmsg(&app->face));
@@ -223,8 +232,23 @@ static int become_app(uvface__server_t* s, int fd, const struct ucred* peer) {
   }
   s->stats.connections++;
   s->stats.apps++;
+  user->apps++;
   tell_open(app);
   return 0;
+}
+
+static int admit(uvface__server_t* s, int fd, const struct ucred* peer) {
+  uvface__user_t* user = uvface__user_of(s, peer->uid);
+  int err;
+
+  if (user == NULL) return out_of_memory(s);
+  if (user->is_stranger && user->apps >= s->options.max_user_apps)
+    err = uvface__server_complain(s, UV_EMFILE, "uvface_server: accept4 %s: max_user_apps, %lu of user %lu, are there",
+                                  s->uri, (unsigned long) user->apps, (unsigned long) user->uid);
+  else
+    err = become_app(s, fd, peer, user);
+  uvface__user_release(user);
+  return err;
 }
 
 void uvface__app_accept(uvface__server_t* s, int fd) {
@@ -239,7 +263,7 @@ void uvface__app_accept(uvface__server_t* s, int fd) {
     err = uvface__server_complain(s, UV_EACCES, "uvface_server: getsockopt %s: %s", s->uri,
                                   uv_strerror(uv_translate_sys_error(errno)));
   else
-    err = become_app(s, fd, &peer);
+    err = admit(s, fd, &peer);
   if (err == 0) return;
   s->stats.connections_refused++;
   close(fd);
@@ -354,6 +378,7 @@ static int open_face(uvface__app_t* app, const uvface__wish_t* wish, uint32_t ca
 /* 200 if the connection may have a face of so many bytes. */
 static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes, char* why, size_t cap) {
   const uvface_server_options_t* options = &connection->server->options;
+  const uvface__user_t* user = connection->user;
 
   if (bytes > options->max_region_bytes) {
     snprintf(why, cap, "a region of %llu bytes is more than %zu", (unsigned long long) bytes,
@@ -367,6 +392,11 @@ static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes
   if (connection->region_bytes + bytes > options->max_app_bytes) {
     snprintf(why, cap, "regions of %llu bytes together are more than %zu",
              (unsigned long long) (connection->region_bytes + bytes), options->max_app_bytes);
+    return 503;
+  }
+  if (user->is_stranger && user->region_bytes + bytes > options->max_user_bytes) {
+    snprintf(why, cap, "regions of %llu bytes of user %lu together are more than %zu",
+             (unsigned long long) (user->region_bytes + bytes), (unsigned long) user->uid, options->max_user_bytes);
     return 503;
   }
   return 200;
@@ -385,7 +415,9 @@ static void join(uvface__app_t* face, uvface__app_t* owner, const uvface__wish_t
   face->pub.gid = owner->pub.gid;
   face->owner = face->parent = owner;
   owner->parts++;
+  face->user = uvface__user_hold(owner->user);
   face->own_bytes = bytes;
+  face->user->region_bytes += bytes;
   owner->nfaces++;
   owner->region_bytes += bytes;
   TAILQ_INSERT_TAIL(&owner->faces, face, face_link);

@@ -77,8 +77,7 @@ static bool is_large(const uvface__server_t* s, const ndnpkt_parameters_t* p) {
 /* A face by name has FIFOs, whose locks its app can hold, and a file, which it can truncate: that is for who could stop us
  * anyway. */
 static bool may_have_name(const uvface__app_t* connection) {
-  return connection->pub.uid == geteuid() || connection->pub.uid == 0 ||
-         (connection->server->options.flags & UVFACE_SERVER_NAMES_FOR_ALL) != 0;
+  return !connection->user->is_stranger || (connection->server->options.flags & UVFACE_SERVER_NAMES_FOR_ALL) != 0;
 }
 
 static void create_face(uvface__order_t* order) {

@@ -89,11 +89,23 @@ typedef struct uvface__dataset_s {
 TAILQ_HEAD(uvface__apps_s, uvface__app_s);
 LIST_HEAD(uvface__bucket_s, uvface__app_s);
 
+/* What a user's apps have of a server together. */
+typedef struct uvface__user_s {
+  LIST_ENTRY(uvface__user_s) link;
+  uid_t uid;
+  bool is_stranger;      /* neither this process's user nor root */
+  unsigned int holds;    /* its apps, and who looks at it: what keeps this memory */
+  uint32_t apps;         /* connections */
+  uint64_t region_bytes; /* of all its faces */
+} uvface__user_t;
+LIST_HEAD(uvface__users_s, uvface__user_s);
+
 struct uvface__app_s {
   uvface_app_t pub;
   uvface_t face;
   uvface_filter_t filter;
   uvface__server_t* server;
+  uvface__user_t* user;
   TAILQ_ENTRY(uvface__app_s) all_link;
   LIST_ENTRY(uvface__app_s) bucket_link;
   bool is_shm;
@@ -150,6 +162,7 @@ struct uvface__server_s {
   uvface_server_close_cb close_cb;
   struct uvface__apps_s apps; /* all, in the order of their ids */
   struct uvface__apps_s ready, makers, resting;
+  struct uvface__users_s users;
   struct uvface__bucket_s buckets[UVFACE__BUCKETS];
   uint64_t next_face_id;
   uint64_t large_rest_until_ns; /* no other large face before, whoever asks */
@@ -178,6 +191,14 @@ bool uvface__dataset_is(const ndnpkt_command_t* command);
 unsigned int uvface__dataset_answer(uvface__server_t* s, const ndnpkt_command_t* command, uint8_t* names, size_t cap,
                                     ndnpkt_data_t* ret_data);
 void uvface__datasets_free(uvface__server_t* s);
+
+/* --- user.c ------------------------------------------------------------------------------------- */
+
+/* The record of a user, held; NULL without memory. */
+uvface__user_t* uvface__user_of(uvface__server_t* s, uid_t uid);
+uvface__user_t* uvface__user_hold(uvface__user_t* user);
+/* NULL is harmless. */
+void uvface__user_release(uvface__user_t* user);
 
 /* --- app.c -------------------------------------------------------------------------------------- */
 

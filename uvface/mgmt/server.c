@@ -14,6 +14,7 @@
 
 #define BACKLOG 511
 #define APPS_MAX 1024
+#define USER_BYTES_MAX ((size_t) 4 << 30)
 #define FACES_MAX 8
 #define REGION_BYTES_MAX ((size_t) 64 << 20)
 #define APP_BYTES_MAX ((size_t) 256 << 20)
@@ -71,6 +72,7 @@ int uvface_server_init(uv_loop_t* loop, uvface_server_t* server) {
   uv_timer_init(loop, &s->breath);
   s->idle.data = s->rest.data = s->breath.data = NULL; /* others may close them */
   TAILQ_INIT(&s->apps);
+  LIST_INIT(&s->users);
   TAILQ_INIT(&s->ready);
   TAILQ_INIT(&s->makers);
   TAILQ_INIT(&s->resting);
@@ -115,6 +117,8 @@ static void fill_defaults(uvface_server_options_t* o) {
   if (o->max_faces == 0) o->max_faces = FACES_MAX;
   if (o->max_region_bytes == 0) o->max_region_bytes = REGION_BYTES_MAX;
   if (o->max_app_bytes == 0) o->max_app_bytes = APP_BYTES_MAX;
+  if (o->max_user_apps == 0) o->max_user_apps = o->max_apps - o->max_apps / 4;
+  if (o->max_user_bytes == 0) o->max_user_bytes = USER_BYTES_MAX;
   if (o->attach_timeout_ms == 0) o->attach_timeout_ms = ATTACH_TIMEOUT_MS;
   if (o->first_face_id == 0) o->first_face_id = FIRST_FACE_ID;
 }
