@@ -312,6 +312,27 @@ NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 
 /* --- Looking from outside --------------------------------------------------------------------- */
 
+/* Told of a file that a dead engine left. status: 0, or why it could not be removed: a negative errno value. */
+typedef void (*ndnshm_sweep_cb)(void* arg, const char* path, int status);
+
+enum {
+  NDNSHM_SWEEP_REMOVE = 1 /* removes what it finds */
+};
+
+/* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, and the sockets
+ * /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed a face over. Only creating a face under the same name
+ * cleans up otherwise, so who uses fresh names calls this when it starts.
+ * name: of one face; NULL = all of them, and the sockets. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called with arg for each
+ * file, while the engine's lock is held; NULL is allowed. Returns the number of files that were found, or removed.
+ * What is not proved to be dead stays, and so does what belongs to another user. The lock of the engine is the proof, or
+ * where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, or a socket, of the last
+ * second stays, too: it may be about to live. An engine that is created at the same moment under a name that is just
+ * removed may get -EADDRINUSE. After fork() dead means: no child of the engine has its descriptors either.
+ * Errors: -EINVAL (name, flags), -ENAMETOOLONG, -ENOENT (nothing has the name; there is no /dev/shm or /tmp),
+ * -EADDRINUSE (name: a live engine or somebody else has it, or its death is not proved), -EACCES, -EMFILE, -ENFILE,
+ * -ENOMEM. Any thread. (Design 3) */
+NDNSHM_EXTERN int ndnshm_sweep(const char* name, unsigned int flags, ndnshm_sweep_cb cb, void* arg);
+
 /* Reads the header of the region `name` once, without attaching, and does not judge it.
  * Errors: -EINVAL (name, NULL), -ENAMETOOLONG, -ENOENT (no such face), -EACCES, -EPERM (wrong owner, or not a regular
  * file), -EPROTO (shorter than a header), -EMFILE, -ENFILE, -ENOMEM, -EIO. Any thread. */

@@ -36,6 +36,7 @@ LIB_ROOMS = {
     "endpoint": ("error", "fifo", "guard", "layout", "names", "pair", "region", "ring", "wake", "words"),
     "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
+    "sweep": ("error", "fifo", "layout", "names", "open"),
 }
 # The same for lib/ndnpkt/.
 NDNPKT_ROOMS = {

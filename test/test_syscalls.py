@@ -76,6 +76,16 @@ PRIVATE_MEMORY = {
     ("lib/fifo.c", "unlink(path)"),
     ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)'),
     ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING)'),
+    # The files of a face that is swept: text of the function's own, and the header is read into its variable.
+    ("lib/sweep.c", "pread(region->fd, &h, sizeof(h), 0)"),
+    ("lib/sweep.c", "unlink(path)"),
+    ("lib/sweep.c", "lstat(file->path, &file->st)"),
+    ("lib/sweep.c", "clock_gettime(CLOCK_REALTIME, &now)"),
+    ("lib/sweep.c", "socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)"),
+    ("lib/sweep.c", "connect(fd, (const struct sockaddr*) &address, sizeof(address))"),
+    ("lib/sweep.c", "opendir(directory)"),
+    ("lib/sweep.c", "readdir(dir)"),
+    ("lib/sweep.c", "closedir(dir)"),
     # What the kernel tells: into variables of the function itself.
     ("lib/pair.c", "socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds)"),
     ("lib/pair.c", "pipe2(fds, O_NONBLOCK | O_CLOEXEC)"),
@@ -125,8 +135,8 @@ DECLARATIONS = (
     ("lib/endpoint.c", "ndnshm__region_header_t h;"),
 )
 # The user's own functions, and a test's.
-CALLBACKS = {"cb", "cb_", "recv_cb", "on_packet", "on_send", "on_end", "on_close", "sa_handler", "sa_sigaction", "ndnshm__point"}
-KEYWORDS = {"if", "for", "while", "switch", "return", "defined", "do", "else"}
+CALLBACKS = {"cb", "visit", "cb_", "recv_cb", "on_packet", "on_send", "on_end", "on_close", "sa_handler", "sa_sigaction", "ndnshm__point"}
+KEYWORDS = {"void", "if", "for", "while", "switch", "return", "defined", "do", "else"}
 # Ours, but named above because they pass memory on.
 PASSED_ON = {"read_header", "ndnshm__region_inspect"}
 
