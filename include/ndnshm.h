@@ -58,8 +58,9 @@ typedef struct ndnshm_options_s {
                              says, and copied; 0 = 16 MiB */
 } ndnshm_options_t;
 
+/* ~0u is (uid_t) -1, in words that C++ does not warn of either. */
 #define NDNSHM_OPTIONS_INIT \
-  { sizeof(ndnshm_options_t), 0, 0, 0, 0, (uid_t) -1, (gid_t) -1, 0, 0 }
+  { sizeof(ndnshm_options_t), 0, 0, 0, 0, ~0u, ~0u, 0, 0 }
 
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.

@@ -126,7 +126,7 @@ struct uvface_options_s {
 };
 
 #define UVFACE_OPTIONS_INIT \
-  { sizeof(uvface_options_t), 0, 0, 0, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, -1, 50000, 2000, 1, 0, 0 }
+  { sizeof(uvface_options_t), 0, 0, 0, 0, ~0u, ~0u, 0, -1, 50000, 2000, 1, 0, 0 }
 
 /* Counters since create or connect, and what the face is made of. */
 struct uvface_stats_s {

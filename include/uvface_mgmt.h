@@ -234,11 +234,8 @@ typedef struct uvface_server_options_s {
   size_t max_user_bytes;      /* of the regions of all faces of one such user; 0 = 4 GiB */
 } uvface_server_options_t;
 
-#define UVFACE_SERVER_OPTIONS_INIT                                                                                 \
-  {                                                                                                                \
-    sizeof(uvface_server_options_t), UVFACE_OPTIONS_INIT, 0, (uv_uid_t) -1, (uv_gid_t) -1, 0, 0, 0, 0, 0, 0, 0, 0, \
-        NULL, 0, 0                                                                                                 \
-  }
+#define UVFACE_SERVER_OPTIONS_INIT \
+  { sizeof(uvface_server_options_t), UVFACE_OPTIONS_INIT, 0, ~0u, ~0u, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0 }
 
 /* Counters since listen. */
 typedef struct uvface_server_stats_s {
