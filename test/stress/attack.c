@@ -76,7 +76,7 @@ static bool start_attacker(trial_t* t) {
     b->is_stranger = t->stranger;
     b->engine_pid = s->engine.pid;
     atomic_store(&b->pause, 1);
-    t->attacker.pid = stage_start(s->program, "attacker", "", fd, t->stranger ? NOBODY : (uid_t) -1,
+    t->attacker.pid = stage_start(s->program, "attacker", "", fd, NULL, 0, t->stranger ? NOBODY : (uid_t) -1,
                                   t->stranger ? NOBODY : (gid_t) -1);
     close(fd);
   }

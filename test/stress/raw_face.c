@@ -23,7 +23,6 @@ void raw_paths(raw_face_t* f, const char* name) {
 static int map(raw_face_t* f) {
   struct stat st;
   uint32_t header[4];
-  f->fd = shm_open(f->shm, O_RDWR | O_CLOEXEC, 0);
   if (f->fd < 0 || fstat(f->fd, &st) != 0) return -errno;
   if (st.st_size < RAW_HEADER_BYTES || pread(f->fd, header, sizeof(header), 0) != sizeof(header) || header[2] == 0 ||
       header[0] == 0)
@@ -39,9 +38,17 @@ static int map(raw_face_t* f) {
 
 int raw_open(raw_face_t* f, const char* name) {
   raw_paths(f, name);
+  f->fd = shm_open(f->shm, O_RDWR | O_CLOEXEC, 0);
   int err = map(f);
   if (err == 0 && (f->e2a = open(f->e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;
   if (err == 0 && (f->a2e = open(f->a2e_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;
+  if (err < 0) raw_close(f);
+  return err;
+}
+
+int raw_attach(raw_face_t* f, const int fds[3]) {
+  *f = (raw_face_t){.fd = fds[0], .a2e = fds[1], .e2a = fds[2]};
+  int err = map(f);
   if (err < 0) raw_close(f);
   return err;
 }

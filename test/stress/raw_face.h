@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* raw_face.h: an app's end of a face without the library: the mapped region and both FIFOs, for programs
- * that break the protocol on purpose. Knows the layout from docs/protocol.rst alone, like an attacker who
+/* raw_face.h: an app's end of a face without the library: the mapped region and both FIFOs, or what takes their
+ * place in a private face, for programs that break the protocol on purpose. Knows the layout from docs/protocol.rst alone, like an attacker who
  * has read it; checks nothing that it writes. Every descriptor is non-blocking. */
 #ifndef RAW_FACE_H
 #define RAW_FACE_H
@@ -36,6 +36,8 @@ void raw_paths(raw_face_t* f, const char* name);
 int raw_open(raw_face_t* f, const char* name);
 /* Tries again while there is no such face. */
 int raw_open_waiting(raw_face_t* f, const char* name, unsigned int timeout_ms);
+/* The same for a private face: region, a2e and e2a. They are closed with it, and on failure. */
+int raw_attach(raw_face_t* f, const int fds[3]);
 void raw_close(raw_face_t* f);
 
 uint32_t raw_load(const raw_face_t* f, size_t offset);

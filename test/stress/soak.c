@@ -6,10 +6,10 @@
  * and the others are compared with processes that only use them. Guarantees that its verdict needs no absolute
  * speed: each phase with villains is compared with the two beside it, and the median of that is judged; where
  * it is beyond its bound, as many phases more may show that it was the machine. What is measured is in stage.c;
- * what is a failure is decided here. */
+ * what is a failure is decided here. On private faces the villains are compared with nobody, and with ten processes that only
+ * compute. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,74 +20,67 @@
 #include "soak.h"
 #include "stage.h"
 
-enum { MAX_VILLAINS = 3, MAX_PHASES = 255, MIN_PHASES = 15, KILL_MS = 1000 };
+enum { MIN_PHASES = 15, KILL_MS = 1000 };
 
 #define MAX_PHASE_S 10.0
 #define WARM_UP_S 0.5
 #define RSS_SLACK_BYTES (UINT64_C(1) << 20)
 
-typedef struct scenario_s {
-  const char* name;
-  const char* text;
-  uint32_t nhealthy;
-  uint32_t nvillains;
-  const char* villains[MAX_VILLAINS];
-  const char* stand_ins[MAX_VILLAINS]; /* NULL: nobody */
-  double max_p99_ratio;                /* of healthy apps, with villains to without; 0 = not judged */
-  double min_rate_ratio;
-  double max_engine_cpu; /* share of one CPU, with villains */
-  bool apart;            /* villains and stand-ins do not share the CPUs of the others */
-} scenario_t;
+/* A stay as long as the villain's hold is no matter of the clock: it is held. */
+#define HELD_MS (STRESS_HOLD_MS / 2.0)
 
 static const scenario_t scenarios[] = {
-    {"soak",
-     "apps at full rate; one killed and replaced every second, one hostile, one flooding",
-     8,
-     3,
-     {"mortal", "hostile", "flood"},
-     {"app", "app", "app"},
-     2,
-     0,
-     0,
-     true},
-    {"crowd",
-     "the same on CPUs shared by all; without: others that only use CPUs",
-     8,
-     3,
-     {"mortal", "hostile", "flood"},
-     {"app", "burn", "burn"},
-     2,
-     0,
-     0,
-     false},
-    {"stopped", "one app beside one that is stopped with both rings full", 1, 1, {"stopped"}, {NULL}, 2, 0, 0, false},
-    {"full", "an app that is stopped with both rings full, alone", 0, 1, {"stopped"}, {NULL}, 0, 0, 0.05, false},
-    {"flood", "one app beside one that floods; without: alone", 1, 1, {"flood"}, {NULL}, 0, 0.4, 0, true},
-    {"wakes",
-     "an app that floods the FIFO with bytes and sends no packet, alone",
-     0,
-     1,
-     {"wakes"},
-     {NULL},
-     0,
-     0,
-     0.2,
-     false},
+    {.name = "soak",
+     .text = "apps at full rate; one killed and replaced every second, one hostile, one flooding",
+     .nhealthy = 8,
+     .nvillains = 3,
+     .villains = {"mortal", "hostile", "flood"},
+     .stand_ins = {"app", "app", "app"},
+     .max_p99_ratio = 2,
+     .apart = true},
+    {.name = "crowd",
+     .text = "the same on CPUs shared by all; without: others that only use CPUs",
+     .nhealthy = 8,
+     .nvillains = 3,
+     .villains = {"mortal", "hostile", "flood"},
+     .stand_ins = {"app", "burn", "burn"},
+     .max_p99_ratio = 2},
+    {.name = "private",
+     .text = "private faces: apps beside ten that misuse the kernel; without: alone",
+     .nhealthy = 8,
+     .nvillains = 10,
+     .villains = {"hold", "bomb", "punch", "pour", "hold", "bomb", "punch", "pour", "hold", "punch"},
+     .is_private = true,
+     .apart = true,
+     .has_computing = true,
+     .max_p50_ratio = 1.2,
+     .min_rate_ratio = 0.9,
+     .max_stay_ms = 20},
+    {.name = "stopped",
+     .text = "one app beside one that is stopped with both rings full",
+     .nhealthy = 1,
+     .nvillains = 1,
+     .villains = {"stopped"},
+     .max_p99_ratio = 2},
+    {.name = "full",
+     .text = "an app that is stopped with both rings full, alone",
+     .nvillains = 1,
+     .villains = {"stopped"},
+     .max_engine_cpu = 0.05},
+    {.name = "flood",
+     .text = "one app beside one that floods; without: alone",
+     .nhealthy = 1,
+     .nvillains = 1,
+     .villains = {"flood"},
+     .min_rate_ratio = 0.4,
+     .apart = true},
+    {.name = "wakes",
+     .text = "an app that floods the FIFO with bytes and sends no packet, alone",
+     .nvillains = 1,
+     .villains = {"wakes"},
+     .max_engine_cpu = 0.2},
 };
 enum { SCENARIOS = sizeof(scenarios) / sizeof(*scenarios) };
-
-typedef struct soak_s {
-  const scenario_t* scenario;
-  double secs;
-  bool json, progress;
-  stage_t stage;
-  uint64_t next_kill_ns;
-  uint32_t murders;
-  unsigned int n[2]; /* phases without and with villains */
-  double rate[2][MAX_PHASES], p50[2][MAX_PHASES], p99[2][MAX_PHASES], cpu[2][MAX_PHASES];
-  stage_size_t first, last;
-  unsigned int left;
-} soak_t;
 
 /* --- The run ----------------------------------------------------------------------------------- */
 
@@ -104,66 +97,87 @@ static void each_look(stage_t* s, void* arg) {
   }
 }
 
-static void show_progress(const soak_t* k, uint64_t start_ns, bool villains) {
+static void show_progress(const soak_t* k, uint64_t start_ns, int kind) {
+  static const char* const names[KINDS] = {"clean    ", "villains ", "computing"};
   const stage_t* s = &k->stage;
   if (k->progress)
     fprintf(stderr, "uvface-soak: %.0f of %.0f s, %s, %" PRIu64 " processes started, %" PRIu64 " faults\033[K\r",
-            (double) (uv_hrtime() - start_ns) / 1e9, k->secs, villains ? "villains" : "clean   ", s->starts,
-            stage_faults(s));
+            (double) (uv_hrtime() - start_ns) / 1e9, k->secs, names[kind], s->starts, stage_faults(s));
 }
 
-static bool run_phase(soak_t* k, bool villains, double secs) {
+static const char* part_of(const soak_t* k, uint32_t villain, int kind) {
+  const scenario_t* c = k->scenario;
+  if (kind == COMPUTING) return "burn";
+  if (kind == CLEAN) return c->stand_ins[villain];
+  return k->only == NULL || strcmp(k->only, c->villains[villain]) == 0 ? c->villains[villain] : NULL;
+}
+
+static uint64_t longer(uint64_t a, uint64_t b) {
+  return a > b ? a : b;
+}
+
+static bool run_phase(soak_t* k, int kind, double secs) {
   const scenario_t* c = k->scenario;
   stage_phase_t phase;
-  unsigned int at = k->n[villains];
-  for (uint32_t v = 0; v < c->nvillains; v++)
-    stage_cast(&k->stage, k->stage.nhealthy + v, villains ? c->villains[v] : c->stand_ins[v]);
+  unsigned int at = k->n[kind];
+  for (uint32_t v = 0; v < c->nvillains; v++) stage_cast(&k->stage, k->stage.nhealthy + v, part_of(k, v, kind));
   if (!stage_settle(&k->stage)) return false;
   k->next_kill_ns = uv_hrtime() + (uint64_t) (secs / 2 < 0.5 ? secs * 5e8 : 5e8);
+  k->stay_between_ns = longer(k->stay_between_ns, stage_take_stay_ns(&k->stage));
   if (!stage_phase(&k->stage, secs, each_look, k, &phase)) return false;
-  k->rate[villains][at] = phase.rate;
-  k->p50[villains][at] = (double) phase.p50_ns;
-  k->p99[villains][at] = (double) phase.p99_ns;
-  k->cpu[villains][at] = phase.engine_cpu;
-  k->n[villains]++;
+  k->rate[kind][at] = phase.rate;
+  k->p50[kind][at] = (double) phase.p50_ns;
+  k->p99[kind][at] = (double) phase.p99_ns;
+  k->cpu[kind][at] = phase.engine_cpu;
+  k->stay_ns[kind] = longer(k->stay_ns[kind], phase.stay_ns);
+  k->before[kind][at] = k->n[CLEAN];
+  k->n[kind]++;
   return true;
 }
 
-/* Odd, so that it begins and ends without villains, when what the engine holds can be compared. */
-static unsigned int phases_of(double secs) {
-  unsigned int n = secs > MIN_PHASES * MAX_PHASE_S ? (unsigned int) (secs / MAX_PHASE_S) : MIN_PHASES;
-  return (n < MAX_PHASES / 2 ? n : MAX_PHASES / 2) | 1u;
+/* Every second one is clean, the others by turns. */
+static int kind_of(const scenario_t* c, unsigned int phase) {
+  if (phase % 2 == 0) return CLEAN;
+  return c->has_computing && phase % 4 == 3 ? COMPUTING : VILLAINS;
 }
 
-/* The median of phases with villains, each over the mean of its two neighbours without. */
-static double ratio(double (*a)[MAX_PHASES], const unsigned int n[2]) {
-  double ratios[MAX_PHASES];
-  unsigned int known = 0;
-  for (unsigned int i = 0; i < n[1] && i + 1 < n[0]; i++)
-    if (a[0][i] + a[0][i + 1] > 0) ratios[known++] = 2 * a[1][i] / (a[0][i] + a[0][i + 1]);
-  return stage_median(ratios, known);
+/* Odd, so that it begins and ends without villains, when what the engine holds can be compared; with computing ones as
+ * many of them as of the others. */
+static unsigned int phases_of(const scenario_t* c, double secs) {
+  unsigned int n = secs > MIN_PHASES * MAX_PHASE_S ? (unsigned int) (secs / MAX_PHASE_S) : MIN_PHASES;
+  if (n > MAX_PHASES / 2) n = MAX_PHASES / 2;
+  return c->has_computing ? n / 4 * 4 + 1 : n | 1u;
 }
 
 /* Whether the healthy apps were as well served as the scenario demands. */
 static bool well_served(soak_t* k) {
   const scenario_t* c = k->scenario;
-  return (c->max_p99_ratio == 0 || ratio(k->p99, k->n) <= c->max_p99_ratio) &&
-         (c->min_rate_ratio == 0 || ratio(k->rate, k->n) >= c->min_rate_ratio);
+  return (c->max_p99_ratio == 0 || soak_ratio(k, k->p99, VILLAINS) <= c->max_p99_ratio) &&
+         (c->max_p50_ratio == 0 || soak_ratio(k, k->p50, VILLAINS) <= c->max_p50_ratio) &&
+         (c->min_rate_ratio == 0 || soak_ratio(k, k->rate, VILLAINS) >= c->min_rate_ratio);
+}
+
+static bool open_scene(soak_t* k) {
+  const scenario_t* c = k->scenario;
+  uint32_t nplaces = c->nhealthy + c->nvillains;
+  return c->is_private ? stage_open_private(&k->stage, "uvface-soak", c->nhealthy, nplaces)
+                       : stage_open(&k->stage, "uvface-soak", c->nhealthy, nplaces, STRESS_PLACES, (gid_t) -1);
 }
 
 static void run(soak_t* k) {
   const scenario_t* c = k->scenario;
-  unsigned int phases = phases_of(k->secs);
+  unsigned int phases = phases_of(c, k->secs);
   stage_phase_t warm_up;
   uint64_t start_ns = uv_hrtime();
-  if (!stage_open(&k->stage, "uvface-soak", c->nhealthy, c->nhealthy + c->nvillains, STRESS_PLACES, (gid_t) -1)) return;
+  if (!open_scene(k)) return;
   if (c->apart) stage_keep_apart(&k->stage);
   for (uint32_t i = 0; i < c->nhealthy; i++) stage_cast(&k->stage, i, "app");
   for (uint32_t v = 0; v < c->nvillains; v++) stage_cast(&k->stage, c->nhealthy + v, c->stand_ins[v]);
   if (!stage_settle(&k->stage) || !stage_phase(&k->stage, WARM_UP_S, NULL, NULL, &warm_up)) return;
   for (unsigned int i = 0; i < phases || (i < 2 * phases - 1 && (i % 2 == 0 || !well_served(k))); i++) {
-    show_progress(k, start_ns, i % 2 != 0);
-    if (!run_phase(k, i % 2 != 0, k->secs / phases)) return;
+    int kind = kind_of(c, i);
+    show_progress(k, start_ns, kind);
+    if (!run_phase(k, kind, k->secs / phases)) return;
     if (i == 0) k->first = stage_size(&k->stage);
   }
   k->last = stage_size(&k->stage);
@@ -174,15 +188,11 @@ static void run(soak_t* k) {
 static void judge(soak_t* k) {
   const scenario_t* c = k->scenario;
   stage_t* s = &k->stage;
-  double p99 = ratio(k->p99, k->n), rate = ratio(k->rate, k->n), cpu = stage_median(k->cpu[1], k->n[1]);
+  double p50 = soak_ratio(k, k->p50, VILLAINS), p99 = soak_ratio(k, k->p99, VILLAINS),
+         rate = soak_ratio(k, k->rate, VILLAINS);
+  double cpu = stage_median(k->cpu[VILLAINS], k->n[VILLAINS]), stay_ms = soak_longest_stay_ms(k);
   if (s->failed) return;
-  if (c->max_p99_ratio > 0 && p99 > c->max_p99_ratio)
-    stage_fail(s, "p99 of the healthy apps is %.2f times what it is without villains (at most %.1f)", p99,
-               c->max_p99_ratio);
-  if (c->min_rate_ratio > 0 && rate < c->min_rate_ratio)
-    stage_fail(s, "the healthy apps keep %.2f of their rate (at least %.1f)", rate, c->min_rate_ratio);
-  if (c->max_engine_cpu > 0 && cpu > c->max_engine_cpu)
-    stage_fail(s, "the engine takes %.1f %% of a CPU (at most %.0f %%)", cpu * 100, c->max_engine_cpu * 100);
+  if (c->max_stay_ms > 0 && stay_ms > HELD_MS) stage_fail(s, "the engine was held for %.0f ms", stay_ms);
   if (k->last.fds != k->first.fds)
     stage_fail(s, "the engine had %" PRIu64 " descriptors and has %" PRIu64, k->first.fds, k->last.fds);
   if (k->last.regions != k->first.regions)
@@ -191,61 +201,19 @@ static void judge(soak_t* k) {
     stage_fail(s, "the engine's memory grew from %" PRIu64 " to %" PRIu64 " bytes", k->first.rss_bytes,
                k->last.rss_bytes);
   if (k->left > 0) stage_fail(s, "%u files were left behind", k->left);
-}
-
-/* --- The report -------------------------------------------------------------------------------- */
-
-static json_t* pair(double (*a)[MAX_PHASES], const unsigned int n[2]) {
-  return json_pack("{s:f, s:f, s:f}", "clean", stage_median(a[0], n[0]), "villains", stage_median(a[1], n[1]), "ratio",
-                   ratio(a, n));
-}
-
-static json_t* size_json(const stage_size_t* s) {
-  return json_pack("{s:I, s:I, s:I}", "rss_bytes", (json_int_t) s->rss_bytes, "fds", (json_int_t) s->fds, "regions",
-                   (json_int_t) s->regions);
-}
-
-static void print_json(soak_t* k) {
-  const stage_t* s = &k->stage;
-  json_t* report =
-      json_pack("{s:s, s:s, s:s, s:f, s:b, s:i, s:i, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "program",
-                "uvface-soak", "version", STRESS_VERSION, "scenario", k->scenario->name, "secs", k->secs, "apart",
-                (int) s->apart, "phases", (int) (k->n[0] + k->n[1]), "healthy", (int) s->nhealthy, "started",
-                (json_int_t) s->starts, "killed", (json_int_t) k->murders, "faults", (json_int_t) stage_faults(s),
-                "left_behind", (int) k->left, "guard", (int) atomic_load(&s->engine.board->guard), "rate",
-                pair(k->rate, k->n), "p50_ns", pair(k->p50, k->n), "p99_ns", pair(k->p99, k->n), "engine_cpu",
-                pair(k->cpu, k->n), "engine_first", size_json(&k->first), "engine_last", size_json(&k->last));
-  json_object_set_new(report, "failure", s->failed ? json_string(s->why) : json_null());
-  json_dumpf(report, stdout, JSON_COMPACT);
-  putchar('\n');
-  json_decref(report);
-}
-
-static void print_row(const char* label, const char* unit, double scale, double (*a)[MAX_PHASES],
-                      const unsigned int n[2]) {
-  printf("  %-12s %10.3f %10.3f %8.2f  %s\n", label, stage_median(a[0], n[0]) / scale, stage_median(a[1], n[1]) / scale,
-         ratio(a, n), unit);
-}
-
-static void print_text(soak_t* k) {
-  const stage_t* s = &k->stage;
-  printf("uvface-soak %s: %s\n", k->scenario->name, k->scenario->text);
-  printf("  medians of %2u phases    clean   villains    ratio\n", k->n[0] + k->n[1]);
-  if (s->nhealthy > 0) {
-    print_row("round trips", "k/s, all healthy apps", 1e3, k->rate, k->n);
-    print_row("p50", "us", 1e3, k->p50, k->n);
-    print_row("p99", "us", 1e3, k->p99, k->n);
-  }
-  print_row("engine CPU", "of one", 1, k->cpu, k->n);
-  printf("  engine       RSS %" PRIu64 " -> %" PRIu64 " KiB, descriptors %" PRIu64 " -> %" PRIu64
-         ", regions mapped %" PRIu64 " -> %" PRIu64 "\n",
-         k->first.rss_bytes / 1024, k->last.rss_bytes / 1024, k->first.fds, k->last.fds, k->first.regions,
-         k->last.regions);
-  if (k->scenario->apart)
-    printf("  CPUs         %s\n", s->apart ? "the villains have one of their own" : "only one, for all");
-  printf("  processes    %" PRIu64 " started, %u killed at work; packets lost or wrong: %" PRIu64 "; files left: %u\n",
-         s->starts, k->murders, stage_faults(s), k->left);
-  printf("  %s%s\n", s->failed ? "FAILED: " : "good", s->failed ? s->why : "");
+  /* From here on by the clock; stage_fail() keeps the first failure, and so says what happened before what took long. */
+  if (c->max_p50_ratio > 0 && p50 > c->max_p50_ratio)
+    stage_fail(s, "p50 of the healthy apps is %.2f times what it is without villains (at most %.1f)", p50,
+               c->max_p50_ratio);
+  if (c->max_p99_ratio > 0 && p99 > c->max_p99_ratio)
+    stage_fail(s, "p99 of the healthy apps is %.2f times what it is without villains (at most %.1f)", p99,
+               c->max_p99_ratio);
+  if (c->min_rate_ratio > 0 && rate < c->min_rate_ratio)
+    stage_fail(s, "the healthy apps keep %.2f of their rate (at least %.1f)", rate, c->min_rate_ratio);
+  if (c->max_engine_cpu > 0 && cpu > c->max_engine_cpu)
+    stage_fail(s, "the engine takes %.1f %% of a CPU (at most %.0f %%)", cpu * 100, c->max_engine_cpu * 100);
+  if (c->max_stay_ms > 0 && stay_ms > c->max_stay_ms)
+    stage_fail(s, "the engine stays away from its loop for %.1f ms (at most %.0f)", stay_ms, c->max_stay_ms);
 }
 
 /* --- The command line -------------------------------------------------------------------------- */
@@ -262,11 +230,18 @@ static void usage(FILE* to) {
       "  idle       a turn of a loop with 500 idle faces beside one without (no other process)\n"
       "\n"
       "  --secs S   run about this long, or up to twice as long where a comparison is in doubt (600)\n"
+      "  --only P   of the villains those that play this part, to tell which of them does harm\n"
       "  --json     print one JSON object\n"
       "  --version, --help\n"
       "\n"
       "Exit: 0 well; 1 failed, or a check did; 2 usage.\n",
       to);
+}
+
+static bool has_villain(const scenario_t* c, const char* part) {
+  for (uint32_t i = 0; i < c->nvillains; i++)
+    if (strcmp(c->villains[i], part) == 0) return true;
+  return false;
 }
 
 static const scenario_t* find_scenario(const char* name) {
@@ -277,16 +252,15 @@ static const scenario_t* find_scenario(const char* name) {
 
 /* Returns STRESS_OK with k->scenario == NULL for "idle". */
 static int parse(soak_t* k, int argc, char** argv) {
-  static const struct option options[] = {{"secs", required_argument, NULL, 's'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"version", no_argument, NULL, 'V'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+  static const struct option options[] = {
+      {"secs", required_argument, NULL, 's'}, {"only", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
+      {"version", no_argument, NULL, 'V'},    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
   int option;
   char* end = NULL;
   k->secs = 600;
   while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
     if (option == 's') k->secs = strtod(optarg, &end);
+    if (option == 'o') k->only = optarg;
     if (option == 'j') k->json = true;
     if (option == 'h') usage(stdout);
     if (option == 'V') puts("uvface-soak " STRESS_VERSION);
@@ -300,6 +274,10 @@ static int parse(soak_t* k, int argc, char** argv) {
   k->scenario = find_scenario(name);
   if (optind < argc || (k->scenario == NULL && strcmp(name, "idle") != 0)) {
     fprintf(stderr, "uvface-soak: no such scenario: %s; see uvface-soak --help\n", optind < argc ? argv[optind] : name);
+    return STRESS_USAGE;
+  }
+  if (k->only != NULL && (k->scenario == NULL || !has_villain(k->scenario, k->only))) {
+    fprintf(stderr, "uvface-soak: no villain of %s plays %s; see uvface-soak --help\n", name, k->only);
     return STRESS_USAGE;
   }
   return STRESS_OK;
@@ -320,8 +298,8 @@ int main(int argc, char** argv) {
   judge(&soak);
   if (soak.progress) fputs("\033[K", stderr);
   if (soak.json)
-    print_json(&soak);
+    soak_print_json(&soak);
   else
-    print_text(&soak);
+    soak_print_text(&soak);
   return fflush(stdout) == 0 && !soak.stage.failed ? STRESS_OK : STRESS_FAILED;
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,8 +57,9 @@ void stage_keep_apart(stage_t* s) {
   confine(s, s->engine.pid, &s->cpus[0]);
 }
 
-static bool start_actor(stage_t* s, actor_t* a, const char* part, const char* face, int board_fd) {
-  pid_t pid = stage_start(s->program, part, face, board_fd, (uid_t) -1, (gid_t) -1);
+static bool start_actor(stage_t* s, actor_t* a, const char* part, const char* face, int board_fd, const int more[],
+                        size_t nmore) {
+  pid_t pid = stage_start(s->program, part, face, board_fd, more, nmore, (uid_t) -1, (gid_t) -1);
   if (pid < 0) stage_fail(s, "fork: %s", strerror(errno));
   close(board_fd);
   a->pid = pid > 0 ? pid : 0;
@@ -72,10 +74,14 @@ static void look_for_engine(stage_t* s) {
   if (stress_get(&s->engine.board->errors) > 0) stage_fail(s, "%s", s->engine.board->message);
 }
 
-bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, uint32_t open_place,
-                gid_t open_gid) {
-  int fd;
-  *s = (stage_t){.program = program, .nplaces = nplaces, .nhealthy = nhealthy, .seed = (uint32_t) getpid()};
+static bool open_stage(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, bool is_private,
+                       uint32_t open_place, gid_t open_gid) {
+  int fd, sockets[2] = {-1, -1};
+  *s = (stage_t){.program = program,
+                 .nplaces = nplaces,
+                 .nhealthy = nhealthy,
+                 .is_private = is_private,
+                 .seed = (uint32_t) getpid()};
   snprintf(s->prefix, sizeof(s->prefix), "%s-%ld", program, (long) getpid());
   for (uint32_t i = 0; i < STRESS_PLACES; i++) s->places[i].window = i % 2 == 0 ? WINDOW_LONG : WINDOW_SHORT;
   s->engine.board = stage_board_new(&fd);
@@ -87,7 +93,13 @@ bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t npl
   s->engine.board->nplaces = nplaces;
   s->engine.board->open_place = open_place;
   s->engine.board->open_gid = open_gid;
-  if (!start_actor(s, &s->engine, "engine", "", fd)) return false;
+  s->engine.board->is_private = is_private;
+  if (is_private && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+    stage_fail(s, "socketpair: %s", strerror(errno));
+  s->offers = sockets[0];
+  bool started = start_actor(s, &s->engine, "engine", "", fd, &sockets[1], is_private ? 1 : 0);
+  if (is_private) close(sockets[1]);
+  if (!started) return false;
   for (unsigned int ms = 0; ms < STAGE_WAIT_MS && !s->failed && atomic_load(&s->engine.board->ready) == 0; ms++) {
     look_for_engine(s);
     stress_nap(1000);
@@ -96,6 +108,47 @@ bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t npl
     stage_fail(s, "the engine does not start: %s", s->engine.board->message);
   return !s->failed;
 }
+
+bool stage_open(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces, uint32_t open_place,
+                gid_t open_gid) {
+  return open_stage(s, program, nhealthy, nplaces, false, open_place, open_gid);
+}
+
+bool stage_open_private(stage_t* s, const char* program, uint32_t nhealthy, uint32_t nplaces) {
+  return open_stage(s, program, nhealthy, nplaces, true, STRESS_PLACES, (gid_t) -1);
+}
+
+/* --- Private faces ----------------------------------------------------------------------------- */
+
+static void drop_offer(stage_place_t* p) {
+  for (int k = 0; k < 3 && p->offered != 0; k++) close(p->fds[k]);
+  p->offered = 0;
+}
+
+/* False if there is none. */
+static bool take_offer(stage_t* s) {
+  stress_offer_t offer;
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(3 * sizeof(int))];
+  } control;
+  struct iovec v = {&offer, sizeof(offer)};
+  struct msghdr m = {
+      .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+  if (recvmsg(s->offers, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof(offer)) return false;
+  const struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  if (c == NULL || c->cmsg_len != CMSG_LEN(3 * sizeof(int)) || offer.place >= s->nplaces) {
+    stage_fail(s, "the engine offers what is no face");
+    return false;
+  }
+  stage_place_t* p = &s->places[offer.place];
+  drop_offer(p);
+  memcpy(p->fds, CMSG_DATA(c), sizeof(p->fds));
+  p->offered = offer.generation;
+  return true;
+}
+
+/* --- Parts ------------------------------------------------------------------------------------- */
 
 static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
   stage_place_t* p = &s->places[i];
@@ -111,8 +164,11 @@ static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
   b->window = p->window;
   b->seed = honest(p->part) ? generation : s->seed++;
   b->may_truncate = atomic_load(&s->engine.board->guard);
+  b->is_private = s->is_private;
   atomic_store(&s->engine.board->places[i].honest, honest(p->part));
-  if (start_actor(s, &p->actor, p->part, face, fd)) {
+  bool started = start_actor(s, &p->actor, p->part, face, fd, p->fds, s->is_private ? 3 : 0);
+  drop_offer(p);
+  if (started) {
     p->generation = generation;
     s->starts++;
     if (s->apart) confine(s, p->actor.pid, &s->cpus[i >= s->nhealthy]);
@@ -123,6 +179,9 @@ static void start_part(stage_t* s, uint32_t i, uint32_t generation) {
 static void vacate(stage_t* s, uint32_t i) {
   stage_place_t* p = &s->places[i];
   s->lost_packets += stress_get(&p->actor.board->faults);
+  s->blows += stress_get(&p->actor.board->struck);
+  s->breaches += stress_get(&p->actor.board->breaches[0]);
+  if (stress_get(&p->actor.board->breaches[0]) > 0) stage_fail(s, "%s", p->actor.board->message);
   if (p->actor.board->message[0] != '\0' && stress_get(&p->actor.board->faults) > 0)
     stage_fail(s, "%s", p->actor.board->message);
   free_board(&p->actor);
@@ -187,7 +246,7 @@ static void tend_place(stage_t* s, uint32_t i) {
   look_for_end(s, i);
   if (p->part == NULL || p->actor.pid != 0 || s->failed) return;
   uint32_t generation = atomic_load(&s->engine.board->places[i].generation);
-  if (generation != 0 && generation != p->generation)
+  if (generation != 0 && generation != p->generation && (!s->is_private || generation == p->offered))
     start_part(s, i, generation);
   else if (uv_hrtime() - p->vacant_ns > STAGE_WAIT_MS * UINT64_C(1000000))
     stage_fail(s, "the engine has no new face for place %u, %d ms after its app was gone", i, STAGE_WAIT_MS);
@@ -196,6 +255,7 @@ static void tend_place(stage_t* s, uint32_t i) {
 void stage_tend(stage_t* s) {
   if (stage_signal() != 0) stage_fail(s, "ended by %s", strsignal(stage_signal()));
   look_for_engine(s);
+  while (s->is_private && take_offer(s)) continue;
   for (uint32_t i = 0; i < s->nplaces && !s->failed; i++) tend_place(s, i);
 }
 
@@ -271,6 +331,7 @@ static void look_for_stalls(stage_t* s, const snapshot_t* from) {
 
 bool stage_phase(stage_t* s, double secs, void (*each)(stage_t* s, void* arg), void* arg, stage_phase_t* ret_phase) {
   snapshot_t from, to;
+  stage_take_stay_ns(s);
   take_snapshot(s, &from);
   while (!s->failed && (double) (uv_hrtime() - from.at_ns) < secs * 1e9) {
     stage_tend(s);
@@ -280,18 +341,19 @@ bool stage_phase(stage_t* s, double secs, void (*each)(stage_t* s, void* arg), v
   if (s->failed) return false;
   take_snapshot(s, &to);
   conclude(s, &from, &to, ret_phase);
+  ret_phase->stay_ns = stage_take_stay_ns(s);
   look_for_stalls(s, &from);
   return !s->failed;
 }
 
-/* Lines of the mappings in /proc that are a face's region; the engine's was born without a name. */
+/* Lines of the mappings in /proc that are a face's region; the engine's was born without a name, or is private. */
 static uint64_t count_regions(const char* path) {
   FILE* file = fopen(path, "r");
   char line[512];
   uint64_t n = 0;
   if (file == NULL) return 0;
   while (fgets(line, sizeof(line), file) != NULL)
-    n += strstr(line, "/ndn-shm-") != NULL || strstr(line, "/dev/shm/#") != NULL;
+    n += strstr(line, "/ndn-shm-") != NULL || strstr(line, "/dev/shm/#") != NULL || strstr(line, "/memfd:ndn") != NULL;
   fclose(file);
   return n;
 }
@@ -339,6 +401,7 @@ static void end_apps(stage_t* s) {
 
 void stage_close(stage_t* s) {
   end_apps(s);
+  for (uint32_t i = 0; i < s->nplaces; i++) drop_offer(&s->places[i]);
   if (s->engine.pid == 0) return;
   atomic_store(&s->engine.board->stop, 1);
   int status = stage_wait(s->engine.pid, STAGE_WAIT_MS);
@@ -346,6 +409,7 @@ void stage_close(stage_t* s) {
     stage_fail(s, "the engine ended badly (wait status %#x): %s", (unsigned int) status, s->engine.board->message);
   if (stage_faults(s) > 0) stage_fail(s, "%s", s->engine.board->message);
   s->engine.pid = 0; /* its board stays for the report, until the program ends */
+  if (s->is_private) close(s->offers);
 }
 
 uint64_t stage_faults(const stage_t* s) {
@@ -355,6 +419,18 @@ uint64_t stage_faults(const stage_t* s) {
     if (s->places[i].actor.board != NULL) faults += stress_get(&s->places[i].actor.board->faults);
   }
   return faults;
+}
+
+uint64_t stage_breaches(const stage_t* s) {
+  return s->breaches;
+}
+
+uint64_t stage_blows(const stage_t* s) {
+  return s->blows;
+}
+
+uint64_t stage_take_stay_ns(stage_t* s) {
+  return atomic_exchange(&s->engine.board->longest_stay_ns, 0);
 }
 
 static unsigned int sweep(const char* dir_path, const char* start) {

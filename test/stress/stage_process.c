@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* stage_process.c: the processes of stage.h. A part is played by this same program, executed again through a
  * descriptor, so that one that has given up its rights need not find the file; the board of stress.h is its
- * descriptor 3 and the only one it gets beside the standard ones. It dies with the stage. */
+ * descriptor 3, and the only one it gets beside the standard ones but for those of a private face. It dies with the
+ * stage. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -16,7 +17,7 @@
 
 #include "stage.h"
 
-enum { BOARD_FD = 3 };
+enum { BOARD_FD = 3, MORE = 3 };
 
 static const char part_option[] = "--as";
 static volatile sig_atomic_t got_signal;
@@ -55,16 +56,25 @@ static bool become(uid_t uid, gid_t gid) {
   return uid == (uid_t) -1 || setresuid(uid, uid, uid) == 0;
 }
 
+/* They are moved out of each other's way first. */
+static bool pass_on(const int more[], size_t nmore) {
+  int at[MORE];
+  for (size_t i = 0; i < nmore; i++)
+    if ((at[i] = fcntl(more[i], F_DUPFD_CLOEXEC, STRESS_FACE_FD + MORE)) < 0) return false;
+  for (size_t i = 0; i < nmore; i++)
+    if (dup2(at[i], STRESS_FACE_FD + (int) i) < 0) return false;
+  return true;
+}
+
 /* Signals keep their actions over exec only where ignored; the mask is ours to pass on empty. */
-static void exec_part(const char* program, const char* part, const char* face, int board_fd, uid_t uid, gid_t gid,
-                      pid_t parent) {
+static void exec_part(const char* program, const char* part, const char* face, int board_fd, const int more[],
+                      size_t nmore, uid_t uid, gid_t gid, pid_t parent) {
   char* const argv[] = {(char*) (uintptr_t) program, (char*) (uintptr_t) part_option, (char*) (uintptr_t) part,
                         (char*) (uintptr_t) face, NULL};
-  int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  if (board_fd == BOARD_FD) fcntl(BOARD_FD, F_SETFD, 0);
-  if (exe == BOARD_FD) /* dup2() would close it */
-    exe = fcntl(exe, F_DUPFD_CLOEXEC, BOARD_FD + 1);
-  if (exe < 0 || dup2(board_fd, BOARD_FD) < 0 || !become(uid, gid)) _exit(127);
+  int board = fcntl(board_fd, F_DUPFD_CLOEXEC, STRESS_FACE_FD + MORE); /* whose place may be taken in a moment */
+  int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  int exe = fcntl(self, F_DUPFD_CLOEXEC, STRESS_FACE_FD + MORE);
+  if (board < 0 || exe < 0 || !pass_on(more, nmore) || dup2(board, BOARD_FD) < 0 || !become(uid, gid)) _exit(127);
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* after become(), which would clear it */
   if (getppid() != parent) _exit(127);
   fexecve(exe, argv, environ);
@@ -72,9 +82,10 @@ static void exec_part(const char* program, const char* part, const char* face, i
   _exit(127);
 }
 
-pid_t stage_start(const char* program, const char* part, const char* face, int board_fd, uid_t uid, gid_t gid) {
+pid_t stage_start(const char* program, const char* part, const char* face, int board_fd, const int more[], size_t nmore,
+                  uid_t uid, gid_t gid) {
   pid_t parent = getpid(), pid = fork();
-  if (pid == 0) exec_part(program, part, face, board_fd, uid, gid, parent);
+  if (pid == 0) exec_part(program, part, face, board_fd, more, nmore, uid, gid, parent);
   return pid;
 }
 
@@ -95,7 +106,8 @@ static int play(stress_board_t* board, const char* part, const char* face, int (
     int (*play)(stress_board_t*, const char*);
   } on_a_face[] = {{"app", stress_app},     {"mortal", stress_app},  {"hostile", stress_hostile},
                    {"flood", stress_flood}, {"wakes", stress_wakes}, {"stopped", stress_stopped},
-                   {"burn", stress_burn}};
+                   {"burn", stress_burn},   {"hold", stress_hold},   {"bomb", stress_bomb},
+                   {"punch", stress_punch}, {"pour", stress_pour}};
   if (strcmp(part, "engine") == 0) return stress_engine(board);
   if (strcmp(part, "attacker") == 0 && attacker != NULL) return attacker(board);
   for (size_t i = 0; i < sizeof(on_a_face) / sizeof(*on_a_face); i++)

@@ -16,12 +16,14 @@
 enum { STRESS_OK = 0, STRESS_FAILED = 1, STRESS_USAGE = 2 };
 
 enum {
-  STRESS_PLACES = 16,       /* faces of the engine at a time, at most */
+  STRESS_PLACES = 20,       /* faces of the engine at a time, at most */
   STRESS_KINDS = 16,        /* kinds of attacks, at most */
   STRESS_BUCKETS = 36 * 32, /* of round trips: 32 to each power of two, up to 2^40 ns */
   STRESS_CAPACITY = 64,     /* slots per ring, fewer than some apps have packets under way */
   STRESS_SLOT_BYTES = 1400,
-  STRESS_PACKET_BYTES = 24 /* the shortest numbered packet */
+  STRESS_PACKET_BYTES = 24, /* the shortest numbered packet */
+  STRESS_FACE_FD = 4,   /* private faces: the first of an app's three descriptors; engine: the socket they leave by */
+  STRESS_HOLD_MS = 1000 /* as long a villain holds a lock at a time */
 };
 
 typedef _Atomic uint64_t stress_count_t;
@@ -48,6 +50,7 @@ typedef struct stress_board_s {
   uint32_t place, window, seed;
   uint32_t may_truncate; /* villains: the engine has the guard */
   uint32_t is_stranger;  /* attacker: runs as another user than the engine */
+  uint32_t is_private;   /* faces have no names: see stress_offer_t */
   pid_t engine_pid;
   stress_word_t stop;  /* at any time */
   stress_word_t pause; /* at any time */
@@ -55,11 +58,18 @@ typedef struct stress_board_s {
   stress_word_t ready; /* attached, under way */
   stress_word_t guard; /* engine: UVFACE_SIGBUS_GUARD is on */
   stress_count_t sent, received, faults, errors;
-  char message[256]; /* of the first fault or error */
+  stress_count_t longest_stay_ns; /* engine: between two waits for events; the stage may set it to 0 */
+  stress_count_t struck;          /* villains: blows begun */
+  char message[256];              /* of the first fault or error */
   stress_count_t tried[STRESS_KINDS], refused[STRESS_KINDS], breaches[STRESS_KINDS];
   stress_place_t places[STRESS_PLACES];
   stress_count_t round_trips[STRESS_BUCKETS];
 } stress_board_t;
+
+/* What comes with the three descriptors of a private face, from the engine to the stage. */
+typedef struct stress_offer_s {
+  uint32_t place, generation;
+} stress_offer_t;
 
 /* --- stress.c ---------------------------------------------------------------------------------- */
 
@@ -84,6 +94,21 @@ void stress_nap(unsigned int us);
 /* The next of a row of numbers that looks random. */
 uint32_t stress_random(uint32_t* state);
 
+/* --- stress_stay.c ----------------------------------------------------------------------------- */
+
+/* From now on this thread's loop notes on the board how long it stays away from its wait for events. */
+void stress_stay_watch(stress_board_t* board);
+
+/* --- stress_villains.c: what villains share ------------------------------------------------------ */
+
+typedef struct raw_face_s raw_face_t;
+
+bool stress_stopped_by_stage(const stress_board_t* board);
+/* Takes the face: the one of that name, or the private one that was inherited. False after a message. */
+bool stress_take_face(stress_board_t* board, raw_face_t* f, const char* name);
+/* Takes all answers without looking at them. */
+void stress_swallow(raw_face_t* f);
+
 /* --- the parts: each is the whole program of a process ------------------------------------------ */
 
 int stress_engine(stress_board_t* board);                    /* stress_engine.c */
@@ -93,6 +118,10 @@ int stress_flood(stress_board_t* board, const char* name);   /* packets and FIFO
 int stress_wakes(stress_board_t* board, const char* name);   /* FIFO bytes alone */
 int stress_stopped(stress_board_t* board, const char* name); /* fills both rings, then SIGSTOP */
 int stress_burn(stress_board_t* board, const char* name);    /* attaches, and uses its CPU for nothing */
+int stress_hold(stress_board_t* board, const char* name);    /* stress_abuse.c: holds locks of the kernel's */
+int stress_bomb(stress_board_t* board, const char* name);    /* makes each wake-up wake thousands */
+int stress_punch(stress_board_t* board, const char* name);   /* holes, and sizes that must be refused */
+int stress_pour(stress_board_t* board, const char* name);    /* urgent bytes and descriptors */
 int stress_attacker(stress_board_t* board);                  /* attack_kinds.c */
 /* The part of a process that stage.c has started, or -1 if argv is a user's. */
 int stress_play(int argc, char** argv, int (*attacker)(stress_board_t*));

@@ -114,15 +114,22 @@ static void on_tick(uv_timer_t* tick) {
   leave(a);
 }
 
-static int start(app_t* a, const char* name) {
-  uvface_options_t options = UVFACE_OPTIONS_INIT;
+static int connect_waiting(app_t* a, const char* name, const uvface_options_t* options) {
   uint64_t start_ns = uv_hrtime();
   int err;
-  options.send_timeout_ms = 0; /* a stall is for the stage to see */
-  while ((err = uvface_connect(&a->face, name, &options)) == UV_ENOENT || err == UV_ECONNREFUSED) {
+  while ((err = uvface_connect(&a->face, name, options)) == UV_ENOENT || err == UV_ECONNREFUSED) {
     if (uv_hrtime() - start_ns > CONNECT_MS * UINT64_C(1000000) || atomic_load(&a->board->stop) != 0) break;
     stress_nap(1000);
   }
+  return err;
+}
+
+static int start(app_t* a, const char* name) {
+  static const int inherited[] = {STRESS_FACE_FD, STRESS_FACE_FD + 1, STRESS_FACE_FD + 2};
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  options.send_timeout_ms = 0; /* a stall is for the stage to see */
+  int err =
+      a->board->is_private != 0 ? uvface_attach(&a->face, inherited, &options) : connect_waiting(a, name, &options);
   if (err == 0) err = uvface_recv_start(&a->face, on_packets);
   return err;
 }

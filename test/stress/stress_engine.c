@@ -5,8 +5,10 @@
  * one batch. Checks the packets of honest apps in the one direction; the apps do so in the other. */
 #include "stress.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uvface.h>
 
 enum { MAX_BATCH = 64, TICK_MS = 20 };
@@ -118,24 +120,58 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     keep_rest(s, (unsigned int) (npkts - taken), pkts + taken); /* a failure is told to recv_cb, too */
 }
 
-static int create(seat_t* s) {
+static int create_named(seat_t* s, uvface_options_t* options) {
   stress_board_t* board = s->engine->board;
-  uvface_options_t options = UVFACE_OPTIONS_INIT;
   char name[128];
-  options.capacity = STRESS_CAPACITY;
-  options.slot_size = STRESS_SLOT_BYTES;
-  options.flags = UVFACE_SIGBUS_GUARD;
+  options->flags = UVFACE_SIGBUS_GUARD;
   if (s->index == board->open_place) {
-    options.mode = 0660;
-    options.gid = board->open_gid;
+    options->mode = 0660;
+    options->gid = board->open_gid;
   }
   stress_face_name(name, sizeof(name), board->prefix, s->index, s->generation);
-  int err = uvface_create(&s->face, name, &options);
+  int err = uvface_create(&s->face, name, options);
   atomic_store(&board->guard, err != UV_ENOTSUP);
   if (err == UV_ENOTSUP) {
-    options.flags = 0;
-    err = uvface_create(&s->face, name, &options);
+    options->flags = 0;
+    err = uvface_create(&s->face, name, options);
   }
+  return err;
+}
+
+/* To the stage, who will give them to an app. Afterwards the app's death is end of file. */
+static int hand_over(const seat_t* s) {
+  stress_offer_t offer = {s->index, s->generation};
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(3 * sizeof(int))];
+  } control = {.bytes = {0}};
+  struct iovec v = {&offer, sizeof(offer)};
+  struct msghdr m = {
+      .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  int fds[3], err = uvface_app_fds(&s->face, fds);
+  if (err < 0) return err;
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(fds));
+  memcpy(CMSG_DATA(c), fds, sizeof(fds));
+  return sendmsg(STRESS_FACE_FD, &m, MSG_NOSIGNAL) < 0 ? uv_translate_sys_error(errno) : 0;
+}
+
+/* For apps of any user, and so without guard: the region cannot be lost. */
+static int create_private(seat_t* s, uvface_options_t* options) {
+  options->flags = UVFACE_WAKE_SOCKET;
+  int err = uvface_create_private(&s->face, options);
+  if (err == 0) err = hand_over(s);
+  if (err == 0) uvface_app_fds_close(&s->face);
+  return err;
+}
+
+static int create(seat_t* s) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  options.capacity = STRESS_CAPACITY;
+  options.slot_size = STRESS_SLOT_BYTES;
+  int err = s->engine->board->is_private != 0 ? create_private(s, &options) : create_named(s, &options);
   return err == 0 ? uvface_recv_start(&s->face, on_packets) : err;
 }
 
@@ -201,6 +237,7 @@ int stress_engine(stress_board_t* board) {
   if (e == NULL) return 1;
   for (uint32_t i = 0; i < board->nplaces; i++) open_seat(&e->seats[i]);
   atomic_store(&board->ready, 1);
+  stress_stay_watch(board);
   uv_run(&e->loop, UV_RUN_DEFAULT);
   int err = uv_loop_close(&e->loop);
   if (err != 0) stress_say(board, "engine: uv_loop_close: %s", uv_strerror(err));

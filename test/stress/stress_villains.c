@@ -3,8 +3,11 @@
  * stopped. Each does its worst to its own face until the engine ends it or it is told to stop. None writes
  * outside its face. Hostile, flood and wakes never rest: they use all of a CPU that they get. And burn, which does
  * that and nothing else: what others suffer from it is the kernel's doing. */
+#include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -13,6 +16,7 @@
 
 enum {
   OPEN_MS = 10000,
+  NOBODY = 65534,
   BEHAVE_NS = 20000000,
   HARMLESS_MS = 100, /* a strike that is none to the engine ends with the process */
   ENDED_MS = 10000,
@@ -21,24 +25,36 @@ enum {
   OUTRIGHT = 6
 };
 
-static bool stopped(const stress_board_t* board) {
+bool stress_stopped_by_stage(const stress_board_t* board) {
   return atomic_load_explicit(&board->stop, memory_order_relaxed) != 0;
 }
 
-static bool enter(stress_board_t* board, raw_face_t* f, const char* name) {
-  signal(SIGPIPE, SIG_IGN);
-  int err = raw_open_waiting(f, name, OPEN_MS);
-  if (err < 0) {
-    stress_say(board, "villain of place %u: cannot open %s: %s", board->place, name, strerror(-err));
-    stress_add(&board->errors, 1);
+/* Who has a private face needs no right to any file: root's villain becomes nobody, and so is another user. */
+static bool give_up_rights(void) {
+  if (geteuid() != 0) return true;
+  if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
     return false;
-  }
-  atomic_store(&board->ready, 1);
-  return true;
+  return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; /* which that has cleared */
 }
 
-/* Takes all answers without looking at them. */
-static void swallow(raw_face_t* f) {
+bool stress_take_face(stress_board_t* board, raw_face_t* f, const char* name) {
+  static const int inherited[] = {STRESS_FACE_FD, STRESS_FACE_FD + 1, STRESS_FACE_FD + 2};
+  signal(SIGPIPE, SIG_IGN);
+  int err = board->is_private != 0 ? raw_attach(f, inherited) : raw_open_waiting(f, name, OPEN_MS);
+  if (err == 0 && board->is_private != 0 && !give_up_rights()) err = -errno;
+  if (err == 0) return true;
+  stress_say(board, "villain of place %u: cannot open %s: %s", board->place, name, strerror(-err));
+  stress_add(&board->errors, 1);
+  return false;
+}
+
+static bool enter(stress_board_t* board, raw_face_t* f, const char* name) {
+  bool entered = stress_take_face(board, f, name);
+  if (entered) atomic_store(&board->ready, 1);
+  return entered;
+}
+
+void stress_swallow(raw_face_t* f) {
   raw_store(f, RAW_E2A_HEAD, raw_load(f, RAW_E2A_TAIL));
 }
 
@@ -56,7 +72,7 @@ static void change_while_read(raw_face_t* f) {
     memcpy(raw_slot(f, tail), &bad, sizeof(bad));
     memcpy(raw_slot(f, tail), &good, sizeof(good));
     tail = raw_load(f, RAW_A2E_TAIL);
-    swallow(f);
+    stress_swallow(f);
   }
 }
 
@@ -93,9 +109,9 @@ static void strike(const stress_board_t* board, raw_face_t* f, uint32_t kind, ui
 
 static void behave(const stress_board_t* board, raw_face_t* f) {
   uint64_t end_ns = uv_hrtime() + BEHAVE_NS;
-  while (uv_hrtime() < end_ns && !stopped(board)) {
+  while (uv_hrtime() < end_ns && !stress_stopped_by_stage(board)) {
     if (raw_has_room(f)) raw_push(f, 64);
-    swallow(f);
+    stress_swallow(f);
     raw_ring(f);
   }
 }
@@ -103,7 +119,7 @@ static void behave(const stress_board_t* board, raw_face_t* f) {
 /* Takes the answers meanwhile: an engine that finds no room for them looks at nothing more, and rightly so. */
 static bool ended_while_taking(raw_face_t* f) {
   for (int ms = 0; ms < ENDED_MS; ms++) {
-    swallow(f);
+    stress_swallow(f);
     raw_ring(f);
     if (raw_ended(f, 1)) return true;
   }
@@ -129,13 +145,13 @@ int stress_flood(stress_board_t* board, const char* name) {
   raw_face_t f;
   uint32_t length = 0;
   if (!enter(board, &f, name)) return 1;
-  while (!stopped(board) && !raw_ended(&f, 0)) {
+  while (!stress_stopped_by_stage(board) && !raw_ended(&f, 0)) {
     for (int i = 0; i < BATCH && raw_has_room(&f); i++) {
       length = length % f.slot_size + 1;
       raw_push(&f, length);
       stress_add(&board->sent, 1);
     }
-    swallow(&f);
+    stress_swallow(&f);
     raw_flood(&f);
   }
   raw_close(&f);
@@ -145,7 +161,7 @@ int stress_flood(stress_board_t* board, const char* name) {
 int stress_wakes(stress_board_t* board, const char* name) {
   raw_face_t f;
   if (!enter(board, &f, name)) return 1;
-  while (!stopped(board) && !raw_ended(&f, 0)) stress_add(&board->sent, raw_flood(&f));
+  while (!stress_stopped_by_stage(board) && !raw_ended(&f, 0)) stress_add(&board->sent, raw_flood(&f));
   raw_close(&f);
   return 0;
 }
@@ -153,7 +169,7 @@ int stress_wakes(stress_board_t* board, const char* name) {
 int stress_burn(stress_board_t* board, const char* name) {
   raw_face_t f;
   if (!enter(board, &f, name)) return 1;
-  while (!stopped(board)) continue;
+  while (!stress_stopped_by_stage(board)) continue;
   raw_close(&f);
   return 0;
 }
