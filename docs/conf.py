@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-# conf.py: how Sphinx turns this directory into HTML and man pages. It needs nothing but Sphinx 5.3 or later
-# with its alabaster theme, and no network. It does not know the version: Meson passes it with -D.
+# conf.py: how Sphinx turns this directory into HTML and man pages. It needs Sphinx 5.3 or later, and no network. The
+# theme is furo; where that is not installed the build says so and takes Sphinx's own, which has no dark mode and is poor
+# on a phone. It does not know the version: Meson passes it with -D.
+import importlib.util
 import os
+import sys
 
 project = 'uvface'
 author = 'the uvface authors'
@@ -12,12 +15,19 @@ primary_domain = 'c'
 highlight_language = 'none'
 smartquotes = False  # "--json" must stay two hyphens, in man pages too
 
-html_theme = 'alabaster'
-html_theme_options = {
-    'description': 'A shared-memory NDN face for libuv',
-    'fixed_sidebar': True,
-    'page_width': '60em',
-}
+if importlib.util.find_spec('furo') is not None:
+    html_theme = 'furo'
+    html_theme_options = {
+        'light_css_variables': {'color-code-background': '#f6f7f9'},
+        'dark_css_variables': {'color-code-background': '#1b1f24'},
+    }
+    pygments_style = 'xcode'  # both reach a contrast of 4.5 for every word, as test/test_pages.py wants
+    pygments_dark_style = 'github-dark'
+else:
+    print('docs: the theme furo is not installed (Debian: furo), so the pages look plain', file=sys.stderr)
+    html_theme = 'alabaster'
+    html_theme_options = {'description': 'A shared-memory NDN face for libuv', 'fixed_sidebar': True, 'page_width': '60em'}
+html_css_files = ['pages.css']  # in docs/static, which Meson passes with -D as well
 html_copy_source = False
 
 man_make_section_directory = False
@@ -33,6 +43,11 @@ man_pages = [
 ]
 
 
+def name_version(app, config):
+    config.html_title = f'uvface {config.release}'
+
+
 def setup(app):
+    app.connect('config-inited', name_version)
     # Ninja looks at the time of the output directory, which rewriting the files inside does not change.
     app.connect('build-finished', lambda app, error: os.utime(app.outdir))
