@@ -19,6 +19,10 @@ enum {
   ATTACK_COME_GO,  /* attached and left, many times */
   ATTACK_SQUAT,    /* names of faces to come: files, FIFOs, symbolic and hard links, directories */
   ATTACK_OTHERS,   /* regions, FIFOs and process of others */
+  ATTACK_GROW,     /* the file of the region made long, and punched in one go */
+  ATTACK_LINK,     /* another name for the region, which must not stay for ever */
+  ATTACK_LEASE,    /* names of faces to come, by files whose opening waits for us */
+  ATTACK_SLEEPERS, /* thousands of sleepers for each wake-up byte */
   ATTACK_KINDS
 };
 

@@ -19,10 +19,19 @@
 #include "raw_face.h"
 #include "stress.h"
 
-enum { LOOK_AHEAD = 64, LOOK_MS = 10000, ROUND_NS = 20000000, SQUATS = 6 };
+enum {
+  LOOK_AHEAD = 64,
+  LOOK_MS = 10000,
+  ROUND_NS = 20000000,
+  SQUATS = 6,
+  LEASED = 5, /* the sixth way to take a name */
+  LINK_MS = 20,
+  GROW_BYTES = 64 << 20
+};
 
 const char* const attack_names[ATTACK_KINDS] = {"header", "index",      "length", "race",        "truncate", "punch",
-                                                "flood",  "fifo modes", "twice",  "come and go", "squat",    "others"};
+                                                "flood",  "fifo modes", "twice",  "come and go", "squat",    "others",
+                                                "grow",   "link",       "lease",  "sleepers"};
 
 typedef struct attacker_s {
   stress_board_t* board;
@@ -32,6 +41,7 @@ typedef struct attacker_s {
   struct {
     char path[200];
     ino_t inode;
+    int lease_fd; /* -1: none */
   } squats[SQUATS];
   unsigned int nsquats;
 } attacker_t;
@@ -157,6 +167,53 @@ static void attack_punch(attacker_t* a) {
   }
 }
 
+/* Where it is not sealed: the longer the file, the longer a punch takes, and an access of the engine's waits for it. */
+static void attack_grow(attacker_t* a) {
+  off_t whole = (off_t) a->face.bytes;
+  unsigned char header[RAW_HEADER_BYTES];
+  memcpy(header, a->face.base, sizeof(header));
+  for (int i = 0; i < 3 && lives(a); i++) {
+    int rc = fallocate(a->face.fd, 0, whole, GROW_BYTES);
+    outcome(a, ATTACK_GROW, rc);
+    if (rc == 0) fallocate(a->face.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, whole + GROW_BYTES);
+    if (rc == 0) memcpy(a->face.base, header, sizeof(header));
+    nudge(a);
+  }
+}
+
+/* In a directory of our own, from which we may remove whatever is ours or not; but not what is append-only. */
+static void attack_link(attacker_t* a) {
+  char directory[200], region[200], other[220];
+  snprintf(region, sizeof(region), "/dev/shm%s", a->face.shm);
+  snprintf(directory, sizeof(directory), "/dev/shm/ndn-shm-%s-links", a->board->prefix);
+  snprintf(other, sizeof(other), "%s/%lu", directory, (unsigned long) a->generation);
+  mkdir(directory, 0700);
+  int rc = link(region, other); /* too late where the engine has seen us */
+  outcome(a, ATTACK_LINK, rc);
+  for (int ms = 0; ms < LINK_MS && lives(a); ms++) {
+    nudge(a);
+    stress_nap(1000);
+  }
+  if (rc == 0 && unlink(other) != 0) {
+    stress_add(&a->board->breaches[ATTACK_LINK], 1);
+    stress_say(a->board, "attacker: %s cannot be removed any more: %s", other, strerror(errno));
+  }
+  rmdir(directory);
+}
+
+static void attack_sleepers(attacker_t* a) {
+  bool gathered = stress_gather_sleepers(&a->face);
+  uint64_t end_ns = uv_hrtime() + ROUND_NS;
+  while (gathered && uv_hrtime() < end_ns && lives(a)) {
+    raw_store(&a->face, RAW_E2A_PARKED, 1);
+    nudge(a);
+    stress_swallow(&a->face);
+    tried(a, ATTACK_SLEEPERS);
+    stress_nap(200);
+  }
+  close_range(STRESS_SLEEPERS_FD, ~0u, 0);
+}
+
 /* --- The FIFOs --------------------------------------------------------------------------------- */
 
 static void attack_flood(attacker_t* a) {
@@ -215,10 +272,19 @@ static void attack_come_go(attacker_t* a) {
 /* An engine of the same user may have taken the name by now. */
 static void clear_squats(attacker_t* a) {
   struct stat st;
-  for (unsigned int i = 0; i < a->nsquats; i++)
+  for (unsigned int i = 0; i < a->nsquats; i++) {
     if (lstat(a->squats[i].path, &st) == 0 && st.st_ino == a->squats[i].inode && unlink(a->squats[i].path) != 0)
       rmdir(a->squats[i].path);
+    if (a->squats[i].lease_fd >= 0) close(a->squats[i].lease_fd);
+  }
   a->nsquats = 0;
+}
+
+/* Who opens it waits until we give the lease back, or until /proc/sys/fs/lease-break-time is over: 45 s. */
+static int open_leased(const char* path) {
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd >= 0) fcntl(fd, F_SETLEASE, F_WRLCK);
+  return fd;
 }
 
 static void squat(attacker_t* a, const char* path, unsigned int how) {
@@ -232,26 +298,44 @@ static void squat(attacker_t* a, const char* path, unsigned int how) {
     case 1: rc = mkfifo(path, 0666); break;
     case 2: rc = symlink(canary, path); break;
     case 3: rc = link(canary, path); break;
+    case LEASED: rc = open_leased(path); break;
     default: rc = mkdir(path, 0777); break;
   }
-  outcome(a, ATTACK_SQUAT, rc);
+  outcome(a, how == LEASED ? ATTACK_LEASE : ATTACK_SQUAT, rc);
   if (rc < 0) return;
   if (how == 0) close(rc);
+  a->squats[a->nsquats].lease_fd = how == LEASED ? rc : -1;
   snprintf(a->squats[a->nsquats].path, sizeof(a->squats[0].path), "%s", path);
   if (lstat(path, &st) == 0) a->squats[a->nsquats++].inode = st.st_ino;
 }
 
-/* The faces that come next: each has one of its three names taken, in one of five ways. */
+/* The three names of the n-th face that comes next. */
+static void names_to_come(const attacker_t* a, uint32_t n, char region[200], raw_face_t* ret_names) {
+  char name[128];
+  stress_face_name(name, sizeof(name), a->board->prefix, ATTACK_PLACE, a->generation + 1 + n);
+  raw_paths(ret_names, name);
+  snprintf(region, 200, "/dev/shm%s", ret_names->shm);
+}
+
+/* Each of them has one of its names taken, in one of five ways. */
 static void attack_squat(attacker_t* a) {
   clear_squats(a);
   for (uint32_t i = 0; i < 3; i++) {
     raw_face_t names;
-    char name[128], region[200];
-    stress_face_name(name, sizeof(name), a->board->prefix, ATTACK_PLACE, a->generation + 1 + i);
-    raw_paths(&names, name);
-    snprintf(region, sizeof(region), "/dev/shm%s", names.shm);
+    char region[200];
+    names_to_come(a, i, region, &names);
     const char* const paths[] = {region, names.a2e_path, names.e2a_path};
-    squat(a, paths[stress_random(&a->random) % 3], stress_random(&a->random) % 5);
+    squat(a, paths[stress_random(&a->random) % 3], stress_random(&a->random) % LEASED);
+  }
+}
+
+static void attack_lease(attacker_t* a) {
+  clear_squats(a);
+  for (uint32_t i = 0; i < 3; i++) {
+    raw_face_t names;
+    char region[200];
+    names_to_come(a, i, region, &names);
+    squat(a, i == 0 ? region : i == 1 ? names.a2e_path : names.e2a_path, LEASED);
   }
 }
 
@@ -323,8 +407,10 @@ static bool next_face(attacker_t* a) {
 static void attack(attacker_t* a, int kind) {
   static void (*const attacks[ATTACK_KINDS])(attacker_t*) = {
       attack_header, attack_index, attack_length, attack_race,    attack_truncate, attack_punch,
-      attack_flood,  attack_modes, attack_twice,  attack_come_go, attack_squat,    attack_others};
-  if (kind != ATTACK_SQUAT && kind != ATTACK_OTHERS) /* a live face, not one that is just made */
+      attack_flood,  attack_modes, attack_twice,  attack_come_go, attack_squat,    attack_others,
+      attack_grow,   attack_link,  attack_lease,  attack_sleepers};
+  if (kind != ATTACK_SQUAT && kind != ATTACK_OTHERS && kind != ATTACK_LEASE && kind != ATTACK_LINK)
+    /* a live face, not one that is just made */
     nudge(a);
   attacks[kind](a);
   raw_ring(&a->face);
@@ -336,6 +422,7 @@ int stress_attacker(stress_board_t* board) {
   a.board = board;
   a.random = board->seed;
   signal(SIGPIPE, SIG_IGN); /* a killed engine is the judge's to see */
+  signal(SIGIO, SIG_IGN);   /* somebody opens what we have a lease of */
   for (int kind = 0; !told_to_stop(&a); kind = (kind + 1) % ATTACK_KINDS) {
     while (atomic_load(&board->pause) != 0 && !told_to_stop(&a)) stress_nap(1000);
     if (!next_face(&a)) break;

@@ -38,7 +38,7 @@ static int map(raw_face_t* f) {
 
 int raw_open(raw_face_t* f, const char* name) {
   raw_paths(f, name);
-  f->fd = shm_open(f->shm, O_RDWR | O_CLOEXEC, 0);
+  f->fd = shm_open(f->shm, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0); /* a leased file is not waited for */
   int err = map(f);
   if (err == 0 && (f->e2a = open(f->e2a_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;
   if (err == 0 && (f->a2e = open(f->a2e_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0) err = -errno;

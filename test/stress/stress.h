@@ -22,7 +22,8 @@ enum {
   STRESS_CAPACITY = 64,     /* slots per ring, fewer than some apps have packets under way */
   STRESS_SLOT_BYTES = 1400,
   STRESS_PACKET_BYTES = 24, /* the shortest numbered packet */
-  STRESS_FACE_FD = 4,   /* private faces: the first of an app's three descriptors; engine: the socket they leave by */
+  STRESS_FACE_FD = 4, /* private faces: the first of an app's three descriptors; engine: the socket they leave by */
+  STRESS_SLEEPERS_FD = 100,
   STRESS_HOLD_MS = 1000 /* as long a villain holds a lock at a time */
 };
 
@@ -108,6 +109,9 @@ bool stress_stopped_by_stage(const stress_board_t* board);
 bool stress_take_face(stress_board_t* board, raw_face_t* f, const char* name);
 /* Takes all answers without looking at them. */
 void stress_swallow(raw_face_t* f);
+/* stress_abuse.c: as many sleepers on what wakes the app as there may be descriptors; all are STRESS_SLEEPERS_FD or
+ * higher. False if there is none. */
+bool stress_gather_sleepers(const raw_face_t* f);
 
 /* --- the parts: each is the whole program of a process ------------------------------------------ */
 

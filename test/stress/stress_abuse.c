@@ -27,7 +27,7 @@
 enum {
   SLEEPERS = 15000,
   SIGNALLED = 100,
-  FEW = 100, /* descriptors for other things */
+  FEW = STRESS_SLEEPERS_FD + 10, /* descriptors for other things */
   ROUND_US = 2000,
   ANSWERS_MS = 50,
   BATCH = 64
@@ -154,17 +154,17 @@ int stress_hold(stress_board_t* board, const char* name) {
 
 /* --- Wake-up bombs ----------------------------------------------------------------------------- */
 
-/* As many sleepers on what wakes us as there may be descriptors. */
-static bool gather_sleepers(void) {
+bool stress_gather_sleepers(const raw_face_t* f) {
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return false;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   rlim_t n = files.rlim_cur < SLEEPERS + FEW ? files.rlim_cur - FEW : SLEEPERS;
-  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  int low = epoll_create1(EPOLL_CLOEXEC), epoll = fcntl(low, F_DUPFD_CLOEXEC, STRESS_SLEEPERS_FD);
+  close(low);
   for (rlim_t i = 0; i < n; i++) {
     struct epoll_event event = {.events = EPOLLIN};
-    int fd = fcntl(me.face.e2a, F_DUPFD_CLOEXEC, FEW);
+    int fd = fcntl(f->e2a, F_DUPFD_CLOEXEC, STRESS_SLEEPERS_FD);
     if (fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) return i > 0;
   }
   return true;
@@ -198,7 +198,7 @@ int stress_bomb(stress_board_t* board, const char* name) {
   char bytes[4096];
   me.board = board;
   if (!stress_take_face(board, &me.face, name)) return 1;
-  if (!gather_signalled() || !gather_sleepers() || !start_thread(sleep_for_ever)) {
+  if (!gather_signalled() || !stress_gather_sleepers(&me.face) || !start_thread(sleep_for_ever)) {
     stress_say(board, "villain of place %u: nobody to wake: %s", board->place, strerror(errno));
     return 1;
   }
