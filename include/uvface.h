@@ -47,8 +47,14 @@ typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkt
  * rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
-/* The face's memory is the caller's again. */
+/* The face's memory is the caller's again, to be freed or used for another face. Until this returns, uvface_get_stats(),
+ * uvface_get_name() and uvface_errmsg() still tell of the face that was closed. */
 typedef void (*uvface_close_cb)(uvface_t* face);
+
+/* Something has happened to the face beside packets: events has the bits UVFACE_ATTACHED and so on. status: with
+ * UVFACE_GONE the code that ended the face, as uvface_recv_cb gets it; else 0. Called in a turn of the loop, never inside
+ * a call of the user's; may call every function on every face. */
+typedef void (*uvface_event_cb)(uvface_t* face, unsigned int events, int status);
 
 /* A face. Caller-allocated; not a uv_handle_t and never to be cast to one. */
 struct uvface_s {
@@ -92,6 +98,17 @@ enum {
   UVFACE_WAKE_BY_USER = 0,
   UVFACE_WAKE_SOCKET = 4,
   UVFACE_WAKE_PIPE = 8
+};
+
+/* What uvface_event_cb is told. */
+enum {
+  UVFACE_ATTACHED = 1, /* engine: an app has come: before its first packet, or within a second if it is silent; of a
+                          private face, a silent app of ndn-rs is not seen */
+  UVFACE_GONE = 2, /* sending is over: the peer is gone (UV_EOF), or the face has failed (UV_EPROTO, UV_EIO, UV_EBADF,
+                          UV_ENOMEM). As soon as it is known, whether the face receives or not; what a peer that is gone
+                          had sent can still be received, and recv_cb gets its own error after that */
+  UVFACE_THROTTLED = 4, /* the peer has begun to flood its wake-up, or has stopped: stats.throttled says which */
+  UVFACE_SEALED = 8     /* engine of a named face: the region is append-only now, and has lost its name */
 };
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */
@@ -148,7 +165,7 @@ struct uvface_stats_s {
                                 can truncate it; 0 = the kernel refused, or no app yet; both ends of a private
                                 face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
-  uint32_t attached;         /* engine of a named face: 1 = an app has come, seen within a second */
+  uint32_t attached;         /* engine: 1 = an app has come, seen within a second (as UVFACE_ATTACHED) */
   uint32_t unused_;
   uint64_t reserved[6];
 };
@@ -345,6 +362,11 @@ UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
  * cb: may be NULL. A second close is ignored. Loop thread. (Design 5, rule 5) */
 UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);
 
+/* Has cb told of what happens to the face beside packets; at any time between init and close. What is so already is told,
+ * too. It does not keep the loop alive. cb: NULL = nobody. Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop
+ * thread. */
+UVFACE_EXTERN int uvface_set_event_cb(uvface_t* face, uvface_event_cb cb);
+
 /* Nonzero while the face is receiving or has sends pending. Loop thread. */
 UVFACE_EXTERN int uvface_is_active(const uvface_t* face);
 
@@ -360,7 +382,12 @@ UVFACE_EXTERN int uvface_has_ref(const uvface_t* face);
 /* The largest packet in bytes; 0 before create or connect. Loop thread. */
 UVFACE_EXTERN size_t uvface_get_mtu(const uvface_t* face);
 
-/* Copies the counters, also those of a face that has failed. Errors: UV_EINVAL (NULL), UV_ENOTCONN. Loop thread. */
+/* The name that it was created or connected with; "" if it has none: a private face, a stream, not open. The face's, until
+ * its close callback has returned. Loop thread. */
+UVFACE_EXTERN const char* uvface_get_name(const uvface_t* face);
+
+/* Copies the counters, also those of a face that has failed or is closing, until its close callback has returned.
+ * Errors: UV_EINVAL (NULL, or closed), UV_ENOTCONN (never open). Loop thread. */
 UVFACE_EXTERN int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats);
 
 /* What failed last, as "function: call object: reason"; "" if nothing did. Valid until the next call

@@ -91,6 +91,7 @@ static void probe(uvface__priv_t* f) {
     uvface__make_hot(f);
   else if (uvface__list_empty(&f->hot_link) && ndnshm_ready(f->ep, uvface__wants(f)) != 0)
     make_up_for_wakeup(f); /* whoever should have written the byte is no more */
+  uvface__look_for_events(f);
 }
 
 static void on_probe(uv_timer_t* handle) {

@@ -36,6 +36,16 @@ static uvface__priv_t* priv_of(const uvface_t* face) {
   return face != NULL ? face->priv_ : NULL;
 }
 
+/* The face whose close_cb runs in this thread. It may be asked about, though it is no longer part of its uvface_t, which
+ * that callback may free or use again. */
+static _Thread_local const uvface__priv_t* finishing;
+
+static const uvface__priv_t* last_priv_of(const uvface_t* face) {
+  const uvface__priv_t* f = priv_of(face);
+
+  return f == NULL && finishing != NULL && finishing->face == face ? finishing : f;
+}
+
 int uvface_is_active(const uvface_t* face) {
   const uvface__priv_t* f = priv_of(face);
 
@@ -100,11 +110,11 @@ static uvface_stats_t stream_stats(const uvface__priv_t* f) {
 }
 
 int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
-  const uvface__priv_t* f = priv_of(face);
+  const uvface__priv_t* f = last_priv_of(face);
   ndnshm_stats_t core;
 
   if (f == NULL || stats == NULL) return UV_EINVAL;
-  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING) return UV_ENOTCONN;
+  if (f->ep == NULL && f->stream == NULL) return UV_ENOTCONN;
   if (f->stream != NULL) {
     *stats = stream_stats(f);
     return 0;
@@ -121,19 +131,25 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .tx_full = core.tx_full,
       .spin_hits = f->spin_hits,
       .recheck_hits = f->recheck_hits,
-      .capacity = ndnshm_get_capacity(f->ep),
-      .slot_size = (uint32_t) ndnshm_get_mtu(f->ep),
+      .capacity = f->capacity,
+      .slot_size = f->slot_size,
       .peer_caps = ndnshm_peer_caps(f->ep),
       .hot_ns = f->rx_window.ns,
       .sealed = core.sealed,
-      .attached = core.attached,
+      .attached = (f->seen & UVFACE_ATTACHED) != 0 || uvface__has_app(f),
       .throttled = f->look_due_ms != 0,
   };
   return 0;
 }
 
+const char* uvface_get_name(const uvface_t* face) {
+  const uvface__priv_t* f = last_priv_of(face);
+
+  return f != NULL && f->ep != NULL && !f->is_private ? f->name : "";
+}
+
 const char* uvface_errmsg(const uvface_t* face) {
-  const uvface__priv_t* f = priv_of(face);
+  const uvface__priv_t* f = last_priv_of(face);
 
   return f != NULL ? f->errmsg : "";
 }
@@ -305,6 +321,9 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
     return err;
   }
   f->ep = ep;
+  f->is_private = way->is_private;
+  f->capacity = ndnshm_get_capacity(ep);
+  f->slot_size = (uint32_t) ndnshm_get_mtu(ep);
   f->state = UVFACE__OPEN;
   f->errmsg[0] = '\0'; /* of an attempt before */
   snprintf(f->name, sizeof(f->name), "%s", way->name);
@@ -442,14 +461,16 @@ static void on_close_round_two(uv_handle_t* handle) {
   uvface_filter_t* filter = f->filter;
 
   assert(f->pending == 0 && f->nqueued == 0);
+  if (f->ctx != NULL) uvface__loop_free(f->ctx);
+  face->priv_ = NULL;
+  finishing = f;
+  if (cb != NULL) cb(face);
+  if (filter != NULL && filter->on_close != NULL) filter->on_close(filter, face);
+  finishing = NULL;
   ndnshm_free(f->ep);
   uvface__stream_free(f->stream);
   free(f->own_arena);
-  if (f->ctx != NULL) uvface__loop_free(f->ctx);
   free(f);
-  face->priv_ = NULL;
-  if (cb != NULL) cb(face);
-  if (filter != NULL && filter->on_close != NULL) filter->on_close(filter, face);
 }
 
 /* libuv finishes the handles of a round newest first, so others' closes that came before ours may still

@@ -5,6 +5,7 @@
  *   window.c  how long it pays to look before sleeping (window.h)
  *   stream.c  packets over a stream socket (stream.h)
  *   state.c   in what state a face is, and its words
+ *   events.c  what happens to a face beside its packets: to event_cb
  *   settle.c  wake-ups: the looks at peers that were put off
  *   send.c    requests: into the ring, into the queue, to their callbacks
  *   recv.c    packets and the final error: to recv_cb
@@ -149,16 +150,22 @@ typedef struct uvface__priv_s {
   ndnshm_t* ep;             /* NULL while CLOSED, and over a stream: then what the core does is nothing */
   uvface__stream_t* stream; /* NULL, unless the face is over one */
   uvface_filter_t* filter;  /* or NULL */
+  uvface_event_cb event_cb; /* or NULL */
+  bool is_watched;          /* there is one of the two: the face is served the longer way */
   uv_poll_t poll;
   uv_idle_t closer; /* lives only while closing */
   uvface__state_t state;
   int error;     /* of FAILED */
   bool has_poll; /* `poll` is initialized, perhaps closing */
   bool is_engine;
+  bool is_private; /* created or attached without a name */
   bool receiving;
   bool filter_told; /* of the end */
   bool has_ref;
-  bool counted; /* in ctx->alive */
+  bool counted;        /* in ctx->alive */
+  unsigned int seen;   /* UVFACE_ATTACHED, UVFACE_SEALED: known to be so */
+  unsigned int told;   /* to event_cb, of what comes once */
+  bool told_throttled; /* what event_cb was told last */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
   int polled;               /* over a stream: the events that its poll waits for */
@@ -196,6 +203,8 @@ typedef struct uvface__priv_s {
   unsigned int quiet_looks; /* in a row, while throttled */
   uint64_t spin_hits;
   uint64_t recheck_hits;
+  uint32_t capacity; /* of the rings, for statistics after the end */
+  uint32_t slot_size;
   char name[208];   /* the face's, for words */
   char why[512];    /* what ended it: "call object: reason" */
   char errmsg[640]; /* "function: call object: reason" */
@@ -280,6 +289,24 @@ void uvface__lose_peer(uvface__priv_t* f, const char* why);
 /* What the face's stream has returned, if it ends the face: UV_EOF, UV_EPIPE, UV_EPROTO, UV_EBADF. function: the one that
  * the user hears it from. */
 void uvface__end_stream(uvface__priv_t* f, int error, const char* function);
+
+/* The code that ended a face that is over, as recv_cb gets it. */
+int uvface__end_status(const uvface__priv_t* f);
+/* Its filter or its event_cb has changed. */
+void uvface__watch_or_not(uvface__priv_t* f);
+
+/* --- events.c --------------------------------------------------------------------------------- */
+
+/* Engine: an app has come. */
+bool uvface__has_app(const uvface__priv_t* f);
+/* Whether there is something to tell event_cb. */
+bool uvface__owes_events(const uvface__priv_t* f);
+/* Looks whether there is, and makes the face hot for it. */
+void uvface__look_for_events(uvface__priv_t* f);
+/* No app has been seen, and event_cb is to be told of it before it gets packets. */
+bool uvface__awaits_app(const uvface__priv_t* f);
+/* Tells what there is. May call the user. */
+void uvface__tell_events(uvface__priv_t* f);
 
 /* --- settle.c --------------------------------------------------------------------------------- */
 

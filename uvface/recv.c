@@ -148,14 +148,11 @@ bool uvface__owes_filter(const uvface__priv_t* f) {
 
 void uvface__recv_tell_end(uvface__priv_t* f) {
   uvface_filter_t* filter = f->filter;
-  int status = UV_EOF;
+  int status;
 
   if (filter == NULL || f->filter_told || !uvface__is_over(f) || f->receiving) return;
   if (f->stream != NULL && can_read(f) && uvface__stream_has_unseen(f->stream)) return;
-  if (f->state == UVFACE__FAILED)
-    status = f->error;
-  else if (f->stream != NULL)
-    status = uvface__stream_end(f->stream);
+  status = uvface__end_status(f);
   f->filter_told = true;
   if (f->stream != NULL) uvface__stream_stop(f->stream); /* it is to see no packet after the end */
   if (filter->on_end != NULL) filter->on_end(filter, f->face, status);
@@ -184,6 +181,7 @@ int uvface_set_filter(uvface_t* face, uvface_filter_t* filter) {
         f, UV_EINVAL, "uvface_set_filter: filter: impossible size %zu (use sizeof(uvface_filter_t))", filter->size);
   f->filter = filter;
   f->filter_told = false;
+  uvface__watch_or_not(f);
   if (f->stream != NULL) {
     uvface__recv_begin_stream(f);
     uvface__poll_stream(f, false);
@@ -195,6 +193,8 @@ int uvface_set_filter(uvface_t* face, uvface_filter_t* filter) {
 /* --- Delivering ------------------------------------------------------------------------------- */
 
 static void report_end(uvface__priv_t* f) {
+  if (f->is_watched) uvface__tell_events(f); /* that the peer is gone, before that nothing more comes */
+  if (!f->receiving) return;
   f->receiving = false;
   uvface__update_active(f);
   if (f->recv_cb != NULL) f->recv_cb(f->face, f->error, NULL);
@@ -210,7 +210,7 @@ static void deliver(uvface__priv_t* f, int npkts, uint64_t now_ns) {
   until_ns =
       uvface__window_hit(&f->rx_window, now_ns, uvface__rx_spent(f) || uvface__tx_spent(f), &f->ctx->preemptions);
   uvface__stay_hot(f, until_ns);
-  if (f->filter != NULL && f->stream == NULL) npkts = show_all(f, npkts);
+  if (f->is_watched && f->stream == NULL) npkts = show_all(f, npkts);
   if (f->recv_cb != NULL && npkts > 0) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);
   ndnshm_release(f->ep);
 }

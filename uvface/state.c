@@ -112,6 +112,15 @@ void uvface__end_stream(uvface__priv_t* f, int error, const char* function) {
   if (f->state == UVFACE__OPEN) uvface__lose_peer(f, uvface__stream_words(f->stream));
 }
 
+int uvface__end_status(const uvface__priv_t* f) {
+  if (f->state == UVFACE__FAILED) return f->error;
+  return f->stream != NULL ? uvface__stream_end(f->stream) : UV_EOF;
+}
+
+void uvface__watch_or_not(uvface__priv_t* f) {
+  f->is_watched = f->filter != NULL || f->event_cb != NULL;
+}
+
 int uvface__drain(uvface__priv_t* f) {
   int n = ndnshm_wake(f->ep);
 

@@ -31,12 +31,24 @@ static inline void cpu_relax(void) {
 
 /* --- Serving ---------------------------------------------------------------------------------- */
 
+/* The longer way, of a face with a filter or an event_cb. */
+static void serve_watched(uvface__priv_t* f, uint64_t now_ns) {
+  uvface__tell_events(f);
+  uvface__send_flush(f, now_ns);
+  if (!uvface__awaits_app(f)) uvface__recv_deliver(f, now_ns);
+  uvface__send_complete(f);
+  uvface__recv_tell_end(f);
+}
+
 /* Everything that is to be done for a face now; may call the user. */
 static void serve(uvface__priv_t* f, uint64_t now_ns) {
+  if (f->is_watched) {
+    serve_watched(f, now_ns);
+    return;
+  }
   uvface__send_flush(f, now_ns);
   uvface__recv_deliver(f, now_ns);
   uvface__send_complete(f); /* last, so that what recv_cb sent is finished in the same turn */
-  if (f->filter != NULL) uvface__recv_tell_end(f);
 }
 
 /* The next face of a list that was taken off hot_list; it goes back there. */
@@ -65,7 +77,7 @@ static uint64_t serve_hot(uvface__loop_t* ctx, uint64_t now_ns) {
 /* True if the face has something to tell the user that no look at a ring will bring about. */
 static bool owes_callback(const uvface__priv_t* f) {
   return f->done.first != NULL || (uvface__is_over(f) && (f->receiving || f->queued.first != NULL)) ||
-         (f->filter != NULL && uvface__owes_filter(f));
+         (f->is_watched && (uvface__owes_filter(f) || uvface__owes_events(f)));
 }
 
 /* --- A byte in the FIFO ------------------------------------------------------------------------ */

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* test_uvface_events.c: what a face tells beside packets: that an app has come, that the peer is gone, floods, the seal;
+ * and what can be asked of a face in its close callback. See faces.h. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "faces.h"
+#include "puppet.h"
+
+/* What was told, in order: 'a'ttached, 'g'one, 't'hrottled, 's'ealed; 'p' for packets, 'e' for the error of recv_cb. */
+static char story[64];
+static size_t told;
+static int gone_status, recv_status, packets;
+static void (*in_event)(uvface_t* face);
+
+static void note(char what) {
+  HOLDS(told < sizeof(story) - 1);
+  story[told++] = what;
+}
+
+static bool heard(char what) {
+  return strchr(story, what) != NULL;
+}
+
+static void on_event(uvface_t* face, unsigned int events, int status) {
+  HOLDS(events != 0 && (events & ~15u) == 0);
+  HOLDS(((events & UVFACE_GONE) != 0) == (status != 0));
+  if ((events & UVFACE_ATTACHED) != 0) note('a');
+  if ((events & UVFACE_SEALED) != 0) note('s');
+  if ((events & UVFACE_THROTTLED) != 0) note('t');
+  if ((events & UVFACE_GONE) != 0) note('g');
+  if (status != 0) gone_status = status;
+  if (in_event != NULL) in_event(face);
+}
+
+static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  (void) face;
+  (void) pkts;
+  note(npkts > 0 ? 'p' : 'e');
+  if (npkts > 0)
+    packets += (int) npkts;
+  else
+    recv_status = (int) npkts;
+}
+
+static void send_texts(uvface_t* face, int n) {
+  uv_buf_t buf = uv_buf_init((char*) (uintptr_t) "text", 4);
+
+  for (int i = 0; i < n; i++) ck_assert_int_eq(uvface_try_send(face, &buf, 1), 4);
+}
+
+/* As pair_open() would, but the app comes later. */
+static void open_engine(pair_t* pair, unsigned int flags) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  memset(pair, 0, sizeof(*pair));
+  pair->kind = faces_kind;
+  snprintf(pair->name, sizeof(pair->name), "%s", harness_name("events"));
+  options.flags = flags;
+  ASSERT_OK(uv_loop_init(&pair->loop));
+  ASSERT_OK(uvface_init(&pair->loop, &pair->engine));
+  ASSERT_OK(uvface_init(&pair->loop, &pair->app));
+  ASSERT_OK(uvface_set_event_cb(&pair->engine, on_event));
+  ASSERT_OK(face_create(&pair->engine, pair->name, &options));
+}
+
+/* --- The end of the peer ------------------------------------------------------------------------- */
+
+/* _i: who dies. */
+TEST_KINDS_LOOP(face_that_does_not_receive_hears_of_its_peers_death_and_gets_its_packets_later, 2) {
+  uvface_t *held, *other;
+  pair_t pair;
+
+  pair_open(&pair, NULL);
+  held = _i == 0 ? &pair.engine : &pair.app;
+  other = _i == 0 ? &pair.app : &pair.engine;
+  ASSERT_OK(uvface_recv_start(held, on_packets));
+  ASSERT_OK(uvface_recv_stop(held));
+  ASSERT_OK(uvface_set_event_cb(held, on_event));
+  send_texts(other, 3);
+  uvface_close(other, NULL);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_int_eq(gone_status, UV_EOF);
+  ck_assert_uint_eq(stats_of(held).rx_packets, 0);
+  ck_assert(!heard('p') && !heard('e'));
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(held), "the peer is gone"));
+  told = 0;
+  memset(story, 0, sizeof(story));
+  ASSERT_OK(uvface_recv_start(held, on_packets));
+  RUN_UNTIL(&pair.loop, heard('e'));
+  run_for(&pair.loop, 5);
+  ck_assert_str_eq(story, "pe"); /* that it is gone was told */
+  ck_assert_int_eq(packets, 3);
+  ck_assert_int_eq(recv_status, UV_EOF);
+  pair_close(&pair);
+}
+
+TEST(stream_that_does_not_receive_hears_of_its_peers_death) {
+  pair_t pair;
+
+  faces_kind = STREAM;
+  pair_open(&pair, NULL);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+  uvface_close(&pair.app, NULL);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_str_eq(story, "g");
+  ck_assert_int_eq(gone_status, UV_EOF);
+  pair_close(&pair);
+}
+
+TEST_KINDS(end_is_told_before_the_receive_callback_is) {
+  pair_t pair;
+
+  pair_open(&pair, NULL);
+  ASSERT_OK(uvface_set_event_cb(&pair.app, on_event));
+  ASSERT_OK(uvface_recv_start(&pair.app, on_packets));
+  uvface_close(&pair.engine, NULL);
+  RUN_UNTIL(&pair.loop, heard('e'));
+  run_for(&pair.loop, 5);
+  ck_assert_str_eq(story, "ge");
+  pair_close(&pair);
+}
+
+TEST(region_that_was_lost_is_told_to_a_face_that_does_not_receive) {
+  pair_t pair;
+
+  open_engine(&pair, 0);
+  ck_assert_int_eq(truncate(harness_shm_path(pair.name), 100), 0);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_int_eq(gone_status, UV_EIO);
+  ck_assert_int_eq(uvface_recv_start(&pair.engine, on_packets), UV_EIO);
+  pair_close(&pair);
+}
+
+/* --- An app has come ----------------------------------------------------------------------------- */
+
+/* _i: 0 = the engine receives; 1 = it does not. */
+TEST_KINDS_LOOP(engine_hears_of_its_app_before_its_first_packet, 2) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  if (_i == 0) ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  run_for(&pair.loop, 5);
+  ck_assert(!heard('a'));
+  ck_assert_uint_eq(stats_of(&pair.engine).attached, 0);
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  send_texts(&pair.app, 2);
+  if (_i == 1) RUN_UNTIL(&pair.loop, heard('a'));
+  if (_i == 1) ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  RUN_UNTIL(&pair.loop, packets == 2);
+  ck_assert_int_eq(story[0], 'a');
+  ck_assert_uint_eq(stats_of(&pair.engine).attached, 1);
+  send_texts(&pair.app, 2);
+  RUN_UNTIL(&pair.loop, packets == 4);
+  ck_assert_ptr_null(strchr(story + 1, 'a')); /* once */
+  pair_close(&pair);
+}
+
+TEST_KINDS(engine_hears_of_an_app_that_is_silent) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  RUN_UNTIL(&pair.loop, heard('a'));
+  ck_assert_str_eq(story, "a");
+  pair_close(&pair);
+}
+
+TEST(app_that_came_and_went_between_two_looks_is_told_of_whole) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  uvface_close(&pair.app, NULL);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_str_eq(story, "ag");
+  pair_close(&pair);
+}
+
+TEST(seal_is_told) {
+  pair_t pair;
+
+  if (!harness_may_seal()) SKIP("may not make files append-only");
+  open_engine(&pair, 0);
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  RUN_UNTIL(&pair.loop, heard('s'));
+  ck_assert_uint_eq(stats_of(&pair.engine).sealed, 1);
+  ck_assert_int_eq(story[0], 'a');
+  ck_assert(!exists(harness_shm_path(pair.name)));
+  pair_close(&pair);
+}
+
+/* --- Floods -------------------------------------------------------------------------------------- */
+
+TEST_KINDS(flood_is_told_when_it_begins_and_when_it_ends) {
+  puppet_t flooder;
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets)); /* so that the loop turns */
+  puppet_attach(&flooder, pair.name);
+  for (int i = 0; i < 10000 && !heard('t'); i++) {
+    puppet_write(&flooder, "x", 1);
+    uv_run(&pair.loop, UV_RUN_NOWAIT);
+  }
+  ck_assert_str_eq(story, "at");
+  ck_assert_uint_eq(stats_of(&pair.engine).throttled, 1);
+  RUN_UNTIL(&pair.loop, strcmp(story, "att") == 0);
+  ck_assert_uint_eq(stats_of(&pair.engine).throttled, 0);
+  puppet_drop(&flooder);
+  pair_close(&pair);
+}
+
+/* --- Who hears it -------------------------------------------------------------------------------- */
+
+TEST(what_was_so_before_is_told_to_who_asks_later) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  pair_open(&pair, NULL);
+  send_texts(&pair.app, 1);
+  uvface_close(&pair.app, NULL);
+  RUN_UNTIL(&pair.loop,
+            uvface_try_send(&pair.engine, &(uv_buf_t){.base = (char*) (uintptr_t) "x", .len = 1}, 1) == UV_EPIPE);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+  ck_assert_str_eq(story, ""); /* never inside a call */
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_str_eq(story, "ag");
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, NULL));
+  pair_close(&pair);
+}
+
+static void close_now(uvface_t* face) {
+  uvface_close(face, NULL);
+}
+
+/* _i: 0 = when the app comes, with packets; 1 = when it goes. */
+TEST_KINDS_LOOP(face_may_be_closed_by_its_event_callback, 2) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  if (_i == 0) in_event = close_now;
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  send_texts(&pair.app, 2);
+  if (_i == 1) {
+    RUN_UNTIL(&pair.loop, packets == 2);
+    in_event = close_now;
+    uvface_close(&pair.app, NULL);
+  }
+  RUN_UNTIL(&pair.loop, uvface_is_closing(&pair.engine));
+  pair_close(&pair);
+  ck_assert(!heard('e') && (_i == 1 || !heard('p')));
+}
+
+static void stop_now(uvface_t* face) {
+  ASSERT_OK(uvface_recv_stop(face));
+}
+
+TEST_KINDS(face_that_stops_receiving_when_its_app_comes_loses_no_packet) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  in_event = stop_now;
+  ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
+  send_texts(&pair.app, 2);
+  RUN_UNTIL(&pair.loop, heard('a'));
+  run_for(&pair.loop, 5);
+  ck_assert_int_eq(packets, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  RUN_UNTIL(&pair.loop, packets == 2);
+  pair_close(&pair);
+}
+
+TEST(event_callback_does_not_keep_the_loop_alive) {
+  pair_t pair;
+
+  pair_open(&pair, NULL);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+  ck_assert_int_eq(uv_run(&pair.loop, UV_RUN_DEFAULT), 0);
+  ck_assert_int_eq(uvface_set_event_cb(NULL, on_event), UV_EINVAL);
+  uvface_close(&pair.engine, NULL);
+  ck_assert_int_eq(uvface_set_event_cb(&pair.engine, on_event), UV_ENOTCONN);
+  pair_close(&pair);
+}
+
+/* --- What is left in the close callback ---------------------------------------------------------- */
+
+static int closed;
+static const char* closed_name;
+
+static void ask_and_free(uvface_t* face) {
+  uvface_stats_t stats;
+
+  ck_assert_int_eq(uvface_get_stats(face, &stats), 0);
+  ck_assert_uint_eq(stats.tx_packets, 3);
+  ck_assert_uint_eq(stats.tx_bytes, 12);
+  ck_assert_uint_eq(stats.capacity, faces_kind != STREAM ? 256 : 0);
+  ck_assert_uint_eq(stats.slot_size, faces_kind != STREAM ? 9020 : 8800);
+  ck_assert_str_eq(uvface_get_name(face), faces_kind == NAMED ? closed_name : "");
+  ck_assert_ptr_nonnull(strstr(uvface_errmsg(face), "receiving already")); /* what failed last */
+  ck_assert_int_ne(uvface_is_closing(face), 0);
+  ck_assert_int_eq(uvface_try_send(face, &(uv_buf_t){.base = (char*) (uintptr_t) "x", .len = 1}, 1), UV_EINVAL);
+  memset(face, 0xa5, sizeof(*face));
+  free(face);
+  closed++;
+}
+
+static void open_with_peer(uv_loop_t* loop, uvface_t* face, uvface_t* peer, const char* name) {
+  int fds[2];
+
+  ASSERT_OK(uvface_init(loop, face));
+  ASSERT_OK(uvface_init(loop, peer));
+  ck_assert_str_eq(uvface_get_name(face), "");
+  if (faces_kind == STREAM) {
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    ASSERT_OK(uvface_open_stream(face, fds[0], NULL));
+    ASSERT_OK(uvface_open_stream(peer, fds[1], NULL));
+  } else {
+    ASSERT_OK(face_create(face, name, NULL));
+    ASSERT_OK(face_connect(peer, name, NULL));
+  }
+}
+
+TEST_LOOP(statistics_name_and_words_are_there_until_the_close_callback_has_returned, STREAM + 1) {
+  uv_loop_t loop;
+  uvface_t *face, peer;
+
+  if (_i == N_KINDS) return;
+  face = malloc(sizeof(*face));
+  faces_kind = (kind_t) _i;
+  closed_name = harness_name("closed");
+  ASSERT_OK(uv_loop_init(&loop));
+  open_with_peer(&loop, face, &peer, closed_name);
+  for (int i = 0; i < 3; i++)
+    ck_assert_int_eq(uvface_try_send(face, &(uv_buf_t){.base = (char*) (uintptr_t) "\005\002ab", .len = 4}, 1), 4);
+  ASSERT_OK(uvface_recv_start(face, on_packets));
+  ck_assert_int_eq(uvface_recv_start(face, on_packets), UV_EALREADY);
+  uvface_close(face, ask_and_free);
+  uvface_close(&peer, NULL);
+  finish_loop(&loop);
+  ck_assert_int_eq(closed, 1);
+}
+
+static void open_again(uvface_t* face) {
+  uvface_stats_t stats;
+
+  ASSERT_OK(uvface_init(face->loop, face));
+  ck_assert_int_eq(uvface_get_stats(face, &stats), UV_ENOTCONN);
+  ck_assert_str_eq(uvface_get_name(face), "");
+  ck_assert_str_eq(uvface_errmsg(face), "");
+  uvface_close(face, NULL);
+  closed++;
+}
+
+TEST_KINDS(face_may_be_used_again_in_its_close_callback) {
+  pair_t pair;
+
+  pair_open(&pair, NULL);
+  uvface_close(&pair.engine, open_again);
+  uvface_close(&pair.app, open_again);
+  finish_loop(&pair.loop);
+  ck_assert_int_eq(closed, 2);
+}
