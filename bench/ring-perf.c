@@ -166,7 +166,7 @@ static int open_endpoint(link_t* l) {
   }
   for (;;) {
     int rc = ndnshm_connect(l->ep, o->name, NULL);
-    bool not_yet = rc == -ENOENT || rc == -ECONNREFUSED || rc == -EPROTO;
+    bool not_yet = rc == -ENOENT || rc == -ECONNREFUSED || rc == -EBUSY || rc == -EPROTO;
     if (!not_yet || !perf_keep_waiting(o, start_ns)) return rc;
   }
 }

@@ -137,9 +137,9 @@ NDNSHM_EXTERN int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_opt
  * name: as for ndnshm_create(). options: NULL = defaults; only uid, flags and max_slot_size are read. Region and
  * FIFOs must belong to root, to this process's effective user or to options->uid.
  * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EALREADY (ep is in use), -ENOENT (no such face, or not yet),
- * -ECONNREFUSED (its engine is dead), -EACCES, -EPERM (wrong owner, or not a region and FIFOs), -EPROTO (header
- * broken, indices impossible, or slots larger than options->max_slot_size), -EROFS (/dev/shm is read-only), -EMFILE,
- * -ENFILE, -ENOMEM, -EIO.
+ * -ECONNREFUSED (its engine is dead), -EBUSY (another app has taken it, and it was sealed for that), -EACCES, -EPERM
+ * (wrong owner, or not a region and FIFOs), -EPROTO (header broken, indices impossible, or slots larger than
+ * options->max_slot_size), -EROFS (/dev/shm is read-only), -EMFILE, -ENFILE, -ENOMEM, -EIO.
  * On failure nothing is left open and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options);
 

@@ -189,14 +189,16 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
 
 /* App: attaches to the face `name`. Arguments as for uvface_create().
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EALREADY (already created or connected), UV_ENOENT (no
- * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EACCES, UV_EPERM (wrong owner, or not a region and
- * FIFOs), UV_EPROTO (header broken, indices impossible, or slots larger than options->max_slot_size), UV_EROFS
- * (/dev/shm is read-only), UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN
- * (closing), UV_ECANCELED (somebody else closed the face's inner handles).
- * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in: try again
- * from a timer. (An engine of ndn-rs is visible while it creates: for a moment UV_EPROTO or UV_EACCES as well.) A
- * failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM) or of epoll watches
- * (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread. (Design 2, 3) */
+ * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EBUSY (another app has taken it, and it was sealed for
+ * that), UV_EACCES, UV_EPERM (wrong owner, or not a region and FIFOs), UV_EPROTO (header broken, indices impossible, or
+ * slots larger than options->max_slot_size), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's epoll watches),
+ * UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed the face's inner
+ * handles).
+ * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in, and UV_EBUSY if
+ * another was quicker: try again from a timer. (An engine of ndn-rs is visible while it creates: for a moment UV_EPROTO
+ * or UV_EACCES as well.) A failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM)
+ * or of epoll watches (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread.
+ * (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
 /* Engine: creates a private face: no name, for one app, which is handed the three descriptors of uvface_app_fds(). Nobody

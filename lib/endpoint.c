@@ -329,6 +329,14 @@ static void join(ndnshm_t* ep) {
   if (heal && ndnshm__wake_heal(&ep->wake, ndnshm__rx_is_full(&ep->rx))) ep->stats.wakeups_sent++;
 }
 
+/* A region that was sealed for one app has no name for another. */
+static int attach_region(ndnshm_t* ep, uid_t trusted) {
+  int err = ndnshm__region_attach(&ep->region, ep->names.shm, trusted, &ep->error);
+  int why = err == -ENOENT ? ndnshm__fifo_check_taken(ep->names.a2e, trusted, &ep->error) : 0;
+
+  return why < 0 ? why : err;
+}
+
 int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
   ndnshm_options_t taken = NDNSHM_OPTIONS_INIT;
   int err;
@@ -336,7 +344,7 @@ int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_options_t* optio
   if (ep == NULL) return -EINVAL;
   if ((err = take_options(ep, options, &taken)) < 0) return err;
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
-  err = ndnshm__region_attach(&ep->region, ep->names.shm, taken.uid, &ep->error);
+  err = attach_region(ep, taken.uid);
   if (err < 0) return err;
   begin(ep, false, false);
   err = check_slots(ep, &taken);

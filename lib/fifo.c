@@ -35,6 +35,9 @@ void ndnshm__fifo_unlink(int fd, const char* path) {
   if (fd >= 0 && ndnshm__is_named(fd, path)) unlink(path);
 }
 
+/* Beside the mark of fifo.h, and set with it when the region loses its name: of no other meaning on a FIFO. */
+#define SEALED_MARK ((mode_t) S_ISUID)
+
 static bool is_vouched(int fd) {
   struct stat st;
 
@@ -44,7 +47,7 @@ static bool is_vouched(int fd) {
 void ndnshm__fifo_vouch(int fd) {
   struct stat st;
 
-  if (fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX);
+  if (fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX | SEALED_MARK);
 }
 
 /* Removes a FIFO that has the mark (fifo.h) and whose lock is free. Holds the lock meanwhile, because the FIFO's engine
@@ -71,8 +74,11 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
   int err;
 
   if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
-  if (!S_ISFIFO(st.st_mode) || !ndnshm__owner_is_ours(st.st_uid, access))
-    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: the name belongs to somebody else", path);
+  if (!S_ISFIFO(st.st_mode))
+    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: there is something that is not a FIFO, of uid %lu", path,
+                        (unsigned long) st.st_uid);
+  if (!ndnshm__owner_is_ours(st.st_uid, access))
+    return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: it belongs to uid %lu", path, (unsigned long) st.st_uid);
   if (!is_dead) {
     err = clear_vouched(path, error);
     if (err != 0) return err < 0 ? err : 0;
@@ -184,4 +190,17 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
   close(looked_fd);
   if (err == 0) *ret_fd = fd;
   return err;
+}
+
+int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error) {
+  ndnshm__error_t why;
+  struct stat st;
+  int fd, err;
+
+  if (lstat(path, &st) != 0 || judge(&st, path, trusted, &why) < 0 || (st.st_mode & SEALED_MARK) == 0) return 0;
+  err = ndnshm__fifo_open(path, O_WRONLY, trusted, &fd, &why);
+  if (err == -ECONNREFUSED) *error = why;
+  if (err < 0) return err == -ECONNREFUSED ? err : 0;
+  close(fd);
+  return ndnshm__fail(error, -EBUSY, "open %s: taken by another app, for which the region was sealed", path);
 }

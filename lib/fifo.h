@@ -29,6 +29,11 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
  * -EACCES, others. */
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
 
+/* App: why the region of the face that the FIFO a2e is of may have no name. Errors: -EBUSY (another app has come, and the
+ * region was sealed), -ECONNREFUSED (and then the engine died). 0: nothing is known of such a face. To be called only if
+ * the region has no name: who opens a2e and closes it is to any other engine an app that died. */
+int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error);
+
 /* Engine: marks a locked FIFO (S_ISVTX). The mark says: if nobody holds the lock, the engine is dead, even if somebody
  * reads the FIFO. A new FIFO has the mark until its engine has locked it. Later the lock of the region tells whether the
  * engine lives; a sealed region has no name to find it by, so its engine marks the FIFO again. */

@@ -41,14 +41,25 @@ bool ndnshm__owner_is_trusted(uid_t owner, uid_t trusted) {
   return owner == 0 || owner == geteuid() || (trusted != (uid_t) -1 && owner == trusted);
 }
 
+static int fail_group(gid_t gid, const char* path, ndnshm__error_t* error) {
+  if (errno != EPERM) return ndnshm__fail_errno(error, "fchown", path);
+  return ndnshm__fail(error, -EPERM, "fchown %s: this process is not a member of gid %lu", path, (unsigned long) gid);
+}
+
+static int fail_owner(uid_t uid, const char* path, ndnshm__error_t* error) {
+  if (errno != EPERM) return ndnshm__fail_errno(error, "fchown", path);
+  return ndnshm__fail(error, -EPERM, "fchown %s: only a privileged process may give it to uid %lu", path,
+                      (unsigned long) uid);
+}
+
 int ndnshm__access_apply(int fd, const ndnshm__access_t* access, const char* path, ndnshm__error_t* error) {
   /* Group, mode, owner. The group comes before the mode, or the mode would let in the group of this process. The owner
    * comes last, because only the owner of a file may set its mode. */
   if (access->gid != (gid_t) -1 && fchown(fd, (uid_t) -1, access->gid) != 0)
-    return ndnshm__fail_errno(error, "fchown", path);
+    return fail_group(access->gid, path, error);
   if (fchmod(fd, access->mode) != 0) return ndnshm__fail_errno(error, "fchmod", path);
   if (access->uid != (uid_t) -1 && fchown(fd, access->uid, (gid_t) -1) != 0)
-    return ndnshm__fail_errno(error, "fchown", path);
+    return fail_owner(access->uid, path, error);
   return 0;
 }
 

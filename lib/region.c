@@ -156,13 +156,17 @@ static int open_trusted(int looked_fd, const struct stat* st, const char* path, 
   if (!S_ISREG(st->st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a regular file", path);
   if (!ndnshm__owner_is_trusted(st->st_uid, trusted)) {
     if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno == EACCES) /* the more common mistake */
-      return ndnshm__fail_errno(error, "faccessat", path);
+      return ndnshm__fail(error, -EACCES, "faccessat %s: owned by uid %lu, mode %#lo: %s", path,
+                          (unsigned long) st->st_uid, (unsigned long) (st->st_mode & 07777), strerror(EACCES));
     return ndnshm__fail(error, -EPERM, "fstat %s: owned by uid %lu, who is neither root nor trusted", path,
                         (unsigned long) st->st_uid);
   }
   *ret_fd = ndnshm__open_looked_at(looked_fd, path, flags);
   if (*ret_fd >= 0) return 0;
   if (errno == EAGAIN) return ndnshm__fail(error, -EACCES, "open %s: its owner has a lease of it", path);
+  if (errno == EACCES)
+    return ndnshm__fail(error, -EACCES, "open %s: owned by uid %lu, mode %#lo: %s", path, (unsigned long) st->st_uid,
+                        (unsigned long) (st->st_mode & 07777), strerror(EACCES));
   return ndnshm__fail_errno(error, "open", path);
 }
 
@@ -365,8 +369,11 @@ static int open_ours(const char* path, const ndnshm__access_t* access, int* ret_
   int err = ndnshm__look(path, &looked_fd, ret_st, error);
 
   if (err < 0) return err == -ENOENT ? 0 : in_use_unless_scarce(err);
-  if (!S_ISREG(ret_st->st_mode) || !ndnshm__owner_is_ours(ret_st->st_uid, access))
-    err = ndnshm__fail(error, -EADDRINUSE, "fstat %s: the name belongs to somebody else", path);
+  if (!S_ISREG(ret_st->st_mode))
+    err = ndnshm__fail(error, -EADDRINUSE, "fstat %s: there is something that is not a regular file, of uid %lu", path,
+                       (unsigned long) ret_st->st_uid);
+  else if (!ndnshm__owner_is_ours(ret_st->st_uid, access))
+    err = ndnshm__fail(error, -EADDRINUSE, "fstat %s: it belongs to uid %lu", path, (unsigned long) ret_st->st_uid);
   else if ((*ret_fd = ndnshm__open_looked_at(looked_fd, path, O_RDWR)) < 0 && errno != ENOENT)
     err = in_use_unless_scarce(ndnshm__fail_errno(error, "open", path));
   close(looked_fd);

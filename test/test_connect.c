@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +41,51 @@ TEST(killed_engine_refuses) {
   assert_connect_fails(&f, -ECONNREFUSED, "read", f.e2a_path, "no engine");
   ck_assert_int_eq(names_there(&f), 3);
   remove_names(&f);
+  face_drop(&f);
+}
+
+/* Sealed for its app, a region has no name for another. */
+TEST(second_app_of_a_sealed_face_is_told_that_it_is_taken) {
+  face_t f = face_plan("taken");
+  ndnshm_t* second;
+
+  if (!harness_may_seal()) SKIP("may not make files append-only");
+  face_create(&f, 4, 100);
+  ck_assert_int_eq(ndnshm_new(&second), 0);
+  ck_assert_int_eq(ndnshm_connect(second, f.name, NULL), 0);
+  ck_assert_int_eq(ndnshm_probe(f.engine), 0);
+  assert_connect_fails(&f, -EBUSY, "open", f.a2e_path, "taken by another app");
+  ck_assert_int_eq(ndnshm_wake(f.engine), 0); /* not for an app that died */
+  ck_assert_int_eq(send_text(second, "still here"), 10);
+  assert_receives(f.engine, "still here");
+  ndnshm_free(second);
+  ck_assert_int_eq(ndnshm_wake(f.engine), NDNSHM_EOF);
+  assert_connect_fails(&f, -EBUSY, "open", f.a2e_path, "taken by another app"); /* for good */
+  ndnshm_shutdown(f.engine);
+  assert_connect_fails(&f, -ENOENT, "open", f.shm, strerror(ENOENT));
+  face_drop(&f);
+}
+
+static int seal_and_wait(void* arg) {
+  const face_t* f = arg;
+  ndnshm_stats_t stats;
+
+  REQUIRE(ndnshm_create(f->engine, f->name, NULL) == 0);
+  REQUIRE(ndnshm_connect(f->app, f->name, NULL) == 0);
+  REQUIRE(ndnshm_probe(f->engine) == 0);
+  REQUIRE(ndnshm_get_stats(f->engine, &stats) == 0 && stats.sealed == 1);
+  raise(SIGKILL);
+  return 1;
+}
+
+TEST(sealed_face_of_a_killed_engine_refuses) {
+  face_t f = face_plan("sealed-dead");
+
+  if (!harness_may_seal()) SKIP("may not make files append-only");
+  harness_wait(harness_fork(seal_and_wait, &f), DEADLINE_MS);
+  ck_assert_int_eq(names_there(&f), 2);
+  assert_connect_fails(&f, -ECONNREFUSED, "open", f.a2e_path, "no engine");
+  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0); /* and the name is free */
   face_drop(&f);
 }
 

@@ -296,6 +296,69 @@ TEST_LOOP(name_of_another_user_is_in_use, 2 * PLACES) {
   drop_place(&p);
 }
 
+/* What an unprivileged user meets, and what the text tells him of it. */
+typedef struct obstacle_s {
+  const char* what;
+  int place; /* where something of root's is, or PLACES */
+  squat_t kind;
+  bool connects; /* else creates */
+  uid_t uid;     /* options */
+  gid_t gid;
+  int code;
+  const char* text;
+} obstacle_t;
+
+#define NOBODYS ((uid_t) -1)
+#define NO_GROUP ((gid_t) -1)
+
+static const obstacle_t obstacles[] = {
+    {"root's region", SHM, PLAIN_FILE, false, NOBODYS, NO_GROUP, UV_EADDRINUSE, ": it belongs to uid 0"},
+    {"root's a2e", A2E, UNREAD_FIFO, false, NOBODYS, NO_GROUP, UV_EADDRINUSE, ": it belongs to uid 0"},
+    {"root's e2a", E2A, UNREAD_FIFO, false, NOBODYS, NO_GROUP, UV_EADDRINUSE, ": it belongs to uid 0"},
+    {"no region", SHM, DIRECTORY, false, NOBODYS, NO_GROUP, UV_EADDRINUSE, "not a regular file, of uid 0"},
+    {"no FIFO", A2E, PLAIN_FILE, false, NOBODYS, NO_GROUP, UV_EADDRINUSE, "not a FIFO, of uid 0"},
+    {"a group", PLACES, SQUATS, false, NOBODYS, 0, UV_EPERM, "this process is not a member of gid 0"},
+    {"an owner", PLACES, SQUATS, false, THIRD_UID, NO_GROUP, UV_EPERM, "may give it to uid 61235"},
+    {"root's face", SHM, PLAIN_FILE, true, NOBODYS, NO_GROUP, UV_EACCES, "owned by uid 0, mode 0640"},
+    {"no face", PLACES, SQUATS, true, NOBODYS, NO_GROUP, UV_ENOENT, "No such file or directory"},
+};
+#define OBSTACLES ((int) (sizeof(obstacles) / sizeof(obstacles[0])))
+
+typedef struct meeting_s {
+  place_t* p;
+  const obstacle_t* obstacle;
+} meeting_t;
+
+static int meet_obstacle(void* arg) {
+  const meeting_t* m = arg;
+  const obstacle_t* o = m->obstacle;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  int err;
+
+  options.uid = o->uid;
+  options.gid = o->gid;
+  if (become(APP_UID, APP_UID) != 0) return 1;
+  err = o->connects ? uvface_connect(&m->p->face, m->p->name, &options)
+                    : uvface_create(&m->p->face, m->p->name, &options);
+  REQUIRE(err == o->code);
+  REQUIRE(errmsg_has(&m->p->face, o->text));
+  REQUIRE(errmsg_has(&m->p->face, m->p->name));
+  return 0;
+}
+
+TEST_LOOP(text_names_who_or_what_stands_in_the_way, OBSTACLES) {
+  const obstacle_t* o = &obstacles[_i];
+  place_t p;
+  meeting_t m = {&p, o};
+
+  if (!is_root()) SKIP("needs root");
+  open_place(&p, "obstacle");
+  if (o->place != PLACES) squat(o->kind, p.paths[o->place], NULL);
+  assert_child_passes(meet_obstacle, &m);
+  if (o->place != PLACES) unsquat(p.paths[o->place], -1);
+  drop_place(&p);
+}
+
 /* Opening can wait for whoever holds the FIFO's lock, or has a lease on the file, whatever flags it has: so what is a
  * stranger's is looked at, and not opened. */
 TEST_LOOP(nothing_of_a_stranger_is_opened, 2 * PLACES) {

@@ -305,7 +305,7 @@ TEST(name_of_a_sealed_region_is_still_taken) {
   ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
   ASSERT_OK(uvface_init(&thief.pair.loop, &other));
   ck_assert_int_eq(uvface_create(&other, thief.pair.name, NULL), UV_EADDRINUSE);
-  ck_assert_int_eq(uvface_connect(&other, thief.pair.name, NULL), UV_ENOENT);
+  ck_assert_int_eq(uvface_connect(&other, thief.pair.name, NULL), UV_EBUSY);
   thief.packets = 0;
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));

@@ -117,7 +117,7 @@ static void on_tick(uv_timer_t* tick) {
 static int connect_waiting(app_t* a, const char* name, const uvface_options_t* options) {
   uint64_t start_ns = uv_hrtime();
   int err;
-  while ((err = uvface_connect(&a->face, name, options)) == UV_ENOENT || err == UV_ECONNREFUSED) {
+  while ((err = uvface_connect(&a->face, name, options)) == UV_ENOENT || err == UV_ECONNREFUSED || err == UV_EBUSY) {
     if (uv_hrtime() - start_ns > CONNECT_MS * UINT64_C(1000000) || atomic_load(&a->board->stop) != 0) break;
     stress_nap(1000);
   }

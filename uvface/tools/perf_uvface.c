@@ -147,7 +147,7 @@ static int open_face(link_t* l) {
   if (o->role == ROLE_ENGINE) return uvface_create(&l->face, o->name, &options);
   for (;;) {
     int rc = uvface_connect(&l->face, o->name, &options);
-    bool not_yet = rc == UV_ENOENT || rc == UV_ECONNREFUSED || rc == UV_EPROTO;
+    bool not_yet = rc == UV_ENOENT || rc == UV_ECONNREFUSED || rc == UV_EBUSY || rc == UV_EPROTO;
     if (!not_yet || !perf_keep_waiting(o, start_ns)) return rc;
   }
 }
