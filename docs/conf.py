@@ -39,7 +39,7 @@ man_pages = [
     ('ndnshm', 'ndnshm', 'shared-memory NDN face for any event loop', author, 3),
     ('ndnpkt', 'ndnpkt', 'NDN packets, signatures and management commands', author, 3),
     ('uvface-perf', 'uvface-perf', 'measure a shared-memory NDN face', author, 1),
-    ('uvface-inspect', 'uvface-inspect', 'print the header of a shared-memory NDN face', author, 1),
+    ('uvface-stat', 'uvface-stat', 'list shared-memory NDN faces, and what dead engines left', author, 1),
 ]
 
 

@@ -77,7 +77,7 @@ TOLD_IN = {
     "ring-perf": ("uvface/tools/perf*.c", "bench/ring-perf.c"),
     "pipe-perf": ("uvface/tools/perf*.c", "bench/pipe-perf.c"),
     "many-perf": ("bench/many-perf.c",),
-    "uvface-inspect": ("uvface/tools/uvface-inspect.c",),
+    "uvface-stat": ("uvface/tools/stat.c",),
     "uvface-soak": ("test/stress/*.c",),
     "uvface-attack": ("test/stress/*.c",),
 }

@@ -1,0 +1,387 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs uvface-stat among real faces, whose processes are really killed, and prints TAP: what it shows, what it calls
+stale and removes, what it leaves alone, that nothing makes it wait and nobody is disturbed, and that what others call
+themselves cannot write to the terminal. Looks at its own faces alone, and removes by name.
+
+Usage: test_stat.py BUILD_ROOT LIBNDNSHM"""
+import json
+import os
+import pwd
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+from tap import Tap
+
+ROOT, LIB = (os.path.abspath(path) for path in sys.argv[1:3])
+STAT = os.path.join(ROOT, "uvface", "tools", "uvface-stat")
+ACTOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stat_actor.py")
+DEADLINE_S = 60 * int(os.environ.get("UVFACE_SLOW", "1"))
+OTHER = 61234  # a user that nobody is
+NAME = f"st-{os.getpid()}"
+tap = Tap()
+actors = []
+
+
+def user_name(uid):
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+USER = user_name(os.geteuid())
+
+
+def region(name):
+    return f"/dev/shm/ndn-shm-{name}"
+
+
+def fifos(name):
+    return [f"/tmp/.ndn-{name}.{way}.pipe" for way in ("a2e", "e2a")]
+
+
+def there(name):
+    return sorted(path for path in [region(name), *fifos(name)] if os.path.lexists(path))
+
+
+def line_of(stream):
+    """The next line, or what there is at the deadline."""
+    ready, _, _ = select.select([stream], [], [], DEADLINE_S)
+    return stream.readline().strip() if ready else "nothing"
+
+
+class Actor:
+    """A process with an end of a face."""
+
+    def __init__(self, role, name, user=None):
+        # bufsize 0: what select() does not see must not lie in a buffer of ours
+        self.process = subprocess.Popen(
+            [sys.executable, ACTOR, LIB, role, name, *([str(user)] if user else [])], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
+        actors.append(self)
+        said = line_of(self.process.stdout)
+        assert said == b"ready", said
+        self.pid = self.process.pid
+
+    def order(self, text):
+        self.process.stdin.write(text.encode() + b"\n")
+        return line_of(self.process.stdout).decode()
+
+    def kill(self):
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        actors.remove(self)
+
+
+def stat(*arguments, user=None, **more):
+    """Status, standard output and error, of bytes that must be ASCII. It may not wait for anything."""
+    more.update({"user": user, "group": user, "extra_groups": []} if user else {})
+    done = subprocess.run([STAT, *arguments], capture_output=True, timeout=DEADLINE_S, **more)
+    return done.returncode, done.stdout.decode("ascii"), done.stderr.decode("ascii")
+
+
+def may_be_other():
+    """True if this test may play another user, and that one may run what was built."""
+    try:
+        return os.geteuid() == 0 and stat("--version", user=OTHER)[0] == 0
+    except PermissionError:
+        return False
+
+
+def face(name, **more):
+    """The face as JSON tells it."""
+    faces = [one for one in json.loads(stat("--json", **more)[1])["faces"] if one["name"] == name]
+    return faces[0] if len(faces) == 1 else {"found": len(faces)}
+
+
+def row(name):
+    """Its line of the table, in words."""
+    lines = [line.split() for line in stat()[1].splitlines()]
+    rows = [line for line in lines if line[0] == name]
+    return rows[0] if len(rows) == 1 else rows
+
+
+def shows(shown, wanted, what):
+    wrong = {key: (shown.get(key), value) for key, value in wanted.items() if shown.get(key) != value}
+    tap.check(not wrong, what, f"{wrong}\n{shown}")
+
+
+def process(actor, program, uid=None):
+    uid = os.geteuid() if uid is None else uid
+    return {"pid": actor.pid, "program": program, "uid": uid, "user": user_name(uid)}
+
+
+def test_named():
+    name = f"{NAME}-named"
+    engine = Actor("engine", name)
+    engine.order("call " + b"forwarder".hex())
+    shows(face(name), {"kind": "named", "state": "alive", "engine": process(engine, "forwarder"), "app": None,
+                       "capacity": 16, "slot_size": 100, "sealed": False, "missing": None}, "an engine without an app")
+    app = Actor("app", name)
+    app.order("call " + b"ping".hex())
+    app.order("send 3 50")
+    engine.order("send 5 20")
+    got = face(name)
+    shows(got, {"engine": process(engine, "forwarder"), "app": process(app, "ping")}, "engine and app")
+    shows(got["a2e"], {"tail": 3, "head": 0, "used": 3}, "the slots used towards the engine")
+    shows(got["e2a"], {"tail": 5, "head": 0, "used": 5}, "the slots used towards the app")
+    wanted = [name, "alive", f"{engine.pid}/forwarder/{USER}", f"{app.pid}/ping/{USER}", "16x100", "3", "5", "-", "no"]
+    tap.check(row(name) == wanted, "the same in one line", row(name))
+    tap.check(stat(name)[0] == 0 and stat(name, f"{NAME}-none")[0] == 1, "status 0 for a live face, 1 for one that is not there")
+    app.kill()
+    engine.order("recv")
+    shows(face(name), {"state": "alive", "app": None}, "an app that was killed")
+
+    before = there(name)
+    engine.kill()
+    status, out, _ = stat(name)
+    tap.check(status == 3 and " dead " in out, "status 3 for a dead engine's face", (status, out))
+    status, out, err = stat("--stale", name)
+    tap.check(status == 3 and sorted(out.split()) == before and there(name) == before,
+              "--stale lists what it left, and touches nothing", (status, out, err, there(name)))
+    shown = json.loads(stat("--stale", "--json", name)[1])["stale"]
+    tap.check(sorted(one["path"] for one in shown) == before, "the same as JSON", shown)
+    tap.check(set(before) <= set(stat("--stale")[1].split()), "and among all")
+    status, out, err = stat("--remove", name)
+    tap.check(status == 0 and sorted(out.split()) == before and not there(name), "--remove removes that", (status, out, err))
+    tap.check(stat("--stale", name)[0] == 1 and stat(name)[0] == 1, "then there is no such face")
+
+
+def test_live_is_left_alone():
+    name = f"{NAME}-live"
+    engine, before = Actor("engine", name), there(name)
+    app = Actor("app", name)
+    app.order("send 1 10")
+    engine.order("recv")
+    engine.order("probe")
+    quiet = (engine.order("quiet"), app.order("quiet"))
+    for _ in range(3):
+        stat()
+        stat("--stale", "--json")
+    tap.check((engine.order("quiet"), app.order("quiet")) == quiet == ("True", "True"), "nobody on a face notices a look", quiet)
+    if there(name) == before:  # else it is sealed
+        status, _, err = stat("--remove", name)
+        tap.check(status == 1 and "alive" in err and there(name) == before, "--remove of a live face fails", (status, err))
+    app.kill()
+    engine.kill()
+    stat("--remove", name)
+    deadline = time.monotonic() + DEADLINE_S
+    while there(name) and time.monotonic() < deadline:  # a second, where only FIFOs are left
+        stat("--remove", name)
+        time.sleep(0.05)
+    tap.check(not there(name), "nothing is left", there(name))
+
+
+def test_sealed():
+    name = f"{NAME}-sealed"
+    engine = Actor("engine", name)
+    app = Actor("app", name)
+    engine.order("probe")
+    if engine.order("sealed") == "1":
+        app.order("send 2 10")
+        shows(face(name), {"kind": "unnamed", "state": "alive", "sealed": True, "capacity": 16,
+                           "engine": process(engine, "python3"), "app": process(app, "python3")},
+              "a sealed face, whose region has no name")
+    else:
+        tap.skip("a sealed face, whose region has no name", "regions cannot be sealed here")
+    app.kill()
+    engine.kill()
+    deadline = time.monotonic() + DEADLINE_S
+    while there(name) and time.monotonic() < deadline:
+        stat("--remove", name)
+        time.sleep(0.05)
+    tap.check(not there(name), "and what its engine left is removed")
+
+
+def private_of(actor, user=None):
+    faces = json.loads(stat("--json", user=user)[1])["faces"]
+    return [one for one in faces if actor.pid in [end["pid"] for end in (one["engine"], one["app"]) if end]]
+
+
+def test_private():
+    actor = Actor("private", "")
+    actor.order("send 4 30")
+    faces = private_of(actor)
+    if tap.check(len(faces) == 1, "a private face is found by its processes", faces):
+        shows(faces[0], {"name": None, "kind": "private", "state": "alive", "roles_unknown": True}, "without a name")
+        if faces[0]["capacity"] if "capacity" in faces[0] else None:
+            shows(faces[0], {"capacity": 16, "slot_size": 100}, "and with its geometry")
+            shows(faces[0]["e2a"], {"used": 4}, "and its packets")
+        else:
+            tap.check("root" in faces[0]["missing"], "or it says what is missing", faces[0])
+    if may_be_other():
+        tap.check(not private_of(actor, OTHER), "another user does not see it")
+        status, _, err = stat(user=OTHER)
+        tap.check(status == 0 and re.search(r"\d+ processes of other users", err), "and is told so", err)
+    else:
+        tap.skip("another user does not see it", "needs root, and a build that others may run")
+    actor.kill()
+
+
+def test_strangers():
+    name = f"{NAME}-strange"
+    if not may_be_other():
+        tap.skip("the faces of other users", "needs root, and a build that others may run")
+        return
+    engine = Actor("engine", name)
+    shown = face(name, user=OTHER)
+    shows(shown, {"state": "alive", "engine": process(engine, "python3"), "a2e": None},
+          "who has a foreign face is known by its lock")
+    tap.check("Permission denied" in (shown["missing"] or ""), "and what is missing is said", shown)
+    engine.kill()
+    shows(face(name, user=OTHER), {"state": "unknown"}, "whether a foreign engine is dead is not known")
+    tap.check(stat("--remove", name, user=OTHER)[0] == 1 and len(there(name)) == 3, "and nothing of it is removed")
+    tap.check(stat("--remove", name)[0] == 0 and not there(name), "but by its owner")
+
+    actor = Actor("engine", name, user=OTHER)
+    shows(face(name), {"state": "alive", "engine": process(actor, "python3", OTHER)}, "root sees a user's face")
+    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 3, "and leaves it while it lives")
+    actor.kill()
+    shows(face(name), {"state": "dead"}, "and sees it dead")
+    os.lchown(fifos(name)[0], 0, 0)
+    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 3, "with its user's rights alone")
+    os.lchown(fifos(name)[0], OTHER, OTHER)
+    tap.check(stat("--remove", name)[0] == 0 and not there(name), "and removes it")
+
+
+def test_hostile():
+    name = f"{NAME}-hostile"
+    path = region(name)
+
+    def seen(what, missing, state="unknown"):
+        shown = face(name)
+        tap.check(shown.get("state") == state and missing in (shown["missing"] or ""), f"{what}: {missing}", shown)
+        status, _, _ = stat("--remove", name)
+        tap.check(status == 1 and os.path.lexists(path), f"{what}: is not removed")
+        os.unlink(path)
+
+    os.mkfifo(path, 0o600)
+    seen("a FIFO under the name of a region", "not a regular file")
+    os.symlink("/etc/passwd", path)
+    seen("a symbolic link", "not a regular file")
+    with open(path, "wb") as file:
+        file.write(b"garbage")
+    seen("a short file", "shorter than a header")
+    with open(path, "wb") as file:
+        file.write(b"\xff" * 500)
+    seen("a file of garbage", "no header of a face")
+
+    engine = Actor("engine", name)
+    os.truncate(path, 100)
+    shows(face(name), {"state": "alive", "missing": "the region is shorter than a header"}, "a region that was truncated")
+    engine.kill()
+    os.unlink(path)
+    stat("--remove", name)
+    for fifo in fifos(name):
+        os.path.lexists(fifo) and os.unlink(fifo)
+
+    Actor("engine", name).kill()
+    lease = Actor("lease", name)
+    shown = face(name)
+    tap.check("lease" in (shown["missing"] or ""), "a leased region is not waited for", shown)
+    lease.kill()
+    stat("--remove", name)
+    tap.check(not there(name), "and removed when the lease is over")
+
+
+def test_escapes():
+    name = f"{NAME}-\x1b[2J\n\udcff\\ "
+    shown = f"{NAME}-\\x1b[2J\\x0a\\xff\\x5c\\x20"
+    with open(os.fsencode(region(name)), "wb"):
+        pass
+    tap.check(row(shown) and row(shown)[0] == shown, "a file's name cannot write to the terminal", row(shown))
+    shows(face(f"{NAME}-\\x1b[2J\\x0a\\xff\\x5c "), {"state": "unknown"}, "and JSON stays JSON")
+    status, _, err = stat("--stale", os.fsencode(name))
+    tap.check(status == 1 and "\\x1b" in err, "nor can one that was asked for", err)
+    os.unlink(os.fsencode(region(name)))
+
+    name = f"{NAME}-comm"
+    engine = Actor("engine", name)
+    engine.order("call " + b"\xff\xfe\x1b]0;x\x07 a/b"[:15].hex())
+    tap.check(row(name)[2] == f"{engine.pid}/\\xff\\xfe\\x1b]0;x\\x07\\x20a/b/{USER}", "nor a process's", row(name))
+    tap.check(face(name)["engine"]["program"] == "\\xff\\xfe\\x1b]0;x\\x07 a/b", "nor into JSON", face(name))
+    engine.kill()
+    stat("--remove", name)
+
+
+def start_watching(*arguments, **more):
+    return subprocess.Popen([STAT, *arguments], bufsize=0, start_new_session=True, **more)
+
+
+def test_watch():
+    name = f"{NAME}-watch"
+    engine = Actor("engine", name)
+    watching = start_watching("--json", "--watch=0.05", name, stdout=subprocess.PIPE)
+    first = json.loads(line_of(watching.stdout))["faces"][0]
+    tap.check(first["e2a"]["packets_per_s"] is None, "the first look knows no rate", first)
+    engine.order("send 10 70")
+    moved, deadline = [], time.monotonic() + DEADLINE_S
+    while sum(ring["packets_per_s"] > 0 for ring in moved) == 0 and time.monotonic() < deadline:
+        moved.append(json.loads(line_of(watching.stdout))["faces"][0]["e2a"])
+    ring = moved[-1]
+    tap.check(ring["packets_per_s"] > 0 and abs(ring["bytes_per_s"] / ring["packets_per_s"] - 70) < 1e-6,
+              "packets and bytes a second", moved)
+    watching.send_signal(signal.SIGINT)
+    tap.check(watching.wait(DEADLINE_S) == 0, "SIGINT ends it well", watching.returncode)
+    watching.stdout.close()
+
+    for ignores in (False, True):
+        watching = start_watching("--watch=3600", stdout=subprocess.PIPE, restore_signals=not ignores)
+        tap.check(line_of(watching.stdout).startswith(b"FACE"), "a table goes into a pipe")
+        watching.stdout.close()
+        tap.check(watching.wait(DEADLINE_S) == 0, "it ends when nobody reads any more, without writing", watching.returncode)
+
+    ours, theirs = pty.openpty()
+    watching = start_watching("--watch=0.05", name, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    text, deadline = b"", time.monotonic() + DEADLINE_S
+    while text.count(b"\x1b[H") < 3 and time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            text += os.read(ours, 65536)
+    tap.check(text.startswith(b"\x1b[H\x1b[2J") and text.count(name.encode()) >= 2, "a terminal is drawn anew", text[:300])
+    watching.send_signal(signal.SIGTERM)
+    try:
+        while select.select([ours], [], [], DEADLINE_S)[0]:
+            os.read(ours, 65536)  # so that it never waits for us
+    except OSError:
+        pass  # it has closed the other side
+    tap.check(watching.wait(DEADLINE_S) == 0, "SIGTERM ends it well", watching.returncode)
+    os.close(ours)
+    engine.kill()
+    stat("--remove", name)
+
+
+def test_usage():
+    tap.check(stat("--help")[0] == 0 and "--stale" in stat("--help")[1], "--help")
+    tap.check(re.fullmatch(r"uvface-stat \d+\.\d+\.\d+\n", stat("--version")[1]), "--version")
+    for wrong in (["--nonsense"], ["--watch=x"], ["--watch=0"], ["--watch", "--stale"]):
+        tap.check(stat(*wrong)[0] == 2, f"{' '.join(wrong)}: status 2")
+    with open("/dev/full", "wb") as full:
+        tap.check(subprocess.run([STAT], stdout=full, stderr=subprocess.DEVNULL, timeout=DEADLINE_S).returncode == 1,
+                  "a full disk is a failure")
+
+
+def main():
+    try:
+        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_strangers, test_hostile,
+                     test_escapes, test_watch, test_usage):
+            test()
+    finally:
+        for actor in list(actors):
+            actor.kill()
+    left = [path for folder in ("/dev/shm", "/tmp") for path in os.listdir(os.fsencode(folder)) if NAME.encode() + b"-" in path]
+    tap.check(not left, "nothing is left", left)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

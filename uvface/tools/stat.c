@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* stat.c: uvface-stat: which faces there are on this machine, who is on them, and what dead engines left. The command
+ * line, and watching. */
+#include <errno.h>
+#include <getopt.h>
+#include <ndnshm.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stat.h"
+
+enum { FAILED = 1, USAGE = 2, FOUND_DEAD = 3 };
+
+typedef struct options_s {
+  bool json, stale, remove;
+  double watch_s; /* 0 = look once */
+  char** names;
+  int n_names;
+} options_t;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int signum) {
+  (void) signum;
+  interrupted = 1;
+}
+
+static void usage(FILE* to) {
+  fputs(
+      "usage: uvface-stat [--json] [--watch[=SECONDS]] [NAME...]\n"
+      "       uvface-stat --stale | --remove [--json] [NAME...]\n"
+      "Lists the shared-memory faces of this machine, or those called NAME.\n"
+      "  -j, --json          as JSON; with --watch an object a line\n"
+      "  -w, --watch[=S]     again every S seconds (default 1), with packets and bytes a second\n"
+      "  -s, --stale         what dead engines left\n"
+      "  -r, --remove        removes that\n"
+      "  -h, --help          this text\n"
+      "  -V, --version       the version\n"
+      "Status: 0, 1 failed, 2 usage, 3 one of the NAMEs is a dead engine's or --stale has found something.\n",
+      to);
+}
+
+static int fail(const char* name, const char* why) {
+  char shown[4 * NAME_BYTES];
+
+  escape(name, false, shown, sizeof(shown));
+  fprintf(stderr, "uvface-stat: %s: %s\n", shown, why);
+  return FAILED;
+}
+
+/* --- Output --------------------------------------------------------------------------------------- */
+
+static int print_json(json_t* all, bool is_line) {
+  int rc = all == NULL ? -1 : json_dumpf(all, stdout, is_line ? JSON_COMPACT : JSON_INDENT(2));
+
+  putchar('\n');
+  json_decref(all);
+  return rc;
+}
+
+/* False if nobody reads any more, or the disk is full. */
+static bool flush(void) {
+  return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+static void tell_hidden(FILE* to, const faces_t* faces) {
+  if (faces->hidden > 0)
+    fprintf(
+        to,
+        "%u processes of other users could not be looked into: private faces of theirs are not shown (root sees all)\n",
+        faces->hidden);
+}
+
+/* --- Faces ---------------------------------------------------------------------------------------- */
+
+/* Keeps those that were asked for. Returns the status. */
+static int select_names(faces_t* faces, const options_t* o, bool is_quiet) {
+  bool failed = false, dead = false;
+  size_t kept = 0;
+
+  for (int k = 0; k < o->n_names; k++) {
+    bool found = false;
+
+    for (size_t i = 0; i < faces->faces.n; i++) {
+      const face_t* face = &faces->faces.items[i];
+
+      if (strcmp(face->name, o->names[k]) != 0 || face->name[0] == '\0') continue;
+      found = true;
+      dead = dead || face->state == DEAD;
+      failed = failed || face->state == UNKNOWN;
+    }
+    if (!found) failed = true;
+    if (!found && !is_quiet) fail(o->names[k], "no such face");
+  }
+  for (size_t i = 0; i < faces->faces.n; i++)
+    for (int k = 0; k < o->n_names; k++)
+      if (strcmp(faces->faces.items[i].name, o->names[k]) == 0 && faces->faces.items[i].name[0] != '\0') {
+        faces->faces.items[kept++] = faces->faces.items[i];
+        break;
+      }
+  if (o->n_names > 0) faces->faces.n = kept;
+  return failed ? FAILED : dead ? FOUND_DEAD : EXIT_SUCCESS;
+}
+
+static int list(const options_t* o) {
+  faces_t faces;
+  int status, rc = 0;
+
+  faces_scan(&faces, NULL, 0);
+  status = select_names(&faces, o, false);
+  if (o->json)
+    rc = print_json(faces_json(&faces, false), false);
+  else
+    print_table(stdout, &faces, false);
+  if (!flush() || rc != 0) status = fail("standard output", errno != 0 ? strerror(errno) : "failed");
+  if (!o->json && o->n_names == 0) tell_hidden(stderr, &faces);
+  faces_free(&faces);
+  return status;
+}
+
+/* --- Watching ------------------------------------------------------------------------------------- */
+
+static double now_s(void) {
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
+/* Until the next look, or a signal; or until nobody reads what is written, which a pipe tells before it is written to. */
+static bool wait_for_next(double seconds) {
+  struct timespec pause = {(time_t) seconds, (long) ((seconds - (double) (time_t) seconds) * 1e9)};
+  struct pollfd out = {.fd = STDOUT_FILENO, .events = 0};
+  sigset_t none;
+
+  sigemptyset(&none);
+  if (ppoll(&out, 1, &pause, &none) > 0 && (out.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
+  return !interrupted;
+}
+
+/* Signals come only while we wait: none is lost between the look at `interrupted` and the waiting. */
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal};
+  sigset_t set;
+
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGHUP, &action, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+static void draw(const options_t* o, const faces_t* faces, bool is_terminal) {
+  if (o->json) {
+    print_json(faces_json(faces, true), true);
+    return;
+  }
+  if (is_terminal) fputs("\033[H\033[2J", stdout);
+  print_table(stdout, faces, true);
+  if (is_terminal) tell_hidden(stdout, faces);
+  if (!is_terminal) putchar('\n');
+}
+
+static int watch(const options_t* o) {
+  bool is_terminal = isatty(STDOUT_FILENO) == 1;
+  faces_t before = {.hidden = 0}, now;
+  double last = 0;
+
+  catch_signals();
+  do {
+    double at = now_s();
+
+    faces_scan(&now, last > 0 ? &before : NULL, at - last);
+    select_names(&now, o, true);
+    last = at;
+    draw(o, &now, is_terminal);
+    faces_free(&before);
+    before = now;
+  } while (flush() && wait_for_next(o->watch_s));
+  faces_free(&before);
+  return EXIT_SUCCESS;
+}
+
+/* --- What dead engines left ----------------------------------------------------------------------- */
+
+static const char* why_not(int err) {
+  if (err == -ENOENT) return "no such face";
+  if (err == -EADDRINUSE) return "alive, or somebody else's, or not proved to be dead";
+  return strerror(-err);
+}
+
+static bool scan_names(stales_t* stales, const options_t* o) {
+  bool failed = false;
+
+  for (int k = 0; k < o->n_names; k++) {
+    int err = stales_scan_name(stales, o->names[k], o->remove);
+
+    if (err == 0) continue;
+    fail(o->names[k], why_not(err));
+    failed = true;
+  }
+  return failed;
+}
+
+static int stale(const options_t* o) {
+  stales_t stales = {.is_incomplete = false};
+  bool failed = false;
+  int rc = 0;
+
+  if (o->n_names > 0)
+    failed = scan_names(&stales, o);
+  else
+    stales_scan(&stales, o->remove, false);
+  failed = failed || stales.is_incomplete;
+  for (size_t i = 0; i < stales.items.n; i++) {
+    const stale_t* item = &stales.items.items[i];
+    char shown[4 * NAME_BYTES + 128];
+
+    escape(item->path, false, shown, sizeof(shown));
+    if (item->status < 0) failed = true;
+    if (item->status < 0) fprintf(stderr, "uvface-stat: %s: %s\n", shown, strerror(-item->status));
+    if (!o->json && item->status == 0) puts(shown);
+  }
+  if (o->json) rc = print_json(stales_json(&stales), false);
+  if (!flush() || rc != 0) failed = true;
+  rc = failed ? FAILED : stales.items.n > 0 && !o->remove ? FOUND_DEAD : EXIT_SUCCESS;
+  stales_free(&stales);
+  return rc;
+}
+
+/* --- The command line ----------------------------------------------------------------------------- */
+
+static bool parse_seconds(const char* text, double* ret_seconds) {
+  char* end;
+  double seconds = text != NULL ? strtod(text, &end) : 1;
+
+  if (text != NULL && (end == text || *end != '\0')) return false;
+  if (!(seconds >= 0.01 && seconds <= 86400)) return false;
+  *ret_seconds = seconds;
+  return true;
+}
+
+/* -1: go on; else the status to end with. */
+static int parse(int argc, char** argv, options_t* o) {
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                          {"watch", optional_argument, NULL, 'w'},
+                                          {"stale", no_argument, NULL, 's'},
+                                          {"remove", no_argument, NULL, 'r'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {NULL, 0, NULL, 0}};
+  int option;
+
+  while ((option = getopt_long(argc, argv, "jw::srhV", options, NULL)) != -1) {
+    if (option == 'h') {
+      usage(stdout);
+      return EXIT_SUCCESS;
+    }
+    if (option == 'V') {
+      printf("uvface-stat %s\n", ndnshm_version_string());
+      return EXIT_SUCCESS;
+    }
+    if (option == 'j') o->json = true;
+    if (option == 's' || option == 'r') o->stale = true;
+    if (option == 'r') o->remove = true;
+    if (option == '?' || (option == 'w' && !parse_seconds(optarg, &o->watch_s))) {
+      usage(stderr);
+      return USAGE;
+    }
+  }
+  o->names = argv + optind;
+  o->n_names = argc - optind;
+  if (o->stale && o->watch_s > 0) {
+    fputs("uvface-stat: --watch goes with neither --stale nor --remove\n", stderr);
+    return USAGE;
+  }
+  return -1;
+}
+
+int main(int argc, char** argv) {
+  options_t o = {.json = false};
+  int status = parse(argc, argv, &o);
+
+  if (status >= 0) return status;
+  if (o.stale) return stale(&o);
+  return o.watch_s > 0 ? watch(&o) : list(&o);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* stat.h: what the parts of uvface-stat share.
+ *
+ *   stat_look.c   a region from outside: its header, its seal, the lengths in its slots
+ *   stat_procs.c  processes: which regions they map or hold open, which FIFOs, which locks
+ *   stat_faces.c  names, regions and processes become faces
+ *   stat_stale.c  what dead engines left
+ *   stat_print.c  text and JSON
+ *   stat.c        the command line, and watching
+ *
+ * Nothing here maps, writes to, waits for or signals what it looks at. What it shows is somebody else's: unchecked
+ * values, and names of any bytes, which are escaped. One thread. */
+#ifndef UVFACE_STAT_H
+#define UVFACE_STAT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define SHM_DIRECTORY "/dev/shm"
+#define FIFO_DIRECTORY "/tmp"
+#define REGION_PREFIX "ndn-shm-"
+#define FIFO_PREFIX ".ndn-"
+#define NAME_BYTES 256 /* of a file, with its end */
+
+/* An array that grows: `items` of `n` elements. */
+#define LIST(type)  \
+  struct {          \
+    type* items;    \
+    size_t n, room; \
+  }
+/* A new element at the end, all zero. Ends the program if there is no memory. */
+#define LIST_ADD(list) \
+  (list_grow((void**) &(list)->items, &(list)->room, (list)->n, sizeof((list)->items[0])), &(list)->items[(list)->n++])
+void list_grow(void** items, size_t* room, size_t n, size_t item_bytes);
+
+/* --- Processes ----------------------------------------------------------------------------------- */
+
+typedef struct process_s {
+  pid_t pid; /* 0 = none */
+  uid_t uid;
+  char program[64];
+} process_t;
+
+/* What a process has to do with a region. */
+typedef struct use_s {
+  process_t process;
+  dev_t dev;
+  ino_t ino;
+  bool is_mapped; /* else only open */
+  char at[64];    /* under /proc: by which name it can be opened */
+  uint64_t address;
+  char path[NAME_BYTES + 32]; /* as the process knows it */
+} use_t;
+
+/* What a process has to do with a FIFO. */
+typedef struct end_s {
+  process_t process;
+  char name[NAME_BYTES]; /* of the face */
+  bool is_a2e, reads, writes;
+} end_t;
+
+/* The holder of a lock. */
+typedef struct lock_s {
+  pid_t pid;
+  dev_t dev;
+  ino_t ino;
+} lock_t;
+
+typedef struct procs_s {
+  LIST(use_t) uses;
+  LIST(end_t) ends;
+  LIST(lock_t) locks;
+  unsigned int hidden; /* processes that could not be looked into */
+} procs_t;
+
+void procs_scan(procs_t* procs);
+void procs_free(procs_t* procs);
+process_t process_of(pid_t pid);
+
+/* Splits the file name of a FIFO: the name of its face, and which it is. */
+bool fifo_name(const char* file, char ret_name[NAME_BYTES], bool* ret_is_a2e);
+
+/* --- Regions -------------------------------------------------------------------------------------- */
+
+typedef struct ring_s {
+  uint32_t tail, head;
+  bool consumer_parked, producer_waiting;
+} ring_t;
+
+typedef struct header_s {
+  uint64_t magic;
+  uint32_t capacity, slot_size, engine_caps, app_caps;
+  ring_t a2e, e2a;
+} header_t;
+
+#define MAGIC UINT64_C(0x4E444E5F53484D00)
+
+/* From where a region is read: a descriptor, or another process's memory. */
+typedef struct source_s {
+  int fd; /* -1 = none */
+  pid_t pid;
+  uint64_t address;
+} source_t;
+
+/* Opens a path for reading if it is a regular file: looks first, and neither waits nor follows a symbolic link, unless
+ * it is one of /proc, which leads to the very file. 0, or a negative errno; -EPERM: another kind of file. */
+int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner, uint64_t* ret_bytes);
+void source_close(source_t* source);
+int source_read(const source_t* source, void* bytes, size_t n, uint64_t offset);
+int source_read_header(const source_t* source, header_t* ret_header);
+/* 1, 0, or -1 if it cannot be told. */
+int source_is_sealed(const source_t* source);
+/* The mean length of the last n packets that were put into a ring, as far as they lie there; at most 64 are looked at. */
+double source_mean_bytes(const source_t* source, const header_t* header, bool is_a2e, uint32_t n);
+
+/* --- Faces ---------------------------------------------------------------------------------------- */
+
+typedef enum state_e { UNKNOWN, ALIVE, DEAD } state_t;
+
+typedef struct rate_s {
+  bool is_known;
+  double packets, bytes; /* a second */
+} rate_t;
+
+typedef struct face_s {
+  char name[NAME_BYTES]; /* "" = private, or not known */
+  bool is_private;
+  bool has_region_name; /* in /dev/shm */
+  bool has_region;
+  dev_t dev;
+  ino_t ino;
+  dev_t a2e_dev;
+  ino_t a2e_ino; /* 0 = there is none */
+  bool has_owner;
+  uid_t owner;
+  uint64_t bytes; /* of its file */
+  state_t state;
+  process_t engine, app;
+  bool roles_unknown; /* engine and app are two processes, and which is which cannot be told */
+  unsigned int others;
+  bool has_header;
+  header_t header;
+  int sealed;                  /* 1, 0, -1 = not known */
+  double a2e_bytes, e2a_bytes; /* mean length of the last packets */
+  rate_t a2e_rate, e2a_rate;
+  char missing[160]; /* what could not be seen, and why; "" = nothing */
+} face_t;
+
+typedef struct faces_s {
+  LIST(face_t) faces;
+  unsigned int hidden;
+} faces_t;
+
+/* All faces of the machine. before: of the last look, seconds ago, for rates; or NULL. */
+void faces_scan(faces_t* faces, const faces_t* before, double seconds);
+void faces_free(faces_t* faces);
+
+/* --- What dead engines left ------------------------------------------------------------------------ */
+
+typedef struct stale_s {
+  char path[NAME_BYTES + 32];
+  int status; /* 0, or a negative errno: why it was not removed */
+} stale_t;
+
+typedef struct stales_s {
+  LIST(stale_t) items;
+  bool is_incomplete; /* somebody's could not be looked at; told on stderr */
+} stales_t;
+
+/* All of them; root's own are its, and those of each other user are looked at with that user's rights alone. */
+void stales_scan(stales_t* stales, bool remove, bool is_quiet);
+/* Of one face, by its owner's rights. 0, or a negative errno. */
+int stales_scan_name(stales_t* stales, const char* name, bool remove);
+void stales_free(stales_t* stales);
+
+/* --- Output ---------------------------------------------------------------------------------------- */
+
+/* Printable ASCII stays; everything else, and the backslash, becomes \xNN. */
+void escape(const char* text, bool with_space, char* ret, size_t bytes);
+void print_table(FILE* to, const faces_t* faces, bool with_rates);
+json_t* faces_json(const faces_t* faces, bool with_rates);
+json_t* stales_json(const stales_t* stales);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* stat_print.c: faces as text, one line each, and as JSON. Names of files and of processes may be anybody's: what is not
+ * printable ASCII is escaped, so that nobody writes to the reader's terminal. */
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stat.h"
+
+#define CELL_BYTES 512
+#define COLUMNS 14
+
+void escape(const char* text, bool with_space, char* ret, size_t bytes) {
+  size_t n = 0;
+
+  for (; *text != '\0' && n + 5 <= bytes; text++) {
+    unsigned char c = (unsigned char) *text;
+
+    if (c > ' ' && c <= '~' && c != '\\')
+      ret[n++] = (char) c;
+    else if (c == ' ' && !with_space)
+      ret[n++] = ' ';
+    else
+      n += (size_t) snprintf(ret + n, bytes - n, "\\x%02x", c);
+  }
+  ret[n] = '\0';
+}
+
+static void user_name(uid_t uid, char* ret, size_t bytes) {
+  const struct passwd* user = getpwuid(uid);
+
+  if (user != NULL)
+    escape(user->pw_name, true, ret, bytes);
+  else
+    snprintf(ret, bytes, "%lu", (unsigned long) uid);
+}
+
+/* --- Text --------------------------------------------------------------------------------------- */
+
+typedef struct row_s {
+  char cells[COLUMNS][CELL_BYTES];
+} row_t;
+
+static const char* state_name(state_t state) {
+  return state == ALIVE ? "alive" : state == DEAD ? "dead" : "unknown";
+}
+
+static void process_text(const process_t* process, bool is_guess, char* ret, size_t bytes) {
+  char program[4 * sizeof(process->program)], user[CELL_BYTES / 4];
+
+  if (process->pid == 0) {
+    snprintf(ret, bytes, "-");
+    return;
+  }
+  escape(process->program, true, program, sizeof(program));
+  user_name(process->uid, user, sizeof(user));
+  snprintf(ret, bytes, "%s%ld/%s/%s", is_guess ? "?" : "", (long) process->pid, program, user);
+}
+
+static void used_text(const face_t* face, const ring_t* ring, char* ret, size_t bytes) {
+  uint32_t used = ring->tail - ring->head;
+
+  if (!face->has_header)
+    snprintf(ret, bytes, "?");
+  else if (used > face->header.capacity)
+    snprintf(ret, bytes, "broken");
+  else
+    snprintf(ret, bytes, "%" PRIu32, used);
+}
+
+static void sleepers_text(const face_t* face, char* ret, size_t bytes) {
+  const header_t* h = &face->header;
+
+  snprintf(ret, bytes, "%s%s%s%s", h->a2e.consumer_parked ? ",engine" : "", h->e2a.consumer_parked ? ",app" : "",
+           h->e2a.producer_waiting ? ",engine-full" : "", h->a2e.producer_waiting ? ",app-full" : "");
+  if (!face->has_header)
+    snprintf(ret, bytes, "?");
+  else if (ret[0] == '\0')
+    snprintf(ret, bytes, "-");
+  else
+    memmove(ret, ret + 1, strlen(ret));
+}
+
+static void rate_text(const rate_t* rate, row_t* row, size_t column) {
+  snprintf(row->cells[column], CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->packets);
+  snprintf(row->cells[column + 1], CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->bytes);
+}
+
+static void head_row(row_t* row, bool with_rates) {
+  static const char* const titles[] = {"FACE",   "STATE",  "ENGINE",    "APP",     "SLOTS",     "A2E",     "E2A",
+                                       "ASLEEP", "SEALED", "A2E-PKT/S", "A2E-B/S", "E2A-PKT/S", "E2A-B/S", "NOTE"};
+
+  for (size_t i = 0, to = 0; i < COLUMNS; i++)
+    if (with_rates || i < 9 || i == COLUMNS - 1) snprintf(row->cells[to++], CELL_BYTES, "%s", titles[i]);
+}
+
+static void face_row(const face_t* face, row_t* row, bool with_rates) {
+  size_t last = with_rates ? 13 : 9;
+  char name[4 * NAME_BYTES];
+
+  escape(face->name, true, name, sizeof(name));
+  if (name[0] != '\0')
+    snprintf(row->cells[0], CELL_BYTES, "%.400s", name);
+  else
+    snprintf(row->cells[0], CELL_BYTES, "(%s:%llu)", face->is_private ? "private" : "unnamed",
+             (unsigned long long) face->ino);
+  snprintf(row->cells[1], CELL_BYTES, "%s", state_name(face->state));
+  process_text(&face->engine, face->roles_unknown, row->cells[2], CELL_BYTES);
+  process_text(&face->app, face->roles_unknown, row->cells[3], CELL_BYTES);
+  if (face->has_header)
+    snprintf(row->cells[4], CELL_BYTES, "%" PRIu32 "x%" PRIu32, face->header.capacity, face->header.slot_size);
+  else
+    snprintf(row->cells[4], CELL_BYTES, "?");
+  used_text(face, &face->header.a2e, row->cells[5], CELL_BYTES);
+  used_text(face, &face->header.e2a, row->cells[6], CELL_BYTES);
+  sleepers_text(face, row->cells[7], CELL_BYTES);
+  snprintf(row->cells[8], CELL_BYTES, "%s", face->sealed < 0 ? "?" : face->sealed > 0 ? "yes" : "no");
+  if (with_rates) {
+    rate_text(&face->a2e_rate, row, 9);
+    rate_text(&face->e2a_rate, row, 11);
+  }
+  snprintf(row->cells[last], CELL_BYTES, "%s", face->missing);
+  if (face->others > 0)
+    snprintf(row->cells[last] + strlen(row->cells[last]), CELL_BYTES - strlen(row->cells[last]), "%s%u more process%s",
+             face->missing[0] != '\0' ? "; " : "", face->others, face->others > 1 ? "es" : "");
+}
+
+void print_table(FILE* to, const faces_t* faces, bool with_rates) {
+  size_t n = faces->faces.n + 1, columns = with_rates ? COLUMNS : COLUMNS - 4;
+  int widths[COLUMNS] = {0};
+  row_t* rows = calloc(n, sizeof(row_t));
+
+  if (rows == NULL) return;
+  head_row(&rows[0], with_rates);
+  for (size_t i = 1; i < n; i++) face_row(&faces->faces.items[i - 1], &rows[i], with_rates);
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < columns; k++)
+      if ((int) strlen(rows[i].cells[k]) > widths[k]) widths[k] = (int) strlen(rows[i].cells[k]);
+  for (size_t i = 0; i < n; i++) {
+    for (size_t k = 0; k + 1 < columns; k++)
+      fprintf(to, "%-*s%s", rows[i].cells[columns - 1][0] == '\0' && k + 2 == columns ? 0 : widths[k], rows[i].cells[k],
+              rows[i].cells[columns - 1][0] == '\0' && k + 2 == columns ? "" : "  ");
+    fprintf(to, "%s\n", rows[i].cells[columns - 1]);
+  }
+  free(rows);
+}
+
+/* --- JSON --------------------------------------------------------------------------------------- */
+
+static json_t* escaped(const char* text) {
+  char shown[4 * NAME_BYTES + 256];
+
+  escape(text, false, shown, sizeof(shown));
+  return json_string(shown);
+}
+
+static json_t* process_json(const process_t* process) {
+  char user[CELL_BYTES];
+
+  if (process->pid == 0) return json_null();
+  user_name(process->uid, user, sizeof(user));
+  return json_pack("{s:I, s:o, s:I, s:s}", "pid", (json_int_t) process->pid, "program", escaped(process->program),
+                   "uid", (json_int_t) process->uid, "user", user);
+}
+
+static json_t* ring_json(const ring_t* ring, const rate_t* rate, bool with_rates) {
+  json_t* all = json_pack("{s:I, s:I, s:I, s:b, s:b}", "tail", (json_int_t) ring->tail, "head", (json_int_t) ring->head,
+                          "used", (json_int_t) (uint32_t) (ring->tail - ring->head), "consumer_parked",
+                          ring->consumer_parked, "producer_waiting", ring->producer_waiting);
+
+  if (with_rates) {
+    json_object_set_new(all, "packets_per_s", rate->is_known ? json_real(rate->packets) : json_null());
+    json_object_set_new(all, "bytes_per_s", rate->is_known ? json_real(rate->bytes) : json_null());
+  }
+  return all;
+}
+
+static json_t* face_json(const face_t* face, bool with_rates) {
+  const header_t* h = &face->header;
+  json_t* all = json_pack(
+      "{s:o, s:s, s:s, s:b, s:o, s:o, s:I}", "name", face->name[0] != '\0' ? escaped(face->name) : json_null(), "kind",
+      face->is_private        ? "private"
+      : face->has_region_name ? "named"
+                              : "unnamed",
+      "state", state_name(face->state), "roles_unknown", face->roles_unknown, "engine", process_json(&face->engine),
+      "app", process_json(&face->app), "other_processes", (json_int_t) face->others);
+
+  json_object_set_new(all, "inode", face->has_region ? json_integer((json_int_t) face->ino) : json_null());
+  json_object_set_new(all, "owner_uid", face->has_owner ? json_integer((json_int_t) face->owner) : json_null());
+  json_object_set_new(all, "sealed", face->sealed < 0 ? json_null() : json_boolean(face->sealed));
+  if (face->has_header) {
+    json_object_set_new(all, "file_size", json_integer((json_int_t) face->bytes));
+    json_object_set_new(all, "capacity", json_integer((json_int_t) h->capacity));
+    json_object_set_new(all, "slot_size", json_integer((json_int_t) h->slot_size));
+    json_object_set_new(all, "engine_caps", json_integer((json_int_t) h->engine_caps));
+    json_object_set_new(all, "app_caps", json_integer((json_int_t) h->app_caps));
+  }
+  json_object_set_new(all, "a2e", face->has_header ? ring_json(&h->a2e, &face->a2e_rate, with_rates) : json_null());
+  json_object_set_new(all, "e2a", face->has_header ? ring_json(&h->e2a, &face->e2a_rate, with_rates) : json_null());
+  json_object_set_new(all, "missing", face->missing[0] != '\0' ? json_string(face->missing) : json_null());
+  return all;
+}
+
+json_t* faces_json(const faces_t* faces, bool with_rates) {
+  json_t* list = json_array();
+
+  for (size_t i = 0; i < faces->faces.n; i++)
+    json_array_append_new(list, face_json(&faces->faces.items[i], with_rates));
+  return json_pack("{s:o, s:I}", "faces", list, "hidden_processes", (json_int_t) faces->hidden);
+}
+
+json_t* stales_json(const stales_t* stales) {
+  json_t* list = json_array();
+
+  for (size_t i = 0; i < stales->items.n; i++) {
+    const stale_t* stale = &stales->items.items[i];
+
+    json_array_append_new(list, json_pack("{s:o, s:o}", "path", escaped(stale->path), "error",
+                                          stale->status < 0 ? json_string(strerror(-stale->status)) : json_null()));
+  }
+  return json_pack("{s:o}", "stale", list);
+}
