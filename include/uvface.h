@@ -361,7 +361,8 @@ UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 
 /* Closes the face: its names vanish and the peer sees end of file at once; pending sends get
  * UV_ECANCELED in order; then cb, once, on a later turn. Only then may face and requests be reused.
- * cb: may be NULL. A second close is ignored. Loop thread. (Design 5, rule 5) */
+ * cb: may be NULL. A second close is ignored. In a forked child, after uv_loop_fork(), only its descriptors are closed: the
+ * face is its parent's. Loop thread. (Design 5, rule 5) */
 UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);
 
 /* Has cb told of what happens to the face beside packets; at any time between init and close. What is so already is told,

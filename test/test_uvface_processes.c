@@ -317,6 +317,77 @@ TEST(child_forked_while_others_open_faces_opens_its_own) {
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }
 
+/* In the child: both ends of its copy. */
+static int close_copies(void* arg) {
+  pair_t* pair = arg;
+
+  REQUIRE(uv_loop_fork(&pair->loop) == 0);
+  uvface_close(&pair->engine, NULL);
+  uvface_close(&pair->app, NULL);
+  return 0;
+}
+
+static void count_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  end_t* end = face->data;
+
+  (void) pkts;
+  if (npkts < 0)
+    end->error = (int) npkts;
+  else
+    end->received += (uint64_t) npkts;
+}
+
+/* What waits to be written when the child is made is in the buffers of both processes. */
+TEST(child_that_closes_its_copy_sends_nothing_of_its_parents) {
+  static char element[2] = {5, 0};
+  uv_buf_t buf = uv_buf_init(element, sizeof(element));
+  static end_t end;
+  pair_t pair;
+
+  faces_kind = STREAM;
+  pair_open(&pair, NULL);
+  pair.engine.data = &end;
+  ASSERT_OK(uvface_recv_start(&pair.engine, count_packets));
+  for (int n = 0; n < 3; n++) ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), 2);
+  assert_child_passes(close_copies, &pair);
+  uvface_close(&pair.app, NULL);
+  RUN_UNTIL(&pair.loop, end.error != 0);
+  ck_assert_int_eq(end.error, UV_EOF);
+  ck_assert_uint_eq(end.received, 3);
+  pair_close(&pair);
+}
+
+static void fork_beside_a_borrowed_packet(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  pair_t* pair = face->data;
+  static char other[2] = {7, 0};
+  uv_buf_t buf = uv_buf_init(other, sizeof(other));
+
+  if (npkts < 0) return;
+  ck_assert_int_eq(npkts, 1);
+  assert_child_passes(close_copies, pair);
+  ck_assert_int_eq(uvface_try_send(&pair->app, &buf, 1), UV_EAGAIN); /* its slot is not free */
+  ck_assert_int_eq(pkts[0].base[0], 5);
+  uvface_close(face, NULL);
+}
+
+/* The parent still reads the slot. */
+TEST(child_that_closes_its_copy_gives_back_nothing_of_its_parents) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  static char element[2] = {5, 0};
+  uv_buf_t buf = uv_buf_init(element, sizeof(element));
+  pair_t pair;
+
+  options.capacity = 1;
+  options.slot_size = 60;
+  options.flags = UVFACE_RECV_BORROW;
+  pair_open(&pair, &options);
+  pair.engine.data = &pair;
+  ASSERT_OK(uvface_recv_start(&pair.engine, fork_beside_a_borrowed_packet));
+  ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), 2);
+  RUN_UNTIL(&pair.loop, uvface_is_closing(&pair.engine));
+  pair_close(&pair);
+}
+
 /* --- Programs that the application starts ----------------------------------------------------- */
 
 /* Notes which descriptors are open; then asserts that the others have been told to close when a program starts. */

@@ -324,6 +324,7 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
   f->is_private = way->is_private;
   f->capacity = ndnshm_get_capacity(ep);
   f->slot_size = (uint32_t) ndnshm_get_mtu(ep);
+  f->pid = getpid();
   f->state = UVFACE__OPEN;
   f->errmsg[0] = '\0'; /* of an attempt before */
   snprintf(f->name, sizeof(f->name), "%s", way->name);
@@ -374,6 +375,7 @@ int uvface_open_stream(uvface_t* face, uv_os_sock_t sock, const uvface_options_t
   uvface__stream_own(f->stream);
   uvface__recv_begin_stream(f);
   f->is_engine = false;
+  f->pid = getpid();
   f->state = UVFACE__OPEN;
   f->errmsg[0] = '\0'; /* of an attempt before */
   memcpy(f->name, name, sizeof(name));
@@ -483,6 +485,14 @@ static void on_close_round_one(uv_handle_t* handle) {
   uv_close(handle, on_close_round_two);
 }
 
+/* Within recv_cb what was lent counts as delivered, and is not the next app's again; over a stream what the socket takes at
+ * once is still sent. Not by a forked child, which has a copy of all that: it is its parent's to do. */
+static void take_leave(uvface__priv_t* f) {
+  if (f->pid != getpid()) return;
+  ndnshm_release(f->ep);
+  if (f->stream != NULL) uvface__stream_flush(f->stream);
+}
+
 void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__priv_t* f = priv_of(face);
 
@@ -498,7 +508,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__list_remove(&f->owing_link); /* shutting down settles */
   uvface__keep_turning(f->ctx);
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
-  ndnshm_release(f->ep); /* within recv_cb: what was lent counts as delivered, and is not the next app's again */
+  take_leave(f);
   ndnshm_shutdown(f->ep);
   if (f->stream != NULL) uvface__stream_shutdown(f->stream);
   uv_idle_init(face->loop, &f->closer);

@@ -155,6 +155,7 @@ typedef struct uvface__priv_s {
   uv_poll_t poll;
   uv_idle_t closer; /* lives only while closing */
   uvface__state_t state;
+  pid_t pid;     /* of the process that opened it; a forked child's copy leaves the traffic alone */
   int error;     /* of FAILED */
   bool has_poll; /* `poll` is initialized, perhaps closing */
   bool is_engine;

@@ -207,7 +207,6 @@ void uvface__stream_own(uvface__stream_t* s) {
 
 void uvface__stream_shutdown(uvface__stream_t* s) {
   if (s->fd < 0) return;
-  uvface__stream_flush(s);
   if (s->is_ours) close(s->fd);
   s->fd = -1;
   s->out_at = s->out_len;

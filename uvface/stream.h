@@ -42,7 +42,7 @@ int uvface__stream_check(int sock);
 int uvface__stream_new(int sock, size_t mtu, uvface__stream_t** ret_stream);
 /* From now on the stream closes its socket, which becomes closed on exec; and, where it is TCP, sends without waiting. */
 void uvface__stream_own(uvface__stream_t* s);
-/* Writes what the socket takes at once of what is not written yet, and closes it. What was handed out stays readable. */
+/* Closes the socket; what is not written yet is lost. What was handed out stays readable. */
 void uvface__stream_shutdown(uvface__stream_t* s);
 /* s: NULL is allowed. */
 void uvface__stream_free(uvface__stream_t* s);
