@@ -929,6 +929,28 @@ TEST(filter_may_close_the_face) {
   close(l.peer);
 }
 
+/* Between the app's packet and the app stands nothing but the filter; the other face of the loop goes on. */
+TEST(filter_may_close_a_face_of_shared_memory_among_others) {
+  static char packets[2][2] = {"\5\0", "\5\0"};
+  uv_buf_t bufs[2] = {uv_buf_init(packets[0], 2), uv_buf_init(packets[1], 2)};
+  static lone_t at_engine;
+  sieve_t sieve;
+  pair_t pair;
+
+  pair_open(&pair, NULL);
+  pair.engine.data = &at_engine;
+  sieve_set(&sieve, &pair.engine);
+  sieve.close_it = &pair.engine;
+  sieve.close_at = 1;
+  ASSERT_OK(uvface_recv_start(&pair.engine, lone_recv));
+  ck_assert_int_eq(uvface_try_send_batch(&pair.app, bufs, 2), 2);
+  RUN_UNTIL(&pair.loop, sieve.closed == 1);
+  ck_assert_uint_eq(sieve.seen, 1);
+  ck_assert_uint_eq(at_engine.received, 0);
+  uvface_close(&pair.app, NULL);
+  finish_loop(&pair.loop);
+}
+
 static size_t grow(uvface_filter_t* filter, uvface_t* face, uint8_t* packet, size_t bytes, size_t room) {
   (void) filter;
   (void) face;

@@ -96,12 +96,13 @@ static bool show(uvface__priv_t* f, struct iovec* packet) {
 /* Of packets from a ring, those that are passed on: they move together. A filter that ends receiving, ends it for the
  * rest of them, too. */
 static int show_all(uvface__priv_t* f, int npkts) {
+  struct iovec* pkts = f->ctx->pkts; /* a face that is closed by its filter has no context any more */
   int n = 0;
 
   for (int p = 0; p < npkts && f->receiving; p++) {
-    struct iovec packet = f->ctx->pkts[p];
+    struct iovec packet = pkts[p];
 
-    if (show(f, &packet)) f->ctx->pkts[n++] = packet;
+    if (show(f, &packet)) pkts[n++] = packet;
   }
   return f->receiving ? n : 0;
 }
