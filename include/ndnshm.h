@@ -124,7 +124,8 @@ NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
  * name: [A-Za-z0-9._-]{1,200}, no leading dot; copied. options: NULL = defaults; copied.
  * A name left by a dead engine of the same owner is cleaned away and taken.
  * An app can attach from the moment when this returns, not before: until then it finds no face (-ENOENT) or a dead
- * engine's (-ECONNREFUSED).
+ * engine's (-ECONNREFUSED). The three names are taken in one go, for microseconds at real-time priority where the thread
+ * may have it, because who sees the first can take the others (docs/security.rst, "Names").
  * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
  * name), -EALREADY (ep is in use), -EACCES, -EPERM (owner or group may not be given), -ENOSPC, -EDQUOT, -EFBIG,
  * -EROFS (/dev/shm or /tmp is read-only), -ENOENT (there is no /dev/shm, /tmp or /proc), -ENOTSUP (/dev/shm has no
@@ -321,13 +322,14 @@ enum {
 };
 
 /* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, and the sockets
- * /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed a face over. Only creating a face under the same name
+ * /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed a face over, and directories of engines that died while
+ * they made FIFOs in them (/tmp/.ndn- and 16 digits). Only creating a face under the same name
  * cleans up otherwise, so who uses fresh names calls this when it starts.
- * name: of one face; NULL = all of them, and the sockets. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called with arg for each
+ * name: of one face; NULL = all of them, the sockets and the directories. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called with arg for each
  * file, while the engine's lock is held; NULL is allowed. Returns the number of files that were found, or removed.
  * What is not proved to be dead stays, and so does what belongs to another user. The lock of the engine is the proof, or
- * where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, or a socket, of the last
- * second stays, too: it may be about to live. An engine that is created at the same moment under a name that is just
+ * where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, a socket or a directory of the
+ * last second stays, too: it may be about to live. An engine that is created at the same moment under a name that is just
  * removed may get -EADDRINUSE. After fork() dead means: no child of the engine has its descriptors either.
  * Errors: -EINVAL (name, flags), -ENAMETOOLONG, -ENOENT (nothing has the name; there is no /dev/shm or /tmp),
  * -EADDRINUSE (name: a live engine or somebody else has it, or its death is not proved), -EACCES, -EMFILE, -ENFILE,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fifo.h"
+#include "hurry.h"
 #include "version.h"
 
 /* What this implementation announces: it fences, and its consumer wakes for space. */
@@ -179,15 +180,57 @@ static int prepare_region(ndnshm_t* ep, const plan_t* plan, const ndnshm_options
   return 0;
 }
 
-/* Takes the three names. The region's comes last, because apps look for it first. The engine opens a2e for reading
- * only: then end of file tells it that the last app is gone. It opens e2a for both: then it needs no app to open it. */
-static int take_names(ndnshm_t* ep, const plan_t* plan) {
-  int err = ndnshm__fifo_create(ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
+/* The engine opens a2e for reading only: then end of file tells it that the last app is gone. It opens e2a for both: then
+ * it needs no app to open it. */
+static int make_fifos(ndnshm_t* ep, const plan_t* plan, int stage_fd) {
+  int err = ndnshm__fifo_make(stage_fd, ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
 
-  if (err == 0) err = ndnshm__fifo_create(ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
-  if (err == 0) err = ndnshm__region_publish(&ep->region, ep->names.shm, &plan->access, &ep->error);
+  if (err < 0) return err;
+  return ndnshm__fifo_make(stage_fd, ep->names.e2a, O_RDWR, false, &plan->access, &ep->wake.tx_fd, &ep->error);
+}
+
+static int publish_region(ndnshm_t* ep) {
+  int err = ndnshm__region_publish(&ep->region, ep->names.shm, &ep->error);
+
   if (err != -EEXIST) return err;
   return ndnshm__fail(&ep->error, -EADDRINUSE, "linkat %s: another engine is taking the name", ep->names.shm);
+}
+
+static int publish_e2a(ndnshm_t* ep, const plan_t* plan) {
+  return ndnshm__fifo_publish(ep->wake.tx_fd, ep->names.e2a, false, &plan->access, &ep->error);
+}
+
+/* Takes the three names, and does nothing else meanwhile, because who sees the first knows the others and may take them
+ * before us. The first decides. Of the others the one that is had faster goes first (/dev/shm is memory, /tmp may be a
+ * disk): until e2a is there, too, an app finds no face. But not if there is another e2a, of which an app could believe
+ * that it belongs to the region. */
+static int take_names(ndnshm_t* ep, const plan_t* plan, bool has_old_e2a) {
+  int err = ndnshm__fifo_publish(ep->wake.rx_fd, ep->names.a2e, true, &plan->access, &ep->error);
+
+  if (err == 0 && has_old_e2a) err = publish_e2a(ep, plan);
+  if (err == 0) err = publish_region(ep);
+  if (err == 0 && !has_old_e2a) err = publish_e2a(ep, plan);
+  return err;
+}
+
+/* Region and FIFOs appear, with their rights and ready to be used. */
+static int appear(ndnshm_t* ep, const plan_t* plan) {
+  int stage_fd = -1;
+  int err = ndnshm__stage_open(&ep->names, &stage_fd, &ep->error);
+
+  if (err < 0) return err;
+  err = make_fifos(ep, plan, stage_fd);
+  if (err == 0) err = ndnshm__access_apply(ep->region.fd, &plan->access, ep->names.shm, &ep->error);
+  if (err == 0) {
+    bool has_old_e2a = access(ep->names.e2a, F_OK) == 0;
+    ndnshm__hurry_t hurry = ndnshm__hurry_begin();
+
+    err = take_names(ep, plan, has_old_e2a);
+    ndnshm__hurry_end(hurry);
+  }
+  ndnshm__stage_close(stage_fd, &ep->names);
+  if (err < 0) return err;
+  return ndnshm__fifo_unvouch(ep->wake.rx_fd, ep->names.a2e, &plan->access, &ep->error);
 }
 
 int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* options) {
@@ -202,7 +245,7 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = clear_names(ep, &plan)) < 0) return err;
   begin(ep, true, false);
   err = prepare_region(ep, &plan, &taken);
-  if (err == 0) err = take_names(ep, &plan);
+  if (err == 0) err = appear(ep, &plan);
   if (err < 0) {
     abandon(ep);
     return err;
@@ -212,7 +255,7 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
 }
 
 static void name_as_private(ndnshm_t* ep) {
-  static const ndnshm__names_t names = {PRIVATE_FACE, PRIVATE_FACE, PRIVATE_FACE};
+  static const ndnshm__names_t names = {PRIVATE_FACE, PRIVATE_FACE, PRIVATE_FACE, ""};
 
   ep->names = names;
 }

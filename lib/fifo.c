@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,6 +51,10 @@ void ndnshm__fifo_vouch(int fd) {
   if (fstat(fd, &st) == 0) fchmod(fd, (st.st_mode & 07777) | S_ISVTX | SEALED_MARK);
 }
 
+int ndnshm__fifo_unvouch(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
+  return fchmod(fd, access->mode) == 0 ? 0 : ndnshm__fail_errno(error, "fchmod", path);
+}
+
 /* Removes a FIFO that has the mark (fifo.h) and whose lock is free. Holds the lock meanwhile, because the FIFO's engine
  * may be just about to take it. 1 = removed; 0 = the FIFO has no mark. */
 static int clear_vouched(const char* path, ndnshm__error_t* error) {
@@ -88,36 +93,6 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
   return 0;
 }
 
-/* chmod, where umask has taken from the owner the right to open what mkfifo made; and there alone, because another
- * engine may have taken ours for a dead one's: then what has the name now is not ours. If nothing has it, open tells. */
-static int let_owner_open(const char* path, mode_t mode, ndnshm__error_t* error) {
-  struct stat st;
-
-  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
-  if ((st.st_mode & 0600) == 0600 || chmod(path, mode) == 0 || errno == ENOENT) return 0;
-  return ndnshm__fail_errno(error, "chmod", path);
-}
-
-static int make_private(const char* path, mode_t mode, ndnshm__error_t* error) {
-  int err;
-
-  if (mkfifo(path, mode) != 0) return ndnshm__fail_errno(error, "mkfifo", path);
-  err = let_owner_open(path, mode, error);
-  if (err < 0) unlink(path);
-  return err;
-}
-
-static int make(const char* path, bool holds_name, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  mode_t mode = holds_name ? S_ISVTX | 0600 : 0600;
-  int err = make_private(path, mode, error);
-
-  if (err != -EEXIST) return err;
-  if ((err = ndnshm__fifo_clear(path, !holds_name, access, error)) < 0) return err;
-  err = make_private(path, mode, error);
-  if (err != -EEXIST) return err;
-  return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: another engine is taking the name", path);
-}
-
 static int judge(const struct stat* st, const char* path, uid_t trusted, ndnshm__error_t* error) {
   if (!S_ISFIFO(st->st_mode)) return ndnshm__fail(error, -EPERM, "fstat %s: not a FIFO", path);
   if (!ndnshm__owner_is_trusted(st->st_uid, trusted))
@@ -126,55 +101,117 @@ static int judge(const struct stat* st, const char* path, uid_t trusted, ndnshm_
   return 0;
 }
 
-static int check_fifo(int fd, const char* path, uid_t trusted, ndnshm__error_t* error) {
-  struct stat st;
-
-  if (fstat(fd, &st) != 0) return ndnshm__fail_errno(error, "fstat", path);
-  return judge(&st, path, trusted, error);
-}
-
 /* Takes the lock for as long as the engine lives. In a file system without locks, others see that it lives from the
  * FIFO having a reader. */
 static bool is_refused(int fd) {
   return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
-/* Checks that what was opened is a FIFO and still has the name, and lets others in. Who removes a name holds its lock
- * meanwhile; so while we hold the lock the name stays ours. */
-static int finish(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error) {
-  int err = check_fifo(fd, path, (uid_t) -1, error);
+/* --- Making ----------------------------------------------------------------------------------- */
 
-  if (err < 0) return err;
-  if (!ndnshm__is_named(fd, path))
-    return ndnshm__fail(error, -EADDRINUSE, "fstat, lstat %s: another engine is taking the name", path);
-  return ndnshm__access_apply(fd, access, path, error);
+/* What the FIFOs are called on the stage. */
+static const char* const staged[] = {"a2e", "e2a"};
+
+static int fail_taken(const char* call, const char* path, ndnshm__error_t* error) {
+  return ndnshm__fail(error, -EADDRINUSE, "%s %s: another engine is taking the name", call, path);
 }
 
-int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndnshm__access_t* access, int* ret_fd,
-                        ndnshm__error_t* error) {
-  int fd;
-  int err = make(path, holds_name, access, error);
+static void empty_stage(int stage_fd) {
+  for (size_t i = 0; i < sizeof(staged) / sizeof(staged[0]); i++) unlinkat(stage_fd, staged[i], 0);
+}
 
-  if (err < 0) return err;
-  fd = open_retrying(path, flags);
-  if (fd < 0) {
-    err = ndnshm__fail_errno(error, "open", path);
-    if (err == -ENOENT) return ndnshm__fail(error, -EADDRINUSE, "open %s: another engine is taking the name", path);
-    unlink(path);
-    return err;
-  }
-  if (holds_name && is_refused(fd)) { /* another engine took it for a dead one's, and decides about the name */
-    close(fd);
-    return ndnshm__fail(error, -EADDRINUSE, "flock %s: another engine is taking the name", path);
-  }
-  err = finish(fd, path, access, error);
+static int fail_stage(int code, const char* call, const ndnshm__names_t* names, ndnshm__error_t* error) {
+  return ndnshm__fail(error, code, "%s %s, where %s is made: %s", call, names->stage, names->a2e, strerror(-code));
+}
+
+/* A directory of ours stays ours: /tmp is sticky. umask may have taken from its owner the right to use it. */
+static int open_own_directory(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error) {
+  ndnshm__error_t why;
+  struct stat st;
+  int looked_fd = -1;
+  int err = ndnshm__look(names->stage, &looked_fd, &st, &why);
+
+  if (err == -ENOENT) return fail_taken("open", names->a2e, error);
+  if (err < 0) return ndnshm__fail(error, err, "%s (where %s is made)", why.text, names->a2e);
+  if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+    err = ndnshm__fail(error, -EADDRINUSE, "mkdir %s, where %s is made: the name belongs to somebody else",
+                       names->stage, names->a2e);
+  else if ((st.st_mode & 0777) != 0700 && chmod(names->stage, 0700) != 0)
+    err = fail_stage(-errno, "chmod", names, error);
+  else if ((*ret_fd = ndnshm__open_looked_at(looked_fd, names->stage, O_RDONLY | O_DIRECTORY)) < 0)
+    err = fail_stage(-errno, "open", names, error);
+  close(looked_fd);
+  return err;
+}
+
+int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error) {
+  int fd = -1, err;
+
+  if (mkdir(names->stage, 0700) != 0 && errno != EEXIST) return fail_stage(-errno, "mkdir", names, error);
+  err = open_own_directory(names, &fd, error);
   if (err < 0) {
-    ndnshm__fifo_unlink(fd, path);
-    close(fd);
+    if (err != -EADDRINUSE) rmdir(names->stage);
     return err;
   }
+  if (is_refused(fd)) {
+    close(fd);
+    return fail_taken("flock", names->a2e, error);
+  }
+  empty_stage(fd);
   *ret_fd = fd;
   return 0;
+}
+
+/* The lock is given back in so many words, because a child that was forked meanwhile has the descriptor, too. */
+void ndnshm__stage_close(int stage_fd, const ndnshm__names_t* names) {
+  empty_stage(stage_fd);
+  rmdir(names->stage);
+  flock(stage_fd, LOCK_UN);
+  close(stage_fd);
+}
+
+static int open_staged(int stage_fd, const char* name, int flags) {
+  int fd;
+
+  do {
+    fd = openat(stage_fd, name, flags | FIFO_FLAGS);
+  } while (fd < 0 && errno == EINTR);
+  return ndnshm__keep_off_stdio(fd);
+}
+
+int ndnshm__fifo_make(int stage_fd, const char* path, int flags, bool holds_name, const ndnshm__access_t* access,
+                      int* ret_fd, ndnshm__error_t* error) {
+  const char* name = staged[holds_name ? 0 : 1];
+  ndnshm__access_t marked = *access;
+  int fd, err;
+
+  if (mkfifoat(stage_fd, name, 0600) != 0)
+    return errno == ENOENT || errno == EEXIST ? fail_taken("mkfifoat", path, error)
+                                              : ndnshm__fail_errno(error, "mkfifoat", path);
+  if (fchmodat(stage_fd, name, 0600, 0) != 0) return ndnshm__fail_errno(error, "fchmodat", path); /* despite umask */
+  fd = open_staged(stage_fd, name, flags);
+  if (fd < 0) return ndnshm__fail_errno(error, "openat", path);
+  if (holds_name) marked.mode |= S_ISVTX;
+  if (holds_name && is_refused(fd))
+    err = fail_taken("flock", path, error);
+  else
+    err = ndnshm__access_apply(fd, &marked, path, error);
+  if (err < 0)
+    close(fd);
+  else
+    *ret_fd = fd;
+  return err;
+}
+
+int ndnshm__fifo_publish(int fd, const char* path, bool holds_name, const ndnshm__access_t* access,
+                         ndnshm__error_t* error) {
+  int err;
+
+  if (ndnshm__link(fd, path) == 0) return 0;
+  if (errno != EEXIST) return ndnshm__fail_errno(error, "linkat", path);
+  if ((err = ndnshm__fifo_clear(path, !holds_name, access, error)) < 0) return err;
+  if (ndnshm__link(fd, path) == 0) return 0;
+  return errno == EEXIST ? fail_taken("linkat", path, error) : ndnshm__fail_errno(error, "linkat", path);
 }
 
 int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error) {

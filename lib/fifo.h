@@ -13,12 +13,25 @@
 #include "error.h"
 #include "names.h"
 
-/* Engine: makes the FIFO `path` and opens it with `flags`. What a dead engine of ours left under the name is replaced.
+/* Engine: opens the directory where its FIFOs are made, into which nobody else can look, and locks it; what a killed
+ * engine of ours left in it is removed. Errors: -EADDRINUSE (another engine is in it, or somebody else has the name), those of mkdir, chmod and
+ * open. On failure nothing is left. */
+int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error);
+
+/* Removes the directory with what is in it, and closes it. */
+void ndnshm__stage_close(int stage_fd, const ndnshm__names_t* names);
+
+/* Engine: makes a FIFO on the stage, opens it with `flags` and gives it its rights. path: the name that it is to get.
  * holds_name: for the one FIFO (a2e) that decides who has the face's name: while somebody holds its lock, nobody else
  * may touch the face's names. The other FIFO belongs to whoever holds the first.
- * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. On failure nothing is left. */
-int ndnshm__fifo_create(const char* path, int flags, bool holds_name, const ndnshm__access_t* access, int* ret_fd,
-                        ndnshm__error_t* error);
+ * Errors: -EADDRINUSE, those of mkfifo, open, fchmod, fchown. What is left goes with the stage. */
+int ndnshm__fifo_make(int stage_fd, const char* path, int flags, bool holds_name, const ndnshm__access_t* access,
+                      int* ret_fd, ndnshm__error_t* error);
+
+/* Engine: gives the FIFO its name. What a dead engine of ours left under the name is replaced.
+ * Errors: -EADDRINUSE, those of linkat and of ndnshm__fifo_clear(). */
+int ndnshm__fifo_publish(int fd, const char* path, bool holds_name, const ndnshm__access_t* access,
+                         ndnshm__error_t* error);
 
 /* Engine: removes the FIFO `path`, if there is one, unless a live engine holds it or it belongs to somebody else.
  * is_dead: it is known that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
@@ -34,10 +47,12 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
  * the region has no name: who opens a2e and closes it is to any other engine an app that died. */
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error);
 
-/* Engine: marks a locked FIFO (S_ISVTX). The mark says: if nobody holds the lock, the engine is dead, even if somebody
- * reads the FIFO. A new FIFO has the mark until its engine has locked it. Later the lock of the region tells whether the
- * engine lives; a sealed region has no name to find it by, so its engine marks the FIFO again. */
+/* Engine: marks a locked FIFO (S_ISVTX), or takes the mark away. It says: if nobody holds the lock, the engine is dead,
+ * even if somebody reads the FIFO. One that holds the name has the mark until the region has its name, too. Then the lock
+ * of the region tells whether the engine lives; a sealed region has no name to find it by, so its engine marks the FIFO
+ * again. Errors of unvouch: those of fchmod. */
 void ndnshm__fifo_vouch(int fd);
+int ndnshm__fifo_unvouch(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 /* Removes the name if it still names what fd is open on; -1: nothing to remove. */
 void ndnshm__fifo_unlink(int fd, const char* path);

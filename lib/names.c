@@ -3,6 +3,7 @@
 #include "names.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,16 @@ static void show(const char* name, char ret_shown[NDNSHM__NAME_MAX + 1]) {
   ret_shown[n] = '\0';
 }
 
+/* FNV-1a, and then the bits are mixed once more. It is not to be calculated backwards in the microseconds that its result
+ * can be seen before the name itself can. */
+static uint64_t digest(const char* name) {
+  uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+  for (; *name != '\0'; name++) h = (h ^ (unsigned char) *name) * UINT64_C(0x100000001b3);
+  h = (h ^ (h >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+  return h ^ (h >> 32);
+}
+
 int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__error_t* error) {
   char shown[NDNSHM__NAME_MAX + 1];
 
@@ -34,6 +45,7 @@ int ndnshm__names_init(const char* name, ndnshm__names_t* ret_names, ndnshm__err
   snprintf(ret_names->shm, sizeof(ret_names->shm), "/ndn-shm-%s", name);
   snprintf(ret_names->a2e, sizeof(ret_names->a2e), "/tmp/.ndn-%s.a2e.pipe", name);
   snprintf(ret_names->e2a, sizeof(ret_names->e2a), "/tmp/.ndn-%s.e2a.pipe", name);
+  snprintf(ret_names->stage, sizeof(ret_names->stage), "/tmp/.ndn-%016llx", (unsigned long long) digest(name));
   return 0;
 }
 

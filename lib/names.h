@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* names.h: the three names of a face in the file system, whose files are trusted, and who may use ours.
+/* names.h: the names of a face in the file system, whose files are trusted, and who may use ours.
  *
  * Guarantees that no name leads out of its directory, whatever the user passes. Knows nothing of what lies behind the
  * names. Any thread. */
@@ -13,11 +13,12 @@
 
 #define NDNSHM__NAME_MAX 200
 
-/* The three names of a face. */
+/* The three names of a face, and that of the directory where its FIFOs are made. */
 typedef struct ndnshm__names_s {
   char shm[NDNSHM__NAME_MAX + 16];
   char a2e[NDNSHM__NAME_MAX + 32];
   char e2a[NDNSHM__NAME_MAX + 32];
+  char stage[32]; /* who sees it does not know the face's name by it */
 } ndnshm__names_t;
 
 /* Who may use what an engine creates. */

@@ -18,6 +18,12 @@ int ndnshm__keep_off_stdio(int fd) {
   return copy;
 }
 
+#define SELF_BYTES (sizeof("/proc/self/fd/") + 10)
+
+static void self_path(int fd, char ret_path[SELF_BYTES]) {
+  snprintf(ret_path, SELF_BYTES, "/proc/self/fd/%d", fd);
+}
+
 static int open_retrying(const char* path, int flags) {
   int fd;
 
@@ -48,6 +54,16 @@ bool ndnshm__is_named(int fd, const char* path) {
          named.st_ino == mine.st_ino;
 }
 
+/* Linking a descriptor needs CAP_DAC_READ_SEARCH or Linux 6.10; otherwise its name in /proc does. */
+int ndnshm__link(int fd, const char* path) {
+  char self[SELF_BYTES];
+
+  if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) return 0;
+  if (errno != ENOENT && errno != EPERM) return -1;
+  self_path(fd, self);
+  return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
 /* Where there is no /proc, by its name again, which may have become another file's: in a sticky directory only if its
  * owner has removed it meanwhile. */
 static int open_by_name(int looked_fd, const char* path, int flags) {
@@ -60,10 +76,10 @@ static int open_by_name(int looked_fd, const char* path, int flags) {
 }
 
 int ndnshm__open_looked_at(int looked_fd, const char* path, int flags) {
-  char self[sizeof("/proc/self/fd/") + 10];
+  char self[SELF_BYTES];
   int fd;
 
-  snprintf(self, sizeof(self), "/proc/self/fd/%d", looked_fd);
+  self_path(looked_fd, self);
   fd = open_retrying(self, flags | O_NONBLOCK);
   if (fd < 0 && errno == ENOENT) fd = open_by_name(looked_fd, path, flags);
   return ndnshm__keep_off_stdio(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* open.h: opening what lies under a name that somebody else may have taken.
+/* open.h: opening what lies under a name that somebody else may have taken, and giving names.
  *
  * Guarantees that a file is not opened before it is known what it is and whose: to open a stranger's file can wait as
  * long as he likes, because O_NONBLOCK covers neither the lock of a FIFO, nor every file system. Decides nothing: its
@@ -19,6 +19,9 @@ int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__err
 /* Opens what was looked at, with O_NONBLOCK and O_CLOEXEC; path: its name. -1: errno tells; ENOENT if there is something
  * else under the name now. */
 int ndnshm__open_looked_at(int looked_fd, const char* path, int flags);
+
+/* Gives what fd is open on the name `path`. -1: errno tells; EEXIST if something has it. */
+int ndnshm__link(int fd, const char* path);
 
 /* The same descriptor, or a copy in its place that is none of the first three, where printf() and its like write even
  * if a daemon has closed them; also if it is -1. Errors: -1, and it is closed; errno is that of fcntl. */

@@ -130,24 +130,11 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, co
   return 0;
 }
 
-/* Linking a descriptor needs CAP_DAC_READ_SEARCH or Linux 6.10; otherwise its name in /proc does. */
-static int link_unnamed(int fd, const char* path) {
-  char self[sizeof("/proc/self/fd/") + 10];
-
-  if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) return 0;
-  if (errno != ENOENT && errno != EPERM) return -1;
-  snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-  return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
-}
-
-int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
-                           ndnshm__error_t* error) {
+int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, ndnshm__error_t* error) {
   char path[PATH_BYTES];
-  int err = ndnshm__access_apply(region->fd, access, shm_name, error);
 
-  if (err < 0) return err;
   path_of(shm_name, path);
-  return link_unnamed(region->fd, path) == 0 ? 0 : ndnshm__fail_errno(error, "linkat", path);
+  return ndnshm__link(region->fd, path) == 0 ? 0 : ndnshm__fail_errno(error, "linkat", path);
 }
 
 /* A trusted owner who leases his region to himself makes who opens it wait; EAGAIN is a full ring's in this API. */

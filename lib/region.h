@@ -30,10 +30,9 @@ typedef struct ndnshm__region_s {
 int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, const ndnshm__geometry_t* geometry,
                           ndnshm__error_t* error);
 
-/* Gives a region that is ready its rights and then its name, so that it appears whole or not at all.
- * Errors: -EEXIST (somebody has the name), those of fchown, fchmod and linkat. */
-int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, const ndnshm__access_t* access,
-                           ndnshm__error_t* error);
+/* Gives a region that is ready, with its rights, its name, so that it appears whole or not at all.
+ * Errors: -EEXIST (somebody has the name), those of linkat. */
+int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name, ndnshm__error_t* error);
 
 /* Maps an engine's region. Its header is read once, through the descriptor, and checked.
  * Errors: -ENOENT, -EACCES, -EPERM, -EPROTO, others. */

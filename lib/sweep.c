@@ -30,6 +30,7 @@
 #define SOCKET_PREFIX ".ndn-shm-ctl-"
 #define SOCKET_HEX 16
 #define SOCKET_SUFFIX ".sock"
+#define STAGE_HEX 16
 
 /* What is younger may be on its way: a FIFO whose engine is about to lock it, a socket whose server is about to listen. */
 #define MIN_AGE_NS INT64_C(1000000000)
@@ -159,12 +160,17 @@ static int prove_dead(face_t* face) {
 }
 
 /* Nothing of the face is there but perhaps e2a, which has no lock: so its name is taken as an engine takes it. */
-static int hold_name(face_t* face) {
+static int hold_name(face_t* face, const ndnshm__names_t* names) {
   static const ndnshm__access_t access = {0600, (uid_t) -1, (gid_t) -1};
   ndnshm__error_t ignored;
+  int stage_fd = -1, err;
 
   if (face->region.fd >= 0 || face->a2e.fd >= 0) return 0;
-  return ndnshm__fifo_create(face->a2e.path, O_RDONLY, true, &access, &face->a2e.fd, &ignored);
+  if ((err = ndnshm__stage_open(names, &stage_fd, &ignored)) < 0) return err;
+  err = ndnshm__fifo_make(stage_fd, names->a2e, O_RDONLY, true, &access, &face->a2e.fd, &ignored);
+  if (err == 0) err = ndnshm__fifo_publish(face->a2e.fd, names->a2e, true, &access, &ignored);
+  ndnshm__stage_close(stage_fd, names);
+  return err;
 }
 
 static bool is_there(file_t* file) {
@@ -207,7 +213,7 @@ static int sweep_face(sweep_t* sweep, const char* name, const ndnshm__names_t* n
   if (err == 0) err = prove_dead(&face);
   let_go_of_both(&face);
   if (err == 0 && sweep->removes) err = take_both(&face, true);
-  if (err == 0 && sweep->removes) err = hold_name(&face);
+  if (err == 0 && sweep->removes) err = hold_name(&face, names);
   if (err == 0) drop_names(sweep, &face, had_a2e, had_region);
   let_go_of_both(&face);
   return err;
@@ -246,6 +252,34 @@ static void sweep_socket(sweep_t* sweep, const char* name) {
   close(looked_fd);
 }
 
+/* --- Directories where FIFOs are made ------------------------------------------------------------ */
+
+static bool is_stage_name(const char* name) {
+  size_t prefix = sizeof(FIFO_PREFIX) - 1;
+
+  return strncmp(name, FIFO_PREFIX, prefix) == 0 && strspn(name + prefix, "0123456789abcdef") == STAGE_HEX &&
+         name[prefix + STAGE_HEX] == '\0';
+}
+
+/* Locked as long as its engine uses it. */
+static void sweep_stage(sweep_t* sweep, const char* name) {
+  ndnshm__names_t names = {.a2e = ""};
+  file_t dir = {.fd = -1};
+  int status = 0;
+
+  snprintf(names.stage, sizeof(names.stage), FIFO_DIRECTORY "/%s", name);
+  snprintf(dir.path, sizeof(dir.path), "%s", names.stage);
+  if (!is_there(&dir) || is_young(&dir.st)) return; /* first: the lock keeps engines out */
+  if (take(&dir, S_IFDIR, sweep->removes) < 0 || dir.fd < 0) return;
+  if (sweep->removes) {
+    ndnshm__stage_close(dir.fd, &names);
+    if (is_there(&dir)) status = -ENOTEMPTY;
+  } else {
+    let_go(&dir);
+  }
+  tell(sweep, dir.path, status);
+}
+
 /* --- All of them -------------------------------------------------------------------------------- */
 
 /* A face that a file in one of the directories belongs to. Of its files only the first that is there speaks for it. */
@@ -278,6 +312,10 @@ static void sweep_fifo(sweep_t* sweep, const char* file) {
 
   if (is_socket_name(file)) {
     sweep_socket(sweep, file);
+    return;
+  }
+  if (is_stage_name(file)) {
+    sweep_stage(sweep, file);
     return;
   }
   if (len <= prefix + suffix || len - prefix - suffix > NDNSHM__NAME_MAX || strncmp(file, FIFO_PREFIX, prefix) != 0)

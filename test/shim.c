@@ -27,15 +27,20 @@ typedef enum call_id {
   POSIX_FALLOCATE,
   MMAP,
   MUNMAP,
-  MKFIFO,
+  MKDIR,
+  MKFIFOAT,
   CHMOD,
+  FCHMODAT,
   FCHMOD,
   FCHOWN,
   OPEN,
+  OPENAT,
   FSTAT,
   LSTAT,
   PREAD,
   UNLINK,
+  UNLINKAT,
+  RMDIR,
   LINKAT,
   CLOSE,
   READ,
@@ -69,15 +74,20 @@ static const struct {
     [POSIX_FALLOCATE] = {"posix_fallocate", {ENOSPC, EFBIG, EINTR}},
     [MMAP] = {"mmap", {ENOMEM, EACCES}},
     [MUNMAP] = {"munmap", {0}}, /* what it cannot unmap stays */
-    [MKFIFO] = {"mkfifo", {ENOSPC, EACCES}},
+    [MKDIR] = {"mkdir", {ENOSPC, EACCES}},
+    [MKFIFOAT] = {"mkfifoat", {ENOSPC, EACCES}},
     [CHMOD] = {"chmod", {EPERM, EIO}},
+    [FCHMODAT] = {"fchmodat", {EPERM, EIO}},
     [FCHMOD] = {"fchmod", {EPERM, EIO}},
     [FCHOWN] = {"fchown", {EPERM}},
     [OPEN] = {"open", {EMFILE, ENOMEM, EACCES, EINTR}},
+    [OPENAT] = {"openat", {EMFILE, ENOMEM, EACCES, EINTR}},
     [FSTAT] = {"fstat", {EIO, ENOMEM}},
     [LSTAT] = {"lstat", {EIO, ENOMEM}},
     [PREAD] = {"pread", {EIO, EINTR}},
     [UNLINK] = {"unlink", {EACCES}},
+    [UNLINKAT] = {"unlinkat", {0}}, /* what cannot be removed stays */
+    [RMDIR] = {"rmdir", {0}},
     [LINKAT] = {"linkat", {ENOSPC, EACCES}},
     [CLOSE] = {"close", {EIO, EINTR}},
     [READ] = {"read", {EIO, EINTR}},
@@ -198,14 +208,18 @@ WRAP(POSIX_FALLOCATE, int, posix_fallocate64, (int fd, off_t from, off_t bytes),
 WRAP(MMAP, void*, mmap64, (void* at, size_t bytes, int rights, int flags, int fd, off_t from),
      (at, bytes, rights, flags, fd, from), MAP_FAILED)
 WRAP(MUNMAP, int, munmap, (void* at, size_t bytes), (at, bytes), -1)
-WRAP(MKFIFO, int, mkfifo, (const char* path, mode_t mode), (path, mode), -1)
+WRAP(MKDIR, int, mkdir, (const char* path, mode_t mode), (path, mode), -1)
+WRAP(MKFIFOAT, int, mkfifoat, (int at, const char* path, mode_t mode), (at, path, mode), -1)
 WRAP(CHMOD, int, chmod, (const char* path, mode_t mode), (path, mode), -1)
+WRAP(FCHMODAT, int, fchmodat, (int at, const char* path, mode_t mode, int flags), (at, path, mode, flags), -1)
 WRAP(FCHMOD, int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
 WRAP(FCHOWN, int, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid), -1)
 WRAP(FSTAT, int, fstat64, (int fd, struct stat* st), (fd, st), -1)
 WRAP(LSTAT, int, lstat64, (const char* path, struct stat* st), (path, st), -1)
 WRAP(PREAD, ssize_t, pread64, (int fd, void* to, size_t bytes, off_t from), (fd, to, bytes, from), -1)
 WRAP(UNLINK, int, unlink, (const char* path), (path), -1)
+WRAP(UNLINKAT, int, unlinkat, (int at, const char* path, int flags), (at, path, flags), -1)
+WRAP(RMDIR, int, rmdir, (const char* path), (path), -1)
 WRAP(LINKAT, int, linkat, (int from_fd, const char* from, int to_fd, const char* to, int flags),
      (from_fd, from, to_fd, to, flags), -1)
 WRAP(READ, ssize_t, read, (int fd, void* to, size_t bytes), (fd, to, bytes), -1)
@@ -245,6 +259,12 @@ int __wrap_open64(const char* path, int flags, ...) {
   if ((flags & O_CREAT) != 0) mode = va_arg(args, mode_t);
   va_end(args);
   return fails(OPEN) ? -1 : __real_open64(path, flags, mode);
+}
+
+int __real_openat64(int at, const char* path, int flags, ...);
+int __wrap_openat64(int at, const char* path, int flags, ...);
+int __wrap_openat64(int at, const char* path, int flags, ...) {
+  return fails(OPENAT) ? -1 : __real_openat64(at, path, flags);
 }
 
 /* Of its commands those that may fail for another reason than that there is no such descriptor. */

@@ -19,6 +19,7 @@
 #include <ndnshm.h>
 
 #include "faces.h"
+#include "names.h"
 #include "shim.h"
 
 #define RING 8
@@ -202,12 +203,17 @@ static will_t* will_new(void) {
   return will;
 }
 
+/* Those of the face, and the one of the directory where its FIFOs are made. */
 static int count_names(const char* name) {
-  const char* const paths[] = {harness_shm_path(name), harness_a2e_path(name), harness_e2a_path(name)};
+  ndnshm__error_t error;
+  ndnshm__names_t names;
   struct stat st;
   int n = 0;
 
-  for (int p = 0; p < 3; p++) n += lstat(paths[p], &st) == 0;
+  ck_assert_int_eq(ndnshm__names_init(name, &names, &error), 0);
+  const char* const paths[] = {harness_shm_path(name), names.a2e, names.e2a, names.stage};
+
+  for (int p = 0; p < 4; p++) n += lstat(paths[p], &st) == 0;
   return n;
 }
 

@@ -2,10 +2,12 @@
 /* test_names.c: whose name it is: of a live engine, of a dead one, of several at once, of nobody; and create and
  * connect where descriptors or file sizes are scarce. See ends.h. */
 #include "ends.h"
+#include "fifo.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -105,6 +107,87 @@ TEST(names_that_are_no_longer_ours_stay) {
   ck_assert_int_eq(names_there(&f), 3);
   remove_names(&f);
   face_drop(&f);
+}
+
+/* --- Where FIFOs are made --------------------------------------------------------------------------- */
+
+typedef enum staged { A_FILE, A_SYMLINK, STRANGERS_DIRECTORY, LOCKED_DIRECTORY, STAGED } staged_t;
+
+/* A descriptor that belongs to it, or -1. */
+static int take_stage(staged_t kind, const char* path) {
+  int fd = -1;
+
+  switch (kind) {
+    case A_FILE: fd = open(path, O_CREAT | O_EXCL | O_CLOEXEC, 0600); break;
+    case A_SYMLINK: HOLDS(symlink("/tmp", path) == 0); break;
+    case STRANGERS_DIRECTORY: HOLDS(mkdir(path, 0777) == 0 && chown(path, 61235, 61235) == 0); break;
+    case LOCKED_DIRECTORY:
+      HOLDS(mkdir(path, 0700) == 0);
+      fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      HOLDS(flock(fd, LOCK_EX) == 0);
+      break;
+    case STAGED: break;
+  }
+  return fd;
+}
+
+TEST_LOOP(directory_of_fifos_that_is_taken_is_left_alone, STAGED) {
+  face_t f = face_plan("stage");
+  struct stat before, after;
+  ndnshm__error_t error;
+  ndnshm__names_t names;
+  int fd, err;
+
+  if (_i == STRANGERS_DIRECTORY && geteuid() != 0) SKIP("needs root");
+  ck_assert_int_eq(ndnshm__names_init(f.name, &names, &error), 0);
+  fd = take_stage((staged_t) _i, names.stage);
+  ck_assert_int_eq(lstat(names.stage, &before), 0);
+  err = ndnshm_create(f.engine, f.name, NULL);
+  ck_assert_int_eq(lstat(names.stage, &after), 0);
+  if (fd >= 0) close(fd);
+  if (unlink(names.stage) != 0) rmdir(names.stage);
+  ck_assert_int_eq(err, -EADDRINUSE);
+  assert_errmsg(f.engine, "", f.a2e_path, "");
+  ck_assert(after.st_ino == before.st_ino && after.st_mode == before.st_mode && names_there(&f) == 0);
+  ck_assert_int_eq(ndnshm_create(f.engine, f.name, NULL), 0);
+  face_drop(&f);
+}
+
+/* Under a umask that takes everything, too. */
+TEST(directory_of_fifos_that_a_killed_engine_left_is_used_and_removed) {
+  face_t f = face_plan("leftover");
+  ndnshm__error_t error;
+  ndnshm__names_t names;
+  char path[80];
+  mode_t mask;
+
+  ck_assert_int_eq(ndnshm__names_init(f.name, &names, &error), 0);
+  ck_assert_int_eq(mkdir(names.stage, 0700), 0);
+  snprintf(path, sizeof(path), "%s/a2e", names.stage);
+  ck_assert_int_eq(mkfifo(path, 0600), 0);
+  ck_assert_int_eq(chmod(names.stage, 0), 0);
+  mask = umask(0777);
+  ck_assert_msg(ndnshm_create(f.engine, f.name, NULL) == 0, "%s", ndnshm_errmsg(f.engine));
+  ck_assert(access(names.stage, F_OK) != 0 && errno == ENOENT);
+  umask(mask);
+  ck_assert_int_eq(ndnshm_connect(f.app, f.name, NULL), 0);
+  face_drop(&f);
+}
+
+/* A child has every descriptor of its parent's until it executes a program. */
+TEST(directory_of_fifos_is_not_kept_by_a_forked_child) {
+  ndnshm__error_t error;
+  ndnshm__names_t names;
+  int fd = -1, copy, err;
+
+  ck_assert_int_eq(ndnshm__names_init(harness_name("forked"), &names, &error), 0);
+  ck_assert_int_eq(ndnshm__stage_open(&names, &fd, &error), 0);
+  copy = dup(fd); /* the same open file, as a child's */
+  ndnshm__stage_close(fd, &names);
+  err = ndnshm__stage_open(&names, &fd, &error);
+  close(copy);
+  ck_assert_int_eq(err, 0);
+  ndnshm__stage_close(fd, &names);
 }
 
 /* --- Scarcity -------------------------------------------------------------------------------------- */

@@ -71,7 +71,8 @@ static int face_create(face_t* f) {
   int err = ndnshm__region_create(&f->region, f->names.shm, &f->geometry, &f->error);
 
   if (err < 0) return err;
-  err = ndnshm__region_publish(&f->region, f->names.shm, &f->access, &f->error);
+  err = ndnshm__access_apply(f->region.fd, &f->access, f->names.shm, &f->error);
+  if (err == 0) err = ndnshm__region_publish(&f->region, f->names.shm, &f->error);
   if (err == 0) return 0;
   ndnshm__region_close(&f->region);
   ndnshm__region_unmap(&f->region);

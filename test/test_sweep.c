@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -446,6 +447,34 @@ static int fill_and_sweep(void* arg) {
 TEST(engines_that_crash_under_fresh_names_do_not_fill_the_machine_for_good) {
   if (!is_root()) SKIP("needs root, for a mount namespace of its own");
   assert_child_passes(fill_and_sweep, NULL);
+}
+
+/* Where an engine made FIFOs when it was killed; and where one is making them. */
+static int leave_directories(void* arg) {
+  uint64_t end = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
+  int used;
+
+  (void) arg;
+  REQUIRE(hide_in_own_places() == 0);
+  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdef", 0700) == 0 && mkfifo("/tmp/.ndn-0123456789abcdef/a2e", 0600) == 0);
+  REQUIRE(mkdir("/tmp/.ndn-fedcba9876543210", 0700) == 0);
+  used = open("/tmp/.ndn-fedcba9876543210", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(flock(used, LOCK_EX) == 0);
+  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdeg", 0700) == 0 && mkdir("/tmp/.ndn-0123456789abcdef0", 0700) == 0);
+  while (ndnshm_sweep(NULL, 0, NULL, NULL) == 0 && harness_now_ns() < end) usleep(10000);
+  REQUIRE(ndnshm_sweep(NULL, 0, NULL, NULL) == 1);
+  REQUIRE(ndnshm_sweep(NULL, NDNSHM_SWEEP_REMOVE, NULL, NULL) == 1);
+  REQUIRE(!exists("/tmp/.ndn-0123456789abcdef"));
+  close(used);
+  REQUIRE(ndnshm_sweep(NULL, NDNSHM_SWEEP_REMOVE, NULL, NULL) == 1);
+  REQUIRE(!exists("/tmp/.ndn-fedcba9876543210"));
+  REQUIRE(exists("/tmp/.ndn-0123456789abcdeg") && exists("/tmp/.ndn-0123456789abcdef0"));
+  return 0;
+}
+
+TEST(directory_that_a_killed_engine_made_fifos_in_is_swept) {
+  if (!is_root()) SKIP("needs root, for a mount namespace of its own");
+  assert_child_passes(leave_directories, NULL);
 }
 
 /* --- Arguments ---------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ NO_MEMORY = set(
     memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
     snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
     close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise
-    pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid
+    pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid sched_getscheduler
     uv_translate_sys_error
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
     uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
@@ -65,14 +65,23 @@ PRIVATE_MEMORY = {
     # Names: text of the endpoint's own.
     ("lib/endpoint.c", "shm_unlink(ep->names.shm)"),
     ("lib/region.c", "shm_unlink(shm_name)"),
-    ("lib/region.c", "linkat(fd, \"\", AT_FDCWD, path, AT_EMPTY_PATH)"),
-    ("lib/region.c", "linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW)"),
+    ("lib/endpoint.c", "access(ep->names.e2a, F_OK)"),
+    ("lib/open.c", "linkat(fd, \"\", AT_FDCWD, path, AT_EMPTY_PATH)"),
+    ("lib/open.c", "linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW)"),
     ("lib/fifo.c", "open(path, flags | FIFO_FLAGS)"),
     ("lib/region.c", "open(SHM_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600)"),
     ("lib/open.c", "open(path, flags | O_CLOEXEC)"),
     ("lib/region.c", "faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS)"),
-    ("lib/fifo.c", "mkfifo(path, mode)"),
-    ("lib/fifo.c", "chmod(path, mode)"),
+    ("lib/fifo.c", "mkdir(names->stage, 0700)"),
+    ("lib/fifo.c", "chmod(names->stage, 0700)"),
+    ("lib/fifo.c", "rmdir(names->stage)"),
+    ("lib/fifo.c", "unlinkat(stage_fd, staged[i], 0)"),
+    ("lib/fifo.c", "mkfifoat(stage_fd, name, 0600)"),
+    ("lib/fifo.c", "fchmodat(stage_fd, name, 0600, 0)"),
+    ("lib/fifo.c", "openat(stage_fd, name, flags | FIFO_FLAGS)"),
+    # Priorities: variables of the function itself.
+    ("lib/hurry.c", "sched_setscheduler(0, SCHED_FIFO, &lowest)"),
+    ("lib/hurry.c", "sched_setscheduler(0, SCHED_OTHER, &none)"),
     ("lib/fifo.c", "unlink(path)"),
     ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)'),
     ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING)'),

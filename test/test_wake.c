@@ -93,9 +93,22 @@ static void link_plan(link_t* l, const char* tag) {
   };
 }
 
-/* No assertions: children call this. */
+/* No assertions: children call these. */
+static int make_fifo(link_t* l, int flags, int* ret_fd) {
+  ndnshm__names_t names = {.a2e = "a FIFO"};
+  int stage_fd = -1, err;
+
+  snprintf(names.stage, sizeof(names.stage), "/tmp/.ndn-t-%ld-stage", (long) getpid());
+  err = ndnshm__stage_open(&names, &stage_fd, &l->error);
+  if (err < 0) return err;
+  err = ndnshm__fifo_make(stage_fd, l->path, flags, flags == O_RDONLY, &l->access, ret_fd, &l->error);
+  if (err == 0) err = ndnshm__fifo_publish(*ret_fd, l->path, flags == O_RDONLY, &l->access, &l->error);
+  ndnshm__stage_close(stage_fd, &names);
+  return err;
+}
+
 static int link_open(link_t* l) {
-  int err = ndnshm__fifo_create(l->path, O_RDONLY, true, &l->access, &l->engine.rx_fd, &l->error);
+  int err = make_fifo(l, O_RDONLY, &l->engine.rx_fd);
 
   return err < 0 ? err : ndnshm__fifo_open(l->path, O_WRONLY, NOBODY, &l->app.tx_fd, &l->error);
 }
@@ -422,7 +435,7 @@ TEST(fifo_to_write_is_replaced_though_an_app_still_reads_it) {
   link_plan(&l, "lingering");
   ck_assert_int_eq(mkfifo(l.path, 0600), 0);
   old = open(l.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  ck_assert_int_eq(ndnshm__fifo_create(l.path, O_RDWR, false, &l.access, &fd, &l.error), 0);
+  ck_assert_int_eq(make_fifo(&l, O_RDWR, &fd), 0);
   ck_assert_int_eq(write(fd, "x", 1), 1);
   ck_assert_int_eq(read(old, &(char){0}, 1), 0); /* another FIFO, and no writer on the old one */
   close(old);
