@@ -6,10 +6,13 @@ import importlib.util
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
 project = 'uvface'
 author = 'the uvface authors'
 copyright = '2026, ' + author
 
+extensions = ['reference']  # docs/reference.py
 exclude_patterns = ['examples']
 primary_domain = 'c'
 highlight_language = 'none'

@@ -118,8 +118,9 @@ class Browser:
     def close(self):
         with contextlib.suppress(Exception):
             self.call("Browser.close")
+            self.process.wait(30)  # it ends its helpers, which write into its directory until then
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # its helpers as well
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
