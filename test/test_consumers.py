@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Builds and runs test/consumer as other projects would, and prints TAP: against an installed copy (by hand,
-shared, static), against a build directory that was never installed, and as a Meson subproject where there is
+wholly static, by Meson, by CMake), against a build directory that was never installed, and as a Meson subproject where there is
 libuv and nothing else. Checks what was installed on the way: sonames, exported symbols, pkg-config files, and
 that default_library chooses the kind of the libraries. Works on builds of its own in a temporary directory, so
 neither the options nor the sanitizers of the build that runs it matter.
@@ -45,7 +45,7 @@ class Workshop:
         if libraries:
             env["LD_LIBRARY_PATH"] = str(libraries)
         done = subprocess.run(
-            [str(word) for word in command], cwd=self.directory, env=env, timeout=120, text=True,
+            [str(word) for word in command], cwd=self.directory, env=env, timeout=240, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         self.said = f"$ {shlex.join(map(str, command))}\n{done.stdout}"
@@ -76,6 +76,10 @@ class Workshop:
             f"ndnshm {version} uvface {version}\n"
         )
         return self.tap.check(good, f"{name}: the consumer runs", self.said)
+
+    def door_works(self, name, program, version, libraries=""):
+        good = self.run(program, libraries=libraries) and self.said.endswith(f"uvface_mgmt {version}\n")
+        return self.tap.check(good, f"{name}: the consumer of the door runs", self.said)
 
     def packets_work(self, name, program, version, libraries=""):
         good = self.run(program, libraries=libraries) and self.said.endswith(f"ndnpkt {version}\n")
@@ -135,6 +139,55 @@ def check_by_hand(shop, version):
         shop.consumer_works("installed, by hand", program, version, libraries=shop.prefix / "lib")
 
 
+def check_examples(shop):
+    """Each installed example builds against what is installed, with the files beside it if it needs them."""
+    place, pkg_config = shop.prefix / "share" / "doc" / "uvface" / "examples", shop.prefix / "lib" / "pkgconfig"
+    flags = shlex.split(shop.output("pkg-config", "--cflags", "--libs", "uvface_mgmt", pkg_config=pkg_config))
+    shared = {"common", "tables"}
+    programs = sorted(path for path in place.glob("*.c") if path.stem not in shared)
+    built = {path.name for path in (shop.root / "docs" / "examples").glob("*.c")}
+    shop.tap.check(built == {path.name for path in place.glob("*.c")}, "all examples are installed", sorted(built))
+    for path in programs:
+        if "<glib.h>" in path.read_text() and not shop.run("pkg-config", "--exists", "glib-2.0"):
+            shop.tap.skip(f"the installed example {path.name}", "no GLib")
+            continue
+        glib = shlex.split(shop.output("pkg-config", "--cflags", "--libs", "glib-2.0")) if "<glib.h>" in path.read_text() else []
+        more = [place / f"{stem}.c" for stem in sorted(shared) if '"common.h"' in path.read_text()]
+        words = (*shop.cc, "-std=c11", "-D_GNU_SOURCE", path, *more, "-o", shop.directory / path.stem, *flags, *glib, "-lcrypto")
+        shop.tap.check(shop.run(*words), f"the installed example {path.name} builds", shop.said)
+
+
+def check_static(shop, version):
+    """As docs/link.rst has it for Debian, whose static libuv has another name."""
+    flags = shop.output("pkg-config", "--static", "--cflags", "--libs", "uvface_mgmt", pkg_config=shop.prefix / "lib" / "pkgconfig")
+    if not shop.run("pkg-config", "--exists", "libuv-static"):
+        shop.tap.skip("wholly static", "no libuv-static.pc, as Debian's libuv1-dev has it")
+        return
+    flags = shlex.split(flags.replace("-luv ", "-luv_a "))
+    source, program = shop.root / "test" / "consumer" / "door.c", shop.directory / "wholly-static"
+    built = shop.run(*shop.cc, "-static", "-std=c11", "-D_GNU_SOURCE", source, "-o", program, *flags)
+    if shop.tap.check(built, "wholly static: the consumer builds", shop.said):
+        shop.door_works("wholly static", program, version)
+        shop.tap.check(not shop.needed(program), "wholly static: it asks for no shared library", shop.said)
+
+
+def check_with_cmake(shop, version):
+    """What was built and what was installed run without LD_LIBRARY_PATH, also where only one library was named."""
+    if not shutil.which("cmake"):
+        shop.tap.skip("CMake", "no cmake")
+        return
+    source, build, prefix = shop.root / "test" / "consumer", shop.directory / "cmake", shop.directory / "cmake-prefix"
+    options = (f"-DCMAKE_INSTALL_PREFIX={prefix}", "-DCMAKE_C_FLAGS=-Wl,--as-needed")
+    good = shop.run("cmake", "-S", source, "-B", build, *options, pkg_config=shop.prefix / "lib" / "pkgconfig")
+    good = good and shop.run("cmake", "--build", build) and shop.run("cmake", "--install", build)
+    if not shop.tap.check(good, "CMake: the consumer builds and installs", shop.said):
+        return
+    for name, place in (("CMake, built", build), ("CMake, installed", prefix / "bin")):
+        shop.consumer_works(name, place / "consumer", version)
+        if (shop.prefix / "lib" / "libuvface_mgmt.so").exists():
+            shop.door_works(name, place / "door", version)
+
+
 def check_with_meson(shop, name, pkg_config, version, is_static):
     source, build = shop.root / "test" / "consumer", shop.directory / name.replace(", ", "-")
     option = f"-Dprefer_static={'true' if is_static else 'false'}"
@@ -144,6 +197,8 @@ def check_with_meson(shop, name, pkg_config, version, is_static):
     shop.consumer_works(name, build / "consumer", version)
     if (build / "packets").exists():
         shop.packets_work(name, build / "packets", version)
+    if (build / "door").exists():
+        shop.door_works(name, build / "door", version)
     ours = [so for so in shop.needed(build / "consumer") if so.startswith(("libuvface", "libndnshm"))]
     wanted = [] if is_static else ["libndnshm.so.0", "libuvface.so.0"]
     what = "both of our libraries" if wanted else "neither of our libraries"
@@ -212,16 +267,19 @@ def main():
         build = shop.directory / "build"
         options = [*OFF, "-Dbuildtype=debug", f"--prefix={shop.prefix}", "--libdir=lib"]
         with_ndnpkt = shop.run("pkg-config", "--exists", "libcrypto >= 3.0")
-        names = (*LIBRARIES, "ndnpkt") if with_ndnpkt else LIBRARIES
-        options += ["-Dndnpkt=enabled"] if with_ndnpkt else []
+        names = (*LIBRARIES, "ndnpkt", "uvface_mgmt") if with_ndnpkt else LIBRARIES
+        options += ["-Dndnpkt=enabled", "-Dexamples=enabled"] if with_ndnpkt else []
         good = shop.build(root, build, *options) and shop.run(meson, "install", "-C", build)
         if tap.check(good, "the libraries build and install", shop.said):
             check_installed_files(shop, names, version)
             if with_ndnpkt:
                 check_ndnpkt(shop, version)
+                check_examples(shop)
+                check_static(shop, version)
             else:
                 tap.skip("libndnpkt", "no libcrypto 3.0")
             check_by_hand(shop, version)
+            check_with_cmake(shop, version)
             installed, uninstalled = shop.prefix / "lib" / "pkgconfig", build / "meson-uninstalled"
             check_with_meson(shop, "installed, shared", installed, version, False)
             check_with_meson(shop, "installed, static", installed, version, True)

@@ -59,7 +59,7 @@ TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
 # What pages and comments name, and what must therefore exist.
 SOURCES = ("lib", "lib/ndnpkt", "uvface", "uvface/mgmt", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
-FOLDERS += ("test", "test/fuzz", "test/interop", "test/models", "test/stress")
+FOLDERS += ("test", "test/fuzz", "test/interop", "test/models", "test/stress", "test/consumer")
 PATH = re.compile(r"(?<![\w./*-])((?:\.ci|bench|docs|include|lib|test|uvface)/[\w./*-]*[\w*/])")
 BUILT = re.compile(r"(?<![\w./-])build(?:-\w+)?/((?:[\w-]+/)+)([a-z][a-z0-9_-]*)(?![\w./-])")
 FILE = re.compile(r"(?<![\w./*<-])([\w-]+\.(?:c|h|py|rst|pml|cpp))\b(?!\()")
@@ -344,7 +344,7 @@ def options_of(root, program):
 
 def missing_options(root, texts):
     meson = set(re.findall(r"^option\('(\w+)'", (root / "meson_options.txt").read_text(), re.MULTILINE))
-    meson |= {"version", "c_args", "warning_level", "auto_features"}
+    meson |= {"version", "c_args", "warning_level", "auto_features", "default_library", "prefer_static"}
     for page, text in texts.items():
         for program, arguments in COMMAND.findall(text):
             if program not in TOLD_IN:
