@@ -166,7 +166,9 @@ struct uvface_stats_s {
                                 face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
   uint32_t attached;         /* engine: 1 = an app has come, seen within a second (as UVFACE_ATTACHED) */
-  uint32_t unused_;
+  uint32_t names_left; /* engine of a named face, after uvface_close(), best in its callback: how many of its three
+                                names are still there, because this process may not remove them: it has given up the
+                                rights that it made them with. Looked up when asked for */
   uint64_t reserved[6];
 };
 

@@ -359,6 +359,50 @@ TEST_LOOP(text_names_who_or_what_stands_in_the_way, OBSTACLES) {
   drop_place(&p);
 }
 
+/* --- Rights that are given up -------------------------------------------------------------------- */
+
+typedef struct dropping_s {
+  place_t* p;
+  uid_t owner; /* option */
+} dropping_t;
+
+static void ask_what_is_left(uvface_t* face) {
+  uvface_stats_t stats;
+
+  *(int*) face->data = uvface_get_stats(face, &stats) == 0 ? (int) stats.names_left : -1;
+}
+
+/* As daemons do: makes its face as root, and goes on as somebody else. */
+static int create_and_drop(void* arg) {
+  const dropping_t* d = arg;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uvface_stats_t stats;
+  int left = -1;
+
+  options.uid = d->owner;
+  REQUIRE(uvface_create(&d->p->face, d->p->name, &options) == 0);
+  REQUIRE(uvface_get_stats(&d->p->face, &stats) == 0 && stats.names_left == 0);
+  if (become(APP_UID, APP_UID) != 0) return 1;
+  d->p->face.data = &left;
+  uvface_close(&d->p->face, ask_what_is_left);
+  REQUIRE(uv_run(&d->p->loop, UV_RUN_DEFAULT) == 0);
+  REQUIRE(left == names_there(d->p));
+  REQUIRE(left == (d->owner == APP_UID ? 0 : PLACES));
+  return 0;
+}
+
+/* _i: 0 = the names stay root's; 1 = they are given to the later user. */
+TEST_LOOP(close_tells_of_names_that_it_may_not_remove, 2) {
+  place_t p;
+  dropping_t d = {&p, _i == 0 ? NOBODYS : APP_UID};
+
+  if (!is_root()) SKIP("needs root");
+  open_place(&p, "dropped");
+  assert_child_passes(create_and_drop, &d);
+  ck_assert_msg(uvface_create(&p.face, p.name, NULL) == 0, "%s", uvface_errmsg(&p.face)); /* root may take it again */
+  drop_place(&p);
+}
+
 /* Opening can wait for whoever holds the FIFO's lock, or has a lease on the file, whatever flags it has: so what is a
  * stranger's is looked at, and not opened. */
 TEST_LOOP(nothing_of_a_stranger_is_opened, 2 * PLACES) {

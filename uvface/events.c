@@ -7,27 +7,15 @@
 #include "transport.h"
 
 /* Of a private face, whose app nobody sees come, what it does or announces tells. */
-bool uvface__has_app(const uvface__priv_t* f) {
-  ndnshm_stats_t core;
-
+bool uvface__has_app(const uvface__priv_t* f, const ndnshm_stats_t* core) {
   if (!f->is_engine || f->ep == NULL) return false;
-  ndnshm_get_stats(f->ep, &core);
-  return core.attached != 0 || core.rx_packets != 0 || core.wakeups_received != 0 || ndnshm_peer_caps(f->ep) != 0 ||
+  return core->attached != 0 || core->rx_packets != 0 || core->wakeups_received != 0 || ndnshm_peer_caps(f->ep) != 0 ||
          ndnshm_ready(f->ep, NDNSHM_PACKETS) != 0;
 }
 
 /* A FIFO ends after somebody has had it open; the descriptors of a private face may go without having been used. */
 static bool had_app(const uvface__priv_t* f) {
   return f->is_engine && !f->is_private && f->state == UVFACE__PEER_GONE;
-}
-
-/* A private face is sealed from its birth. */
-static bool became_sealed(const uvface__priv_t* f) {
-  ndnshm_stats_t core;
-
-  if (!f->is_engine || f->ep == NULL || f->is_private) return false;
-  ndnshm_get_stats(f->ep, &core);
-  return core.sealed != 0;
 }
 
 static unsigned int news(const uvface__priv_t* f) {
@@ -42,10 +30,18 @@ bool uvface__owes_events(const uvface__priv_t* f) {
   return f->event_cb != NULL && news(f) != 0;
 }
 
+/* A private face is sealed from its birth. */
+static void look_at_app(uvface__priv_t* f) {
+  ndnshm_stats_t core;
+
+  ndnshm_get_stats(f->ep, &core);
+  if (uvface__has_app(f, &core) || had_app(f)) f->seen |= UVFACE_ATTACHED;
+  if (core.sealed != 0 && !f->is_private) f->seen |= UVFACE_SEALED;
+}
+
 void uvface__look_for_events(uvface__priv_t* f) {
   if (f->event_cb == NULL) return;
-  if ((f->seen & UVFACE_ATTACHED) == 0 && (uvface__has_app(f) || had_app(f))) f->seen |= UVFACE_ATTACHED;
-  if ((f->seen & UVFACE_SEALED) == 0 && became_sealed(f)) f->seen |= UVFACE_SEALED;
+  if (f->is_engine && f->seen != (UVFACE_ATTACHED | UVFACE_SEALED)) look_at_app(f);
   if (news(f) != 0) uvface__make_hot(f);
 }
 

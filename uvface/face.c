@@ -136,8 +136,9 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .peer_caps = ndnshm_peer_caps(f->ep),
       .hot_ns = f->rx_window.ns,
       .sealed = core.sealed,
-      .attached = (f->seen & UVFACE_ATTACHED) != 0 || uvface__has_app(f),
+      .attached = (f->seen & UVFACE_ATTACHED) != 0 || uvface__has_app(f, &core),
       .throttled = f->look_due_ms != 0,
+      .names_left = core.names_left,
   };
   return 0;
 }

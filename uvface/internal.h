@@ -298,8 +298,8 @@ void uvface__watch_or_not(uvface__priv_t* f);
 
 /* --- events.c --------------------------------------------------------------------------------- */
 
-/* Engine: an app has come. */
-bool uvface__has_app(const uvface__priv_t* f);
+/* Engine: an app has come. core: its statistics now. */
+bool uvface__has_app(const uvface__priv_t* f, const ndnshm_stats_t* core);
 /* Whether there is something to tell event_cb. */
 bool uvface__owes_events(const uvface__priv_t* f);
 /* Looks whether there is, and makes the face hot for it. */
