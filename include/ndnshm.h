@@ -92,7 +92,7 @@ typedef struct ndnshm_stats_s {
                                 ndnshm_probe() */
   uint32_t names_left; /* engine of a named face, after ndnshm_shutdown(): how many of its three names are still there,
                                 because this process may not remove them: it has given up the rights that it made them
-                                with. Looked up when asked for; 0 while open */
+                                with. 0 while open */
 } ndnshm_stats_t;
 
 /* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */

@@ -168,7 +168,7 @@ struct uvface_stats_s {
   uint32_t attached;         /* engine: 1 = an app has come, seen within a second (as UVFACE_ATTACHED) */
   uint32_t names_left; /* engine of a named face, after uvface_close(), best in its callback: how many of its three
                                 names are still there, because this process may not remove them: it has given up the
-                                rights that it made them with. Looked up when asked for */
+                                rights that it made them with */
   uint64_t reserved[6];
 };
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fifo.h"
@@ -149,7 +150,7 @@ static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->wake.is_socket = false;
   ep->has_other_name = false;
   ep->stats.sealed = 0;
-  ep->e2a_file = (ndnshm__file_t){0, 0};
+  ep->stats.names_left = 0;
 }
 
 /* What a successful attempt met on its way is no failure. */
@@ -214,21 +215,6 @@ static int take_names(ndnshm_t* ep, const plan_t* plan, bool has_old_e2a) {
   return err;
 }
 
-/* So that it can be asked later, when all is closed, whether the names are gone. */
-static int remember_files(ndnshm_t* ep) {
-  int err = ndnshm__file_of(ep->region.fd, ep->names.shm, &ep->region_file, &ep->error);
-
-  if (err == 0) err = ndnshm__file_of(ep->wake.rx_fd, ep->names.a2e, &ep->a2e_file, &ep->error);
-  if (err == 0) err = ndnshm__file_of(ep->wake.tx_fd, ep->names.e2a, &ep->e2a_file, &ep->error);
-  return err;
-}
-
-static uint32_t count_names_left(const ndnshm_t* ep) {
-  return (uint32_t) ndnshm__region_is_named(&ep->region_file, ep->names.shm) +
-         (uint32_t) ndnshm__file_is_named(&ep->a2e_file, ep->names.a2e) +
-         (uint32_t) ndnshm__file_is_named(&ep->e2a_file, ep->names.e2a);
-}
-
 /* Region and FIFOs appear, with their rights and ready to be used. */
 static int appear(ndnshm_t* ep, const plan_t* plan) {
   int stage_fd = -1;
@@ -236,7 +222,6 @@ static int appear(ndnshm_t* ep, const plan_t* plan) {
 
   if (err < 0) return err;
   err = make_fifos(ep, plan, stage_fd);
-  if (err == 0) err = remember_files(ep);
   if (err == 0) err = ndnshm__access_apply(ep->region.fd, &plan->access, ep->names.shm, &ep->error);
   if (err == 0) {
     bool has_old_e2a = access(ep->names.e2a, F_OK) == 0;
@@ -472,6 +457,13 @@ int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* option
   return 0;
 }
 
+/* Without looking for the name: to look for one that is gone waits for whoever holds up the directory. */
+static uint32_t has_a_name(int fd) {
+  struct stat st;
+
+  return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
 /* What the peer and the file system see of the end of a face. */
 static void take_leave(ndnshm_t* ep) {
   if (ep->open && !ndnshm__region_check(&ep->region)) {
@@ -485,6 +477,7 @@ static void take_leave(ndnshm_t* ep) {
     ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
     ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
     ndnshm__region_unlink(&ep->region, ep->names.shm);
+    ep->stats.names_left = has_a_name(ep->wake.tx_fd) + has_a_name(ep->wake.rx_fd) + has_a_name(ep->region.fd);
   }
 }
 
@@ -545,7 +538,6 @@ int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
   if (ep == NULL || ret_stats == NULL) return -EINVAL;
   *ret_stats = ep->stats;
   ret_stats->attached = ep->is_engine && !ep->is_private && ep->is_attached;
-  if (!ep->open && ep->e2a_file.ino != 0 && ep->pid == getpid()) ret_stats->names_left = count_names_left(ep);
   return 0;
 }
 

@@ -11,7 +11,6 @@
 
 #include "ndnshm.h"
 #include "names.h"
-#include "open.h"
 #include "pair.h"
 #include "region.h"
 #include "ring.h"
@@ -37,7 +36,6 @@ struct ndnshm_s {
   pid_t pid;              /* of the process that opened it; a child's copy leaves its face alone */
   ndnshm__pair_t app_end; /* engine of a private face: what the app gets, until it is closed here */
   ndnshm__region_t region;
-  ndnshm__file_t region_file, a2e_file, e2a_file; /* engine of a named face: what it gave the names to */
   ndnshm__names_t names;
   ndnshm__error_t error;
 };

@@ -47,25 +47,11 @@ int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__err
   return 0;
 }
 
-int ndnshm__file_of(int fd, const char* path, ndnshm__file_t* ret_file, ndnshm__error_t* error) {
-  struct stat mine;
-
-  if (fstat(fd, &mine) != 0) return ndnshm__fail_errno(error, "fstat", path);
-  *ret_file = (ndnshm__file_t){mine.st_dev, mine.st_ino};
-  return 0;
-}
-
-bool ndnshm__file_is_named(const ndnshm__file_t* file, const char* path) {
-  struct stat named;
-
-  return lstat(path, &named) == 0 && named.st_dev == file->dev && named.st_ino == file->ino;
-}
-
 bool ndnshm__is_named(int fd, const char* path) {
-  ndnshm__error_t ignored;
-  ndnshm__file_t mine = {0, 0};
+  struct stat mine, named;
 
-  return ndnshm__file_of(fd, path, &mine, &ignored) == 0 && ndnshm__file_is_named(&mine, path);
+  return fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && named.st_dev == mine.st_dev &&
+         named.st_ino == mine.st_ino;
 }
 
 /* Linking a descriptor needs CAP_DAC_READ_SEARCH or Linux 6.10; otherwise its name in /proc does. */

@@ -27,18 +27,6 @@ int ndnshm__link(int fd, const char* path);
  * if a daemon has closed them; also if it is -1. Errors: -1, and it is closed; errno is that of fcntl. */
 int ndnshm__keep_off_stdio(int fd);
 
-/* Which file it is, for as long as it exists. */
-typedef struct ndnshm__file_s {
-  dev_t dev;
-  ino_t ino;
-} ndnshm__file_t;
-
-/* Errors: those of fstat. path: for texts. */
-int ndnshm__file_of(int fd, const char* path, ndnshm__file_t* ret_file, ndnshm__error_t* error);
-
-/* True if `path` is a name of it. */
-bool ndnshm__file_is_named(const ndnshm__file_t* file, const char* path);
-
 /* True if `path` is a name of what fd is open on. */
 bool ndnshm__is_named(int fd, const char* path);
 

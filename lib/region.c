@@ -19,6 +19,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "open.h"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u /* since Linux 6.3, which many headers do not know */
 #endif
@@ -404,13 +406,6 @@ static bool is_named(const ndnshm__region_t* region, const char* shm_name) {
 
   path_of(shm_name, path);
   return region->fd >= 0 && ndnshm__is_named(region->fd, path);
-}
-
-bool ndnshm__region_is_named(const ndnshm__file_t* file, const char* shm_name) {
-  char path[PATH_BYTES];
-
-  path_of(shm_name, path);
-  return ndnshm__file_is_named(file, path);
 }
 
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {

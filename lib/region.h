@@ -16,7 +16,6 @@
 #include "guard.h"
 #include "layout.h"
 #include "names.h"
-#include "open.h"
 
 typedef struct ndnshm__region_s {
   int fd;                          /* -1 = closed; an engine's carries the lock that says it is alive */
@@ -92,9 +91,6 @@ bool ndnshm__region_can_be_sealed(void);
  * either where the kernel refuses (no CAP_LINUX_IMMUTABLE, a file system without flags). */
 typedef enum ndnshm__seal_e { NDNSHM__NOT_SEALED, NDNSHM__SEALED, NDNSHM__HAS_OTHER_NAME } ndnshm__seal_t;
 ndnshm__seal_t ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name);
-
-/* True if the name is that of the region which this file is. */
-bool ndnshm__region_is_named(const ndnshm__file_t* file, const char* shm_name);
 
 /* Removes the name if it still names this region. */
 void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name);

@@ -34,7 +34,7 @@ LIB_ROOMS = {
     "pair": ("error", "open"),
     "ring": ("cache", "layout", "words"),
     "wake": ("words",),
-    "endpoint": ("error", "fifo", "guard", "hurry", "layout", "names", "open", "pair", "region", "ring", "wake", "words"),
+    "endpoint": ("error", "fifo", "guard", "hurry", "layout", "names", "pair", "region", "ring", "wake", "words"),
     "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
     "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
     "sweep": ("error", "fifo", "layout", "names", "open"),

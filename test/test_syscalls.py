@@ -103,6 +103,7 @@ PRIVATE_MEMORY = {
     ("lib/pair.c", "getsockopt(fd, SOL_SOCKET, name, &value, &bytes)"),
     ("lib/pair.c", "getpeername(fd, &peer, &bytes)"),
     ("lib/pair.c", "fstat(fd, &st)"),
+    ("lib/endpoint.c", "fstat(fd, &st)"),
     ("lib/region.c", "fstatfs(fd, &fs)"),
     ("lib/region.c", "fstat(fd, &st)"),
     ("lib/region.c", "fstat(*ret_fd, &st)"),
