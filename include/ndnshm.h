@@ -64,8 +64,8 @@ typedef struct ndnshm_options_s {
 
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
-   * Installs a handler for SIGBUS, once for the process; it passes on what is not ours to the handler that
-   * stood before. Whoever installs another one must pass on to this one, and no thread that uses the endpoint
+   * Installs a handler for SIGBUS, once for the process, and takes it out with the last guarded endpoint if it still
+   * stands foremost; it passes on what is not ours to the handler that stood before. Whoever installs another one must pass on to this one, and no thread that uses the endpoint
    * may block SIGBUS: the kernel would kill the process. (docs/security.rst) */
   NDNSHM_SIGBUS_GUARD = 1,
   /* Private faces: by what an end wakes the other. Pipes wake faster; but who writes to a pipe from memory that never

@@ -90,8 +90,9 @@ enum {
                               when the callback returns, or at once when it closes the face */
   UVFACE_SIGBUS_GUARD = 2, /* survive a region that is truncated under us: that face gets UV_EIO. Installs a
                               handler for SIGBUS, once for the process, which passes on what is not ours
-                              to the one that stood before; one that comes later must pass on to it,
-                              and the loop's thread must not block SIGBUS */
+                              to the one that stood before, and goes with the last guarded face if it
+                              still stands foremost; one that comes later must pass on to it, and the
+                              loop's thread must not block SIGBUS */
   /* Private faces, engine: by what the ends wake each other. Pipes are faster, but a peer can hold a pipe's lock in the
    * kernel, and the loop waits. By user: pipes if options.uid is this process's effective user, who could stop it anyway;
    * else, and where uid is -1, a socket. */

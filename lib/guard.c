@@ -24,6 +24,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who add an
 static _Atomic(ndnshm__guard_t*) guards;
 static struct sigaction before_us;
 static bool is_installed;
+static unsigned int in_use; /* entries */
 static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
 bool ndnshm__replace_by_zeros(void* base, size_t bytes) {
@@ -104,6 +105,16 @@ static int install(void) {
   return 0;
 }
 
+/* The code of the handler may be unloaded, where it is part of a plug-in. If somebody else's handler stands before ours it
+ * may pass on to it, and it has to stay. */
+static void uninstall(void) {
+  struct sigaction current;
+
+  if (sigaction(SIGBUS, NULL, &current) != 0) return;
+  if ((current.sa_flags & SA_SIGINFO) == 0 || current.sa_sigaction != on_sigbus) return;
+  if (sigaction(SIGBUS, &before_us, NULL) == 0) is_installed = false;
+}
+
 static ndnshm__guard_t* unused_entry(void) {
   ndnshm__guard_t* first = atomic_load_explicit(&guards, memory_order_relaxed); /* relaxed: under the lock */
   ndnshm__guard_t* guard = first;
@@ -145,7 +156,9 @@ int ndnshm__guard_add(void* base, size_t bytes, ndnshm__guard_t** ret_guard) {
     atomic_store_explicit(&guard->bytes, bytes, memory_order_release);
     atomic_store_explicit(&guard->base, (uintptr_t) base, memory_order_release); /* release: after bytes */
     *ret_guard = guard;
+    in_use++;
   }
+  if (in_use == 0) uninstall();
   pthread_mutex_unlock(&lock);
   return err;
 }
@@ -155,6 +168,7 @@ void ndnshm__guard_remove(ndnshm__guard_t* guard) {
   pthread_mutex_lock(&lock);
   atomic_store_explicit(&guard->base, 0,
                         memory_order_relaxed); /* relaxed: the lock orders it for the next guard_add() */
+  if (--in_use == 0) uninstall();
   pthread_mutex_unlock(&lock);
 }
 

@@ -149,6 +149,39 @@ TEST(handler_that_comes_later_and_passes_on_keeps_the_guard) {
   unmap(lost);
 }
 
+static bool guard_stands_foremost(void) {
+  struct sigaction current;
+
+  ck_assert_int_eq(sigaction(SIGBUS, NULL, &current), 0);
+  return (current.sa_flags & SA_SIGINFO) != 0 && current.sa_sigaction != count_and_pass_on;
+}
+
+/* Its code may be unloaded then. */
+TEST(handler_goes_with_the_last_guard_unless_another_stands_before_it) {
+  struct sigaction action = {.sa_sigaction = count_and_pass_on, .sa_flags = SA_SIGINFO}, current;
+  volatile char *lost = map_nothing(), *other = map_nothing();
+  ndnshm__guard_t *first = guard_of(lost), *second = guard_of(other);
+
+  ndnshm__guard_remove(first);
+  ck_assert(guard_stands_foremost());
+  ndnshm__guard_remove(second);
+  ck_assert_int_eq(sigaction(SIGBUS, NULL, &current), 0);
+  ck_assert((current.sa_flags & SA_SIGINFO) == 0 && current.sa_handler == SIG_DFL);
+  first = guard_of(lost);
+  sigaction(SIGBUS, &action, &application_found);
+  ndnshm__guard_remove(first);
+  ck_assert_int_eq(sigaction(SIGBUS, NULL, &current), 0);
+  ck_assert(current.sa_sigaction == count_and_pass_on);
+  second = guard_of(other); /* and works */
+  application_saw = 0;
+  other[0] = 'x';
+  ck_assert(ndnshm__guard_is_lost(second));
+  ck_assert_int_eq(application_saw, 1);
+  ndnshm__guard_remove(second);
+  unmap(lost);
+  unmap(other);
+}
+
 /* As a library does that restores what it has saved, or a framework between two tests; of the default, of ignoring, of
  * both kinds of handlers. */
 TEST_LOOP(guard_that_was_replaced_by_what_stood_before_stands_again, 4) {

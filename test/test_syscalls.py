@@ -123,6 +123,7 @@ PRIVATE_MEMORY = {
     ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),
     ("lib/guard.c", "sigaction(SIGBUS, NULL, &current)"),
     ("lib/guard.c", "sigaction(SIGBUS, &ours, NULL)"),
+    ("lib/guard.c", "sigaction(SIGBUS, &before_us, NULL)"),
     # A stream's own buffers, and variables.
     ("uvface/stream.c", "recv(s->fd, s->in + s->len, room, MSG_DONTWAIT)"),
     ("uvface/stream.c", "send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL)"),
