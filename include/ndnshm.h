@@ -291,9 +291,11 @@ NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
  * processes owe it.
  * bytes: 1 = in between at most one wake-up byte is written, however often the peer falls asleep again; 0 = none, for who
  * wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
- * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or -EAGAIN: the peer
- * sleeps, and no byte is left, or the kernel has no memory for it; still deferring. Then ndnshm_defer(ep, 1) and settle
- * again before you wait. (Another error of the write counts as if the peer were awake: the next look tries again.)
+ * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or the peer sleeps, and
+ * still deferring: -EAGAIN, no byte is left: ndnshm_defer(ep, 1) and settle again before you wait; -ENOBUFS, none can be
+ * written now, because the kernel has no memory for it or the last took long (ndnshm_wake()): settle again in a
+ * millisecond or so, and wait until then if you like. (Another error of the write counts as if the peer were awake: the
+ * next look tries again.) Or -EIO, as ndnshm_wake().
  * (Design 3) */
 NDNSHM_EXTERN void ndnshm_defer(ndnshm_t* ep, unsigned int bytes);
 NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
@@ -303,15 +305,18 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO, pipe or socket.
  * Returns the bytes drained, 0 to 4096. Call it on readability only (Design 3).
- * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EINVAL,
- * -ENOTCONN, -EBADF (somebody else closed the descriptor). */
+ * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After a byte
+ * that took more than 1 ms of CPU time the next comes 100 ms later at the earliest, for who defers. After three calls that
+ * each took that, or slept for more than 10 ms, and 10 ms together, none is made any more: leave the face.
+ * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
+ * calls on the descriptors slow), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
  * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes
  * or parks, once an app is there.
  * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
- * Errors: -EIO (the region was truncated), -EPROTO (its header was wiped, or it could not be sealed because
+ * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not be sealed because
  * somebody gave it another name), -ENOTCONN, -EINVAL. */
 NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 

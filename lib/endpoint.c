@@ -149,6 +149,7 @@ static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->wake.tx_may_signal = is_private;
   ep->wake.is_socket = false;
   ep->has_other_name = false;
+  ep->wake.patience = (ndnshm__patience_t){0};
   ep->stats.sealed = 0;
   ep->stats.names_left = 0;
 }
@@ -504,6 +505,17 @@ void ndnshm_free(ndnshm_t* ep) {
 
 int ndnshm__fail_lost(ndnshm_t* ep) {
   return ndnshm__fail(&ep->error, -EIO, "region %s: lost its memory (truncated?)", ep->names.shm);
+}
+
+int ndnshm__check_patience(ndnshm_t* ep) {
+  const ndnshm__patience_t* patience = &ep->wake.patience;
+  bool was_reading;
+
+  if (!ndnshm__patience_is_over(patience)) return 0;
+  was_reading = *patience->call == 'r';
+  return ndnshm__fail(&ep->error, -EIO, "%s %s: %u slow calls took %llu ms together, the peer sees to that",
+                      patience->call, was_reading == ep->is_engine ? ep->names.a2e : ep->names.e2a,
+                      patience->slow_calls, (unsigned long long) patience->lost_ns / 1000000);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------- */

@@ -46,4 +46,7 @@ unsigned int ndnshm__announced_caps(const ndnshm_t* ep);
 /* The error of an endpoint whose region is lost. */
 int ndnshm__fail_lost(ndnshm_t* ep);
 
+/* -EIO once too much time was lost with the peer (patience.h), else 0. */
+int ndnshm__check_patience(ndnshm_t* ep);
+
 #endif

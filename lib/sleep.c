@@ -49,11 +49,12 @@ void ndnshm_defer(ndnshm_t* ep, unsigned int bytes) {
 }
 
 int ndnshm_settle(ndnshm_t* ep) {
-  int n;
+  int n, err;
 
   if (ep == NULL || !ep->open || !ep->wake.defers) return 0;
   n = ndnshm__wake_settle(&ep->wake);
   if (n > 0) ep->stats.wakeups_sent++;
+  if ((err = ndnshm__check_patience(ep)) < 0) return err;
   return n < 0 ? n : !ep->wake.may_write;
 }
 
@@ -80,7 +81,7 @@ void ndnshm_unpark(ndnshm_t* ep) {
 
 int ndnshm_wake(ndnshm_t* ep) {
   const char *path, *call;
-  int n;
+  int n, err;
 
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
@@ -92,7 +93,8 @@ int ndnshm_wake(ndnshm_t* ep) {
   if (n < 0) return ndnshm__fail(&ep->error, n, "%s %s: %s", call, path, strerror(-n));
   note_attached(ep);
   if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
-  return n;
+  err = ndnshm__check_patience(ep);
+  return err < 0 ? err : n;
 }
 
 /* --- The slow look ---------------------------------------------------------------------------- */
@@ -135,5 +137,6 @@ int ndnshm_probe(ndnshm_t* ep) {
   if ((err = check_magic(ep)) < 0) return err;
   n = look_for_app(ep);
   err = check_names(ep);
+  if (err == 0) err = ndnshm__check_patience(ep);
   return err < 0 ? err : n;
 }

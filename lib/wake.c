@@ -97,9 +97,20 @@ static int send_byte(int fd) {
 }
 
 /* A byte for the peer, whatever it is that leads there. Results as above. */
-static int write_to_peer(const ndnshm__wake_t* wake) {
+static int write_untimed(const ndnshm__wake_t* wake) {
   if (wake->is_socket) return send_byte(wake->tx_fd);
   return wake->tx_may_signal ? write_byte_without_sigpipe(wake->tx_fd) : write_byte(wake->tx_fd, 0);
+}
+
+static int write_to_peer(ndnshm__wake_t* wake) {
+  ndnshm__stopwatch_t watch;
+  int written;
+
+  if (ndnshm__patience_is_over(&wake->patience)) return -EPIPE; /* to be taken for gone */
+  ndnshm__patience_start(&wake->patience, &watch);
+  written = write_untimed(wake);
+  ndnshm__patience_stop(&wake->patience, &watch, wake->is_socket ? "send" : "write", !wake->is_socket);
+  return written;
 }
 
 /* (H) relaxed: the flags order nothing; the peer waits for the byte that follows. */
@@ -121,7 +132,8 @@ static int write_for(ndnshm__wake_t* wake, uint32_t* flag, uint32_t* other) {
 }
 
 bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
-  if (wake->defers && !wake->may_write) return false; /* the look that is owed finds the flag again */
+  /* The look that is owed finds the flag again. */
+  if (wake->defers && (!wake->may_write || ndnshm__patience_rests(&wake->patience))) return false;
   return take_down(flag) && write_for(wake, flag, NULL) > 0;
 }
 
@@ -135,28 +147,35 @@ int ndnshm__wake_settle(ndnshm__wake_t* wake) {
   /* (H) relaxed: ordered by (E) */
   if (wake->published && ndnshm__load_relaxed(wake->peer_parked) != 0) parked = wake->peer_parked;
   if (wake->released && ndnshm__load_relaxed(wake->peer_waiting) != 0) waiting = wake->peer_waiting;
-  if ((parked != NULL || waiting != NULL) && !wake->may_write) return -EAGAIN;
+  if (parked != NULL || waiting != NULL) {
+    if (!wake->may_write) return -EAGAIN;
+    if (ndnshm__patience_rests(&wake->patience)) return -ENOBUFS;
+  }
   if (parked != NULL && !take_down(parked)) parked = NULL;
   if (waiting != NULL && !take_down(waiting)) waiting = NULL;
   if (parked != NULL || waiting != NULL) written = write_for(wake, parked, waiting);
-  if (written == -ENOMEM) return -EAGAIN;
+  if (written == -ENOMEM) return -ENOBUFS;
   wake->defers = wake->published = wake->released = false;
   return written > 0;
 }
 
-bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait) {
+bool ndnshm__wake_heal(ndnshm__wake_t* wake, bool may_wait) {
   /* (H) relaxed: a byte too many does no harm; an engine that parks after this look sees what we send */
   return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_to_peer(wake) == 1;
 }
 
 int ndnshm__wake_drain(ndnshm__wake_t* wake) {
+  ndnshm__stopwatch_t watch;
   char bytes[DRAIN_BYTES];
   ssize_t n;
 
+  if (ndnshm__patience_is_over(&wake->patience)) return 0;
+  ndnshm__patience_start(&wake->patience, &watch);
   do {
     n = wake->is_socket ? recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)
                         : read(wake->rx_fd, bytes, sizeof(bytes));
   } while (n < 0 && errno == EINTR);
+  ndnshm__patience_stop(&wake->patience, &watch, wake->is_socket ? "recv" : "read", !wake->is_socket);
   if (n > 0) return (int) n;
   if (n == 0 || errno == ECONNRESET) return -EPIPE; /* reset: the peer died with bytes of ours unread */
   return errno == EAGAIN ? 0 : -errno;

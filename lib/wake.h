@@ -4,7 +4,8 @@
  * Guarantees that a consumer that parked, or a producer that waits for space, is never left asleep
  * beside what it waits for, provided that both ends fence as below (test/models proves it, and proves
  * that without the fences it fails). Does not guarantee that every wake-up finds something to do. A byte that
- * finds no memory in the kernel is written by the next publish, or settle. One thread per end.
+ * finds no memory in the kernel is written by the next publish, or settle. A peer that makes our calls slow is woken
+ * later, and in the end no more (patience.h). One thread per end.
  *
  *   producer                                 consumer
  *   (B) tail.store(release)                  (G) parked.store(1)
@@ -32,6 +33,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "patience.h"
 #include "words.h"
 
 /* The four flags of an end, all in shared memory, and the two descriptors. */
@@ -40,14 +42,15 @@ typedef struct ndnshm__wake_s {
   uint32_t* own_waiting;
   uint32_t* peer_parked; /* set by the peer, cleared by either; set back by us if no byte could be written */
   uint32_t* peer_waiting;
-  int rx_fd;          /* readable: somebody woke us, or is gone */
-  int tx_fd;          /* a byte here wakes the peer */
-  bool tx_may_signal; /* we are no reader of tx_fd ourselves: writing may raise SIGPIPE */
-  bool defers;        /* between ndnshm__wake_defer() and ndnshm__wake_settle(): looks come without a fence */
-  bool published;     /* deferring: and has not looked at peer_parked since, after a fence */
-  bool released;      /* deferring: nor at peer_waiting */
-  bool may_write;     /* deferring: a byte is left */
-  bool is_socket;     /* both are sockets, which know flags that spare SIGPIPE and waiting */
+  int rx_fd;                   /* readable: somebody woke us, or is gone */
+  int tx_fd;                   /* a byte here wakes the peer */
+  bool tx_may_signal;          /* we are no reader of tx_fd ourselves: writing may raise SIGPIPE */
+  bool defers;                 /* between ndnshm__wake_defer() and ndnshm__wake_settle(): looks come without a fence */
+  bool published;              /* deferring: and has not looked at peer_parked since, after a fence */
+  bool released;               /* deferring: nor at peer_waiting */
+  bool may_write;              /* deferring: a byte is left */
+  bool is_socket;              /* both are sockets, which know flags that spare SIGPIPE and waiting */
+  ndnshm__patience_t patience; /* with the calls on both */
 } ndnshm__wake_t;
 
 /* (E), (F): what is written before is seen by whoever fenced after us, what is read after is fresh. */
@@ -101,16 +104,17 @@ static inline void ndnshm__wake_defer(ndnshm__wake_t* wake, bool may_write) {
 }
 
 /* Fences and looks once for all that was published and released since then, and ends deferring: 1 = a byte was written,
- * 0 = none was needed. Or -EAGAIN, and nothing has ended: the peer sleeps, and no byte is left, or no memory for it. */
+ * 0 = none was needed. Or nothing has ended, and the peer sleeps: -EAGAIN, no byte is left; -ENOBUFS, none can be written
+ * now, for want of memory, or because the last was slow: in a while. */
 int ndnshm__wake_settle(ndnshm__wake_t* wake);
 
 /* App, when it attaches where another was before: that one may have died between claiming the engine's announcement
  * and writing the byte, and the engine would sleep on, announcing nothing. Writes the byte unless the engine
  * announces that it sleeps, and in any case where it may wait for room. True if it was written. */
-bool ndnshm__wake_heal(const ndnshm__wake_t* wake, bool may_wait);
+bool ndnshm__wake_heal(ndnshm__wake_t* wake, bool may_wait);
 
 /* Reads what lies in our FIFO or socket, at most 4096 bytes: their number, 0 for none, or -EPIPE when no writer is
- * left. Errors: other errno values. */
+ * left. Errors: other errno values. 0 as well once the peer was too slow (patience.h). */
 int ndnshm__wake_drain(ndnshm__wake_t* wake);
 
 #endif

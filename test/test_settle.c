@@ -197,7 +197,7 @@ TEST_LOOP(byte_that_found_no_memory_stays_owed, 2) {
     ndnshm_announce(e.sleeper, what);
     failures = 2;
     for (int i = 0; i < 2; i++) {
-      ck_assert_int_eq(ndnshm_settle(e.waker), -EAGAIN);
+      ck_assert_int_eq(ndnshm_settle(e.waker), -ENOBUFS);
       ck_assert(*parked == 1 && *waiting == (uint32_t) both);
     }
     ck_assert_int_eq(ndnshm_settle(e.waker), 1);

@@ -43,6 +43,8 @@ PRIVATE_MEMORY = {
     ("lib/wake.c", "send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT)"),
     ("lib/wake.c", "recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)"),
     ("lib/region.c", "pread(fd, ret_header, sizeof(*ret_header), 0)"),
+    ("lib/patience.c", "clock_gettime(clock, &t)"),
+    ("lib/patience.c", "getrusage(RUSAGE_THREAD, &usage)"),
     # Whose header that is.
     ("lib/region.c", 'read_header(fd, "", &header, &ignored)'),
     ("lib/region.c", "read_header(fd, shm_name, ret_header, error)"),

@@ -73,24 +73,19 @@ typedef struct link_s {
 static void link_plan(link_t* l, const char* tag) {
   *l = (link_t){.access = {0600, NOBODY, (gid_t) -1}};
   snprintf(l->path, sizeof(l->path), "%s", harness_a2e_path(harness_name(tag)));
-  l->app = (ndnshm__wake_t){
-      &l->app_parked, &l->app_waiting, &l->engine_parked, &l->engine_waiting, -1, -1, true, false, false, false,
-      false,          false,
-  };
-  l->engine = (ndnshm__wake_t){
-      &l->engine_parked,
-      &l->engine_waiting,
-      &l->app_parked,
-      &l->app_waiting,
-      -1,
-      -1,
-      false,
-      false,
-      false,
-      false,
-      false,
-      false,
-  };
+  l->app = (ndnshm__wake_t){.own_parked = &l->app_parked,
+                            .own_waiting = &l->app_waiting,
+                            .peer_parked = &l->engine_parked,
+                            .peer_waiting = &l->engine_waiting,
+                            .rx_fd = -1,
+                            .tx_fd = -1,
+                            .tx_may_signal = true};
+  l->engine = (ndnshm__wake_t){.own_parked = &l->engine_parked,
+                               .own_waiting = &l->engine_waiting,
+                               .peer_parked = &l->app_parked,
+                               .peer_waiting = &l->app_waiting,
+                               .rx_fd = -1,
+                               .tx_fd = -1};
 }
 
 /* No assertions: children call these. */

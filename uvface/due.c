@@ -36,6 +36,12 @@ static void retry(uvface__priv_t* f, uint64_t now_ms) {
     uvface__make_hot(f);
 }
 
+/* There may be memory for a byte by now, or the peer's last slow one long enough ago. */
+static void settle(uvface__priv_t* f) {
+  f->settle_due_ms = 0;
+  uvface__settle(f);
+}
+
 /* The FIFO of a throttled face, until the flood is over. */
 static void look(uvface__priv_t* f, uint64_t now_ms) {
   int n;
@@ -55,6 +61,9 @@ static void rearm(uvface__priv_t* f, uint64_t deadline_ms) {
   if (f->retry_due_ms != 0) uvface__at(f, f->retry_due_ms);
   if (f->look_due_ms != 0) uvface__at(f, f->look_due_ms);
   if (deadline_ms != 0) uvface__at(f, deadline_ms);
+  if (f->settle_due_ms == 0) return;
+  uvface__at(f, f->settle_due_ms);
+  uv_ref((uv_handle_t*) &f->ctx->timer);
 }
 
 void uvface__on_timer(uv_timer_t* handle) {
@@ -63,7 +72,8 @@ void uvface__on_timer(uv_timer_t* handle) {
   uvface__link_t due;
 
   ctx->timer_due_ms = 0;
-  ctx->in_turn = true; /* one that ends here */
+  uv_unref((uv_handle_t*) handle); /* until a byte is owed by the clock again */
+  ctx->in_turn = true;             /* one that ends here */
   uvface__list_take(&ctx->timed_list, &due);
   while (!uvface__list_empty(&due)) {
     uvface__priv_t* f = UVFACE__CONTAINER(due.next, uvface__priv_t, timed_link);
@@ -72,6 +82,7 @@ void uvface__on_timer(uv_timer_t* handle) {
     if (f->recheck_due_ms != 0 && f->recheck_due_ms <= now_ms) recheck(f);
     if (f->retry_due_ms != 0 && f->retry_due_ms <= now_ms) retry(f, now_ms);
     if (f->look_due_ms != 0 && f->look_due_ms <= now_ms) look(f, now_ms);
+    if (f->settle_due_ms != 0 && f->settle_due_ms <= now_ms) settle(f);
     rearm(f, uvface__send_expire(f, now_ns));
   }
   uvface__settle_all(ctx);

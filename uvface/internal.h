@@ -32,6 +32,7 @@
  *   lingering  its window is over, but others keep the loop turning: still in hot_list
  *   parked     announced, in no list: the peer writes a byte, and the FIFO is polled; in timed_list as well if the peer
  *              does not announce that its byte will come for sure
+ *   owing      its peer sleeps, and there can be no byte for it now, which is tried again by the clock: in timed_list as well
  *   throttled  the peer floods its FIFO, which is therefore not polled but looked at by the clock: in timed_list */
 #ifndef UVFACE_INTERNAL_H
 #define UVFACE_INTERNAL_H
@@ -49,6 +50,8 @@
 #define UVFACE__BYTES_PER_TURN ((size_t) 256 * 1024)
 /* How often a full ring of a peer that cannot wake for space is looked at, once the window is over. */
 #define UVFACE__RETRY_MS 1
+/* How often a byte is tried again that could not be written. */
+#define UVFACE__SETTLE_MS 1
 /* How often the FIFO of a peer that floods it is looked at. */
 #define UVFACE__LOOK_MS 1
 
@@ -199,6 +202,7 @@ typedef struct uvface__priv_s {
   unsigned int announced;  /* what the peer will wake for */
   uint64_t recheck_due_ms; /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
+  uint64_t settle_due_ms;   /* a byte could not be written when it was owed */
   uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
   unsigned int empty_wakes; /* in a row, with nothing in the ring */
   unsigned int quiet_looks; /* in a row, while throttled */

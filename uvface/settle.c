@@ -5,7 +5,8 @@
  * the loop runs, between its idle and its check handles, look at the peer without a fence; who put the fence off is in
  * owing_list. As long as anybody is, the loop does not block, and the list is settled after each serving, and in any
  * case when the turn ends. Calls from elsewhere, where no end of a turn is sure to follow, are settled at once. A face
- * whose byte of the turn is spent stays in the list until the next turn has settled it. Loop thread. */
+ * whose byte of the turn is spent stays in the list until the next turn has settled it; one for whose peer there can be no
+ * byte now, for want of memory or because the last was slow, is settled by the clock. Loop thread. */
 #include "internal.h"
 
 static bool is_in_turn(const uvface__loop_t* ctx) {
@@ -41,6 +42,13 @@ static void write_out(uvface__priv_t* f) {
   uvface__poll_stream(f, false);
 }
 
+/* The loop may sleep meanwhile, but not end. */
+static void settle_later(uvface__priv_t* f) {
+  f->settle_due_ms = uv_hrtime() / 1000000 + UVFACE__SETTLE_MS;
+  uvface__at(f, f->settle_due_ms);
+  uv_ref((uv_handle_t*) &f->ctx->timer);
+}
+
 void uvface__settle(uvface__priv_t* f) {
   int woken;
 
@@ -52,7 +60,9 @@ void uvface__settle(uvface__priv_t* f) {
   if (f->deferred_in_turn != f->ctx->turn || !is_in_turn(f->ctx)) defer(f); /* a new byte */
   woken = ndnshm_settle(f->ep);
   if (woken != 0) f->woke_in_turn = f->ctx->turn;
-  if (woken < 0) owe(f);
+  if (woken == UV_EAGAIN) owe(f);
+  if (woken == UV_ENOBUFS) settle_later(f);
+  if (woken == UV_EIO && f->state != UVFACE__FAILED) uvface__fail(f, woken, "uvface_recv_cb", ndnshm_errmsg(f->ep));
 }
 
 void uvface__settle_all(uvface__loop_t* ctx) {
