@@ -449,6 +449,45 @@ TEST(engines_that_crash_under_fresh_names_do_not_fill_the_machine_for_good) {
   assert_child_passes(fill_and_sweep, NULL);
 }
 
+/* --- Too few descriptors ------------------------------------------------------------------------ */
+
+static int sweep_with_few(void* arg) {
+  const char* name = arg;
+  int status = 0;
+
+  for (int spare = 0; status <= 0 && spare < 8; spare++) {
+    pid_t pid = fork();
+    int rc;
+
+    if (pid == 0) {
+      if (limit_descriptors(spare) != 0) _exit(100);
+      rc = ndnshm_sweep(name, NDNSHM_SWEEP_REMOVE, NULL, NULL);
+      _exit(rc == -EMFILE ? 0 : rc == 3 && spare > 0 ? 3 : 101);
+    }
+    status = harness_wait(pid, DEADLINE_MS);
+    REQUIRE(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3));
+    status = WEXITSTATUS(status);
+    REQUIRE(names_there(name) == (status == 0 ? 3 : 0));
+  }
+  REQUIRE(status == 3);
+  return 0;
+}
+
+static int sweep_all_with_none(void* arg) {
+  (void) arg;
+  REQUIRE(limit_descriptors(0) == 0);
+  REQUIRE(ndnshm_sweep(NULL, 0, NULL, NULL) == -EMFILE);
+  return 0;
+}
+
+TEST(without_descriptors_nothing_is_removed) {
+  const char* name = name_of("few");
+
+  dead_engine(name);
+  assert_child_passes(sweep_all_with_none, NULL);
+  assert_child_passes(sweep_with_few, (void*) (uintptr_t) name);
+}
+
 /* Where an engine made FIFOs when it was killed; and where one is making them. */
 static int leave_directories(void* arg) {
   uint64_t end = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
