@@ -391,7 +391,7 @@ TEST(socket_is_stale_when_nobody_listens) {
 /* A /dev/shm of 64 KiB and a /tmp that nobody else sees. */
 static int hide_in_own_places(void) {
   REQUIRE(unshare(CLONE_NEWNS) == 0);
-  REQUIRE(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+  REQUIRE(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
   REQUIRE(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k,mode=1777") == 0);
   REQUIRE(mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777") == 0);
   return 0;
