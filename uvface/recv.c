@@ -63,14 +63,17 @@ static bool grow_own_arena(uvface__priv_t* f, size_t bytes) {
 
 /* A packet that the loop's arena is too small for. The peer says how long it is, and may say something else at each
  * look, but nothing beyond the MTU. */
-static int take_large(uvface__priv_t* f) {
-  int n = UV_ENOBUFS;
+static int take_large(uvface__priv_t* f) __attribute__((noinline, cold));
 
-  for (size_t bytes = f->ctx->pkts[0].iov_len; n == UV_ENOBUFS; bytes = ndnshm_get_mtu(f->ep)) {
-    if (!grow_own_arena(f, bytes)) return 0;
-    n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
-  }
-  return n;
+static int take_large(uvface__priv_t* f) {
+  int n;
+
+  if (!grow_own_arena(f, f->ctx->pkts[0].iov_len)) return 0;
+  n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
+  if (n != UV_ENOBUFS) return n;
+  if (!grow_own_arena(f, ndnshm_get_mtu(f->ep))) return 0;
+  n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
+  return n != UV_ENOBUFS ? n : 0; /* it has changed it again: in the next turn */
 }
 
 /* Up to `max` packets into the context's vector. Copies or, if borrowed, slots owed a release. */
