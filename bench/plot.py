@@ -246,6 +246,22 @@ def write_summary(machines, plots, directory):
     for name in plots.get('summary', ()):
         lines += [f'.. image:: performance/{name}.svg', '   :alt: packets of 64 B a second, by rival', '']
     write_file(directory, 'summary.inc', lines)
+    write_front(machines, directory)
+
+
+def write_front(machines, directory):
+    """Three figures for the first page, of each machine, beside those of its best known rival."""
+    figures = (('packets of 64 B, one by one, million a second', 'W1', '64 B x1 a2e', 'mpps'),
+               ('Data of 8000 B fetched with 64 Interests outstanding, million a second', 'W4', 'fetch', 'mpps'),
+               ('100 B there and back, median, ns', 'W2', 'default', 'p50'))
+    lines = []
+    for what, work, label, metric in figures:
+        for machine in machines:
+            cells = [medians([machine], work, label, metric, rival, '') for rival in ('uvface', 'pipe', 'pipe-co')]
+            cells = ['not measured' if '(not measured)' in cell else cell.split()[0] for cell in cells]
+            lines.append([f'{what} ({machine.name})', *cells])
+    head = ['', 'uvface', 'Unix pipe', 'Unix pipe, coalescing']
+    write_file(directory, 'front.inc', list_table('Three figures', head, lines))
 
 
 # --- Plots ------------------------------------------------------------------------------------------------------

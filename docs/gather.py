@@ -16,7 +16,7 @@ def main():
     docs = root / 'docs'
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for path in [docs / 'conf.py', docs / 'reference.py', *docs.glob('*.rst'), *docs.glob('*.inc')]:
+    for path in [docs / 'conf.py', docs / 'reference.py', *docs.glob('*.rst'), *docs.glob('*.inc'), docs / 'parts.svg']:
         shutil.copy2(path, directory)
     shutil.copytree(docs / 'examples', directory / 'examples', ignore=shutil.ignore_patterns('meson.build', '__*'))
     figures = sorted((docs / 'performance').glob('suite-*.json'))

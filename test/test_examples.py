@@ -176,6 +176,69 @@ def engine_min_for_both_apps(directory):
     expect(engine, 0, "ready")
 
 
+LOOPS = (("loop-epoll",), ("loop-epoll", "edge"), ("loop-glib",))
+
+
+def loops_to_test():
+    for program, *mode in LOOPS:
+        if os.path.exists(os.path.join(BIN, program)):
+            yield program, *mode
+        else:
+            tap.skip(program, "built without GLib")
+
+
+def other_loops_echo(directory):
+    for program, *mode in loops_to_test():
+        engine = ready(program, FACE, *mode)
+        expect(run("poll-echo", "app", FACE, "--send", "x", "--count", "1000"), 0, "1000 packets\n")
+        engine.finish(30 * SLOW)
+        expect(engine, 0, "ready")
+
+
+def wait_for_state(child, states):
+    """Until the kernel has the child in one of the states, S for asleep, T for stopped."""
+    deadline = time.monotonic() + 10 * SLOW
+    while True:
+        with open(f"/proc/{child.process.pid}/stat", encoding="ascii", errors="replace") as stat:
+            state = stat.read().rpartition(")")[2].split()[0]
+        if state in states:
+            return
+        if time.monotonic() > deadline:
+            raise demo.Failure(f"{child.name} is in state {state}, not {states}")
+        time.sleep(0.001)
+
+
+def other_loops_see_an_end_that_comes_with_a_byte(directory):
+    """The engine sleeps and is stopped; the app wakes it with a packet, and dies: both stand in one event."""
+    for program, *mode in loops_to_test():
+        engine = ready(program, FACE, *mode)
+        wait_for_state(engine, "S")
+        engine.signal(signal.SIGSTOP)
+        wait_for_state(engine, "T")
+        app = ready("poll-echo", "app", FACE, "--send", "x")
+        wait_for_state(app, "S")
+        app.signal(signal.SIGKILL)
+        app.finish(10 * SLOW)
+        engine.signal(signal.SIGCONT)
+        engine.finish(30 * SLOW)
+        expect(engine, 0, "ready")
+
+
+def reconnect_outlives_its_engines(directory):
+    app = start("reconnect", FACE, "2")
+    for number in (1, 2):
+        engine = ready("poll-echo", "engine", FACE)
+        app.read_until(lambda output: output.count(b"hello\n") == number, 30 * SLOW)
+        if number == 1:
+            engine.signal(signal.SIGKILL)  # its names stay: the next engine takes them
+            engine.finish(10 * SLOW)
+            app.wait_for("end of file", 10 * SLOW)
+        else:
+            engine.terminate()
+    app.finish(30 * SLOW)
+    expect(app, 0, "end of file", "connected\nhello\nreconnect: end of file\nreconnect: connected\nhello\nreconnect: end of file\n")
+
+
 def poll_echo_ends_on_a_signal(directory):
     engine = ready("poll-echo", "engine", FACE)
     engine.terminate()
@@ -823,7 +886,8 @@ def forwarder_ends_under_load(directory):
     tap.check(consumer.returncode == 1, "a consumer of it fails")
 
 
-TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_both_apps, poll_echo_ends_on_a_signal,
+TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_both_apps, other_loops_echo,
+         other_loops_see_an_end_that_comes_with_a_byte, reconnect_outlives_its_engines, poll_echo_ends_on_a_signal,
          engine_min_ends_on_a_signal, unknown_faces_are_named, unknown_sockets_are_named, wrong_options_print_usage,
          the_demo, files_of_every_shape, two_consumers_and_the_cache, every_way_to_the_forwarder,
          wrong_content_is_refused, no_route_and_no_answer, answers_that_are_no_file, any_answer_tells_the_version,
