@@ -286,8 +286,8 @@ typedef size_t (*uvface_filter_send_cb)(uvface_filter_t* filter, uvface_t* face,
                                         size_t room);
 
 /* The face is over, by `status` as recv_cb gets it: once, whether the user receives or not, and after recv_cb was told
- * if it receives. Not after uvface_close(). No packet is shown to it any more: on a stream, what did not fit into the buffer
- * of a face that does not receive is lost. */
+ * if it receives. Not after uvface_close(). No packet is shown to it any more: where the face did not receive, what did not
+ * fit into the buffer of a stream is lost, and on shared memory what was still in the ring. */
 typedef void (*uvface_filter_end_cb)(uvface_filter_t* filter, uvface_t* face, int status);
 
 /* The face was closed, by whoever it was: once, after its close callback. Its memory, and the filter's, are free again. So

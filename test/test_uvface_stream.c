@@ -1031,6 +1031,29 @@ TEST(filter_stands_before_a_shared_memory_face_as_well) {
   pair_close(&pair);
 }
 
+/* Who begins to receive only then gets the end alone: what the filter cannot see any more is not for the user either. */
+TEST(filter_sees_nothing_of_the_ring_after_the_end) {
+  static char packet[2] = {5, 0};
+  uv_buf_t buf = uv_buf_init(packet, sizeof(packet));
+  static lone_t at_engine;
+  sieve_t sieve;
+  pair_t pair;
+
+  memset(&at_engine, 0, sizeof(at_engine));
+  pair_open(&pair, NULL);
+  pair.engine.data = &at_engine;
+  sieve_set(&sieve, &pair.engine);
+  ck_assert_int_eq(uvface_try_send(&pair.app, &buf, 1), 2);
+  uvface_close(&pair.app, NULL);
+  RUN_UNTIL(&pair.loop, sieve.ended == 1);
+  ASSERT_OK(uvface_recv_start(&pair.engine, lone_recv));
+  RUN_UNTIL(&pair.loop, at_engine.error != 0);
+  ck_assert_int_eq(at_engine.error, UV_EOF);
+  ck_assert_uint_eq(sieve.seen, 0);
+  ck_assert_uint_eq(at_engine.received, 0);
+  pair_close(&pair);
+}
+
 TEST(filter_is_refused_where_it_makes_no_sense) {
   uvface_filter_t small = {.size = 8};
   lone_t l;

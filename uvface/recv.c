@@ -63,17 +63,14 @@ static bool grow_own_arena(uvface__priv_t* f, size_t bytes) {
 
 /* A packet that the loop's arena is too small for. The peer says how long it is, and may say something else at each
  * look, but nothing beyond the MTU. */
-static int take_large(uvface__priv_t* f) __attribute__((noinline, cold));
-
 static int take_large(uvface__priv_t* f) {
-  int n;
+  int n = UV_ENOBUFS;
 
-  if (!grow_own_arena(f, f->ctx->pkts[0].iov_len)) return 0;
-  n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
-  if (n != UV_ENOBUFS) return n;
-  if (!grow_own_arena(f, ndnshm_get_mtu(f->ep))) return 0;
-  n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
-  return n != UV_ENOBUFS ? n : 0; /* it has changed it again: in the next turn */
+  for (size_t bytes = f->ctx->pkts[0].iov_len; n == UV_ENOBUFS; bytes = ndnshm_get_mtu(f->ep)) {
+    if (!grow_own_arena(f, bytes)) return 0;
+    n = ndnshm_recv(f->ep, f->own_arena, f->own_arena_bytes, f->ctx->pkts, 1);
+  }
+  return n;
 }
 
 /* Up to `max` packets into the context's vector. Copies or, if borrowed, slots owed a release. */
@@ -102,6 +99,7 @@ static int show_all(uvface__priv_t* f, int npkts) {
   struct iovec* pkts = f->ctx->pkts; /* a face that is closed by its filter has no context any more */
   int n = 0;
 
+  if (f->filter_told) return 0; /* it is to see no packet after the end, and the user none that it has not seen */
   for (int p = 0; p < npkts && f->receiving; p++) {
     struct iovec packet = pkts[p];
 
