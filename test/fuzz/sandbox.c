@@ -33,6 +33,7 @@
 #define PAGE_BYTES ((size_t) 4096)
 
 sandbox_region_t sandbox_region;
+static sandbox_region_t regions[SANDBOX_REGIONS_MAX]; /* base NULL = free */
 bool sandbox_may_sigpipe;
 static bool entered;
 static uint64_t clock_ns;
@@ -94,6 +95,26 @@ static size_t whole_pages(size_t bytes) {
   return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
+static sandbox_region_t* find_region(const void* base) {
+  for (unsigned int i = 0; i < SANDBOX_REGIONS_MAX; i++)
+    if (regions[i].base == base) return &regions[i];
+  return NULL;
+}
+
+static void keep_region(sandbox_region_t region) {
+  sandbox_region_t* place = find_region(NULL);
+
+  FUZZ_REQUIRE(place != NULL);
+  *place = region;
+}
+
+unsigned int sandbox_count_regions(void) {
+  unsigned int n = 0;
+
+  for (unsigned int i = 0; i < SANDBOX_REGIONS_MAX; i++) n += regions[i].base != NULL;
+  return n;
+}
+
 void* sandbox_mmap(void* addr, size_t bytes, int prot, int flags, int fd, off_t offset) {
   size_t pages = whole_pages(bytes);
   unsigned char* guard;
@@ -109,15 +130,18 @@ void* sandbox_mmap(void* addr, size_t bytes, int prot, int flags, int fd, off_t 
   }
   ASAN_POISON_MEMORY_REGION((unsigned char*) base + bytes, pages - bytes);
   sandbox_region = (sandbox_region_t){base, bytes};
+  keep_region(sandbox_region);
   return base;
 }
 
 int sandbox_munmap(void* addr, size_t bytes) {
   size_t pages = whole_pages(bytes);
+  sandbox_region_t* region = addr != NULL ? find_region(addr) : NULL;
 
-  if (addr != sandbox_region.base) return munmap(addr, bytes);
+  if (region == NULL) return munmap(addr, bytes);
   ASAN_UNPOISON_MEMORY_REGION((unsigned char*) addr + bytes, pages - bytes);
-  sandbox_region = (sandbox_region_t){NULL, 0};
+  *region = (sandbox_region_t){NULL, 0};
+  if (addr == sandbox_region.base) sandbox_region = *region;
   return munmap((unsigned char*) addr - PAGE_BYTES, pages + 2 * PAGE_BYTES);
 }
 

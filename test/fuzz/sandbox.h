@@ -15,12 +15,16 @@
 
 struct rusage;
 
-/* The region that the product has mapped now; base NULL = none. */
+/* The region that the product has mapped last; base NULL = none, or unmapped again. */
 typedef struct sandbox_region_s {
   unsigned char* base;
   size_t bytes;
 } sandbox_region_t;
 extern sandbox_region_t sandbox_region;
+
+/* How many it has mapped now: at most SANDBOX_REGIONS_MAX. */
+#define SANDBOX_REGIONS_MAX 32
+unsigned int sandbox_count_regions(void);
 
 /* From sandbox_enter() to sandbox_leave() the monotonic clock is the sandbox's. */
 void sandbox_enter(void);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: honest inputs, from which a fuzzer starts to do evil.
 
-seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream, server, client and ndnpkt. PCAPS is a directory of captures; every
+seeds.py DIRECTORY [PCAPS] makes DIRECTORY/ring, header, fifo, stream, server, client, api and ndnpkt. PCAPS is a directory of captures; every
 whole NDN packet that starts anywhere in one becomes a seed of ndnpkt, and so does every packet of test/vectors. Deterministic. Run by .ci/fuzz; what it writes
 is not checked in, what the fuzzers made of it is (corpus/).
 """
@@ -215,9 +215,24 @@ def client():
             yield bytes([flags]) + bytes(sum(way[:at] + [wrong, [accept], [turn]] + way[at:], []))
 
 
+def api():
+    """Each kind of face, with a tame program on it; callbacks that close, send, stop, or ask."""
+    turn, send, both, poke = b"\0\0", bytes([16, 0, 9]), 36, 31
+    talk = send + bytes([15, 1, 17, 19, 0, 20, 20, 0]) + turn + bytes([18, 1, 2, 17, 0, 30]) + turn + turn
+    done_in_callbacks = [[], [22, 0], [22, 1], [13, 0], [16, 0, 9, 16, 1, 9], [2, 3, 36, 4, 0], [28, 0, 0, 26, 1], [24, 1, 2, 1]]
+    for kind in range(4):
+        for flags in (0, 1, 4, 7):
+            for i, done in enumerate(done_in_callbacks):
+                script = bytes([both, kind * 4 + i % 2 * 17, i * 37 % 256])
+                script += (bytes([28, 0, i, 39, 1]) if i % 2 else b"") + talk
+                script += bytes([poke, i, i * 5, 40 + i]) if i == 5 else b""
+                yield bytes([flags]) + script + talk + bytes([22, 0]) + turn + bytes([len(done) // 2 % 4, *done][::-1]) * 3
+    yield bytes([0xF8, both, 0, 0]) + talk + bytes([40, 0]) + talk
+
+
 def main():
     root, pcaps = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("server", server()), ("client", client()),
+    for target, seeds in (("ring", ring()), ("header", header()), ("fifo", fifo()), ("stream", stream()), ("server", server()), ("client", client()), ("api", api()),
                           ("ndnpkt", ndnpkt(pcaps))):
         (root / target).mkdir(parents=True, exist_ok=True)
         for i, seed in enumerate(seeds):
