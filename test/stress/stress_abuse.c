@@ -253,7 +253,7 @@ int stress_punch(stress_board_t* board, const char* name) {
       punch_behind_the_header();
       if (i % 10 == 9) punch();
       stress_swallow(&me.face);
-      stress_nap(200);
+      stress_nap(1000); /* to ask for more is an app's good right, and no harm by what it punches */
     }
   }
   raw_close(&me.face);
