@@ -467,7 +467,7 @@ static uint32_t has_a_name(int fd) {
 
 /* What the peer and the file system see of the end of a face. */
 static void take_leave(ndnshm_t* ep) {
-  if (ep->open && !ndnshm__region_check(&ep->region)) {
+  if (ep->open && !ndnshm__region_check(&ep->region) && !ndnshm__region_has_grown(&ep->region)) {
     ep->wake.may_write = true;
     if (ndnshm__wake_settle(&ep->wake) > 0) ep->stats.wakeups_sent++; /* before the end of file that follows */
     ndnshm__wake_withdraw(&ep->wake);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* guard.c: the SIGBUS handler of guard.h and the list that it reads.
  *
- * The handler may run in one thread while another thread adds or removes entries. So an entry is never freed, only used
- * again, and it counts as soon as its base is set. A thread faults in mappings of its own faces only; so the entry that
- * the handler looks for does not change meanwhile. Other entries may, and covers() is not misled by them. */
+ * The handler may run in one thread while another thread adds or removes entries. So an entry is not freed before the
+ * handler has gone for good, only used again, and it counts as soon as its base is set. A thread faults in mappings of its
+ * own faces only; so the entry that the handler looks for does not change meanwhile. Other entries may, and covers() is not
+ * misled by them. */
 #include "guard.h"
 
 #include <errno.h>
@@ -113,6 +114,23 @@ static void uninstall(void) {
   if (sigaction(SIGBUS, NULL, &current) != 0) return;
   if ((current.sa_flags & SA_SIGINFO) == 0 || current.sa_sigaction != on_sigbus) return;
   if (sigaction(SIGBUS, &before_us, NULL) == 0) is_installed = false;
+}
+
+/* When the plug-in is unloaded, or the program ends. While the handler is in place it may be reading the list. */
+static void free_entries(void) __attribute__((destructor));
+
+static void free_entries(void) {
+  ndnshm__guard_t* guard;
+
+  if (is_installed) return;
+  /* relaxed: nobody else is left */
+  guard = atomic_exchange_explicit(&guards, NULL, memory_order_relaxed);
+  while (guard != NULL) {
+    ndnshm__guard_t* next = guard->next;
+
+    free(guard);
+    guard = next;
+  }
 }
 
 static ndnshm__guard_t* unused_entry(void) {

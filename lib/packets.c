@@ -28,10 +28,16 @@ static void release_slots(ndnshm_t* ep, unsigned int n) {
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
 
-/* Why not even one slot was taken: its packet does not fit into the arena, or is none. */
-static int refuse_first(ndnshm_t* ep, size_t too_large, struct iovec* ret_packet) {
-  if (too_large == 0) return fail_protocol(ep, "packet length");
-  ret_packet->iov_len = too_large;
+/* Why not even one slot was taken: its packet does not fit into the arena, or is none. If the peer has changed the length
+ * since, its new one is as good as any. */
+static int refuse_first(ndnshm_t* ep, struct iovec* ret_packet) __attribute__((noinline, cold));
+
+static int refuse_first(ndnshm_t* ep, struct iovec* ret_packet) {
+  struct iovec slot;
+
+  if (ndnshm__rx_slot(&ep->rx, 0, &slot) < 0) return fail_protocol(ep, "packet length");
+  if (slot.iov_len == 0) return 0;
+  ret_packet->iov_len = slot.iov_len;
   return -ENOBUFS;
 }
 
@@ -39,7 +45,6 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
   unsigned char* to = arena;
   unsigned char* end;
   unsigned int npkts = 0;
-  size_t too_large = 0;
   int slots, i;
 
   if (ep == NULL || arena == NULL || pkts == NULL) return -EINVAL;
@@ -53,10 +58,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
 
     if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
     if (slot.iov_len == 0) continue;
-    if (slot.iov_len > (size_t) (end - to)) {
-      too_large = slot.iov_len;
-      break;
-    }
+    if (slot.iov_len > (size_t) (end - to)) break;
     NDNSHM__POINT("read packet");
     memcpy(to, slot.iov_base, slot.iov_len);
     pkts[npkts].iov_base = to;
@@ -66,7 +68,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
-  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, too_large, pkts);
+  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, pkts);
   ep->stats.rx_packets += npkts;
   ep->is_awaited = true;
   release_slots(ep, (unsigned int) i);

@@ -37,7 +37,8 @@ static void path_of(const char* shm_name, char ret_path[PATH_BYTES]) {
 }
 
 /* A tmpfs undoes an allocation that a signal interrupts. So it is done in pieces, which get smaller with each signal:
- * it comes to an end however often a timer of the program fires. */
+ * it comes to an end however often a timer of the program fires. A process whose memory cgroup has no room for the region
+ * is killed here: while the region has no name. */
 static int back_with_memory(int fd, off_t bytes) {
   off_t piece = bytes, done = 0;
 
@@ -427,6 +428,12 @@ bool ndnshm__region_check(ndnshm__region_t* region) {
   if ((uint64_t) st.st_size >= region->geometry.region_bytes) return false;
   region->is_lost = ndnshm__replace_by_zeros(region->header, region->geometry.region_bytes);
   return region->is_lost;
+}
+
+bool ndnshm__region_has_grown(const ndnshm__region_t* region) {
+  struct stat st;
+
+  return region->fd >= 0 && fstat(region->fd, &st) == 0 && (uint64_t) st.st_size > region->geometry.region_bytes;
 }
 
 static bool set_append_only(int fd) {

@@ -82,6 +82,10 @@ static inline bool ndnshm__region_is_lost(const ndnshm__region_t* region) {
  * descriptor, finds a file that is too short before it faults, and needs no guard for it. */
 bool ndnshm__region_check(ndnshm__region_t* region);
 
+/* True if the file is longer than the region. Nobody needs more of it, but to take the surplus away again, all in one
+ * piece with the region, makes the kernel hold up whoever touches the region meanwhile. Nothing is touched here. */
+bool ndnshm__region_has_grown(const ndnshm__region_t* region);
+
 /* True if this process may seal regions. */
 bool ndnshm__region_can_be_sealed(void);
 

@@ -134,6 +134,8 @@ int ndnshm_probe(ndnshm_t* ep) {
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
   if (ndnshm__region_check(&ep->region)) return ndnshm__fail_lost(ep);
+  if (ndnshm__region_has_grown(&ep->region))
+    return ndnshm__fail(&ep->error, -EPROTO, "fstat %s: somebody made the region's file longer", ep->names.shm);
   if ((err = check_magic(ep)) < 0) return err;
   n = look_for_app(ep);
   err = check_names(ep);

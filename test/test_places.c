@@ -739,6 +739,70 @@ TEST_LOOP(full_tmp_is_enospc_and_leaves_nothing, 5) {
   drop_place(&i.p);
 }
 
+/* --- Control groups ----------------------------------------------------------------------------- */
+
+typedef struct group_s {
+  place_t p;
+  char directory[256];
+} group_t;
+
+/* One below ours that holds less than a region, of either kind of control group; false if it is refused. */
+static bool make_group(group_t* g) {
+  static const struct {
+    const char *of_process, *mount, *limit;
+  } kinds[] = {{":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"0::", "/sys/fs/cgroup", "memory.max"}};
+  char line[256], path[300];
+  FILE* file = fopen("/proc/self/cgroup", "re");
+  bool made = false;
+
+  while (file != NULL && !made && fgets(line, sizeof(line), file) != NULL)
+    for (size_t k = 0; k < 2 && !made; k++) {
+      const char* own = strstr(line, kinds[k].of_process);
+
+      if (own == NULL) continue;
+      own += strlen(kinds[k].of_process);
+      snprintf(g->directory, sizeof(g->directory), "%s%.*s/uvface-%ld", kinds[k].mount, (int) strcspn(own, "\n"), own,
+               (long) getpid());
+      if (mkdir(g->directory, 0700) != 0) continue;
+      snprintf(path, sizeof(path), "%s/%s", g->directory, kinds[k].limit);
+      made = write_file(path, "3000000");
+      if (!made) rmdir(g->directory);
+    }
+  if (file != NULL) fclose(file);
+  return made;
+}
+
+static int create_in_group(void* arg) {
+  const struct rlimit none = {0, 0};
+  group_t* g = arg;
+  char path[300];
+
+  setrlimit(RLIMIT_CORE, &none);
+  snprintf(path, sizeof(path), "%s/cgroup.procs", g->directory);
+  REQUIRE(write_file(path, "0"));
+  return uvface_create(&g->p.face, g->p.name, NULL) == 0 ? SKIPPED : 1; /* a group that swaps has room */
+}
+
+/* The kernel kills whom the group has no memory for; nobody can keep it from that. */
+TEST(engine_killed_for_want_of_memory_leaves_nothing) {
+  group_t g;
+  int status;
+
+  open_place(&g.p, "cgroup");
+  if (!make_group(&g)) {
+    drop_place(&g.p);
+    SKIP("a control group for memory is refused");
+  }
+  status = harness_wait(harness_fork(create_in_group, &g), DEADLINE_MS);
+  for (int i = 0; i < 1000 && rmdir(g.directory) != 0; i++) usleep(1000); /* its process is just leaving */
+  ck_assert_int_eq(names_there(&g.p), 0);
+  ck_assert(!exists(g.directory));
+  if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) SKIP("this group has swap");
+  ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", (unsigned) status);
+  ASSERT_OK(uvface_create(&g.p.face, g.p.name, NULL));
+  drop_place(&g.p);
+}
+
 /* --- Limits ------------------------------------------------------------------------------------- */
 
 static int limit_file_size(void) {

@@ -4,7 +4,8 @@
 stale and removes, what it leaves alone, that nothing makes it wait and nobody is disturbed, and that what others call
 themselves cannot write to the terminal. Looks at its own faces alone, and removes by name.
 
-Usage: test_stat.py BUILD_ROOT LIBNDNSHM"""
+Usage: test_stat.py BUILD_ROOT LIBNDNSHM [EXAMPLES]   (the directory of the built examples)"""
+import hashlib
 import json
 import os
 import pwd
@@ -14,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from tap import Tap
@@ -360,6 +362,58 @@ def test_watch():
     stat("--remove", name)
 
 
+def contained(mounts, *command):
+    """A program among mounts of its own."""
+    script = "".join(f"mount {mount} && " for mount in mounts) + 'exec "$@"'
+    return ["unshare", "-m", "sh", "-c", script, "sh", *command]
+
+
+def wait_for(process, text):
+    """Its output up to this text, or what there is at the deadline or its end."""
+    said, deadline = b"", time.monotonic() + DEADLINE_S
+    while text not in said and time.monotonic() < deadline:
+        if select.select([process.stdout], [], [], 1)[0]:
+            more = os.read(process.stdout.fileno(), 65536)
+            if not more:
+                break
+            said += more
+    return said
+
+
+def test_containers():
+    """As docs/operate.rst says: apps of containers, with and without a common /tmp."""
+    if len(sys.argv) < 4 or os.geteuid() != 0 or ROOT.startswith("/tmp/"):
+        tap.skip("apps of containers", "needs the examples, root, and a build that is not in /tmp")
+        return
+    forwarder, producer, consumer = (os.path.join(os.path.abspath(sys.argv[3]), f"ndn-{name}")
+                                     for name in ("forwarder", "producer", "consumer"))
+    content = os.urandom(5000)
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
+        uri, path = f"unix://{folder}/ndn.sock", os.path.join(folder, "file")
+        with open(path, "wb") as file:
+            file.write(content)
+        serving = subprocess.Popen([forwarder, "--listen", f"{folder}/ndn.sock"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        wait_for(serving, b"ready")
+        offering = subprocess.Popen(contained(["-t tmpfs tmpfs /dev/shm"], producer, "--forwarder", uri, "--prefix", "/st",
+                                              "--file", path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = wait_for(offering, b"registered")
+        tap.check(b"registered" in said, "an app with its own /dev/shm finds its forwarder", said)
+        faces = json.loads(stat("--json")[1])["faces"]
+        both = {serving.pid, offering.pid}
+        found = [one for one in faces if {end["pid"] for end in (one["engine"], one["app"]) if end} == both]
+        tap.check(len(found) == 1 and found[0]["kind"] == "private",
+                  "it has a private face, which the host sees", (said, found))
+        done = subprocess.run(contained([f"--bind {folder} /mnt", "-t tmpfs tmpfs /tmp"], consumer, "--forwarder",
+                                        "unix:///mnt/ndn.sock", "--prefix", "/st"), capture_output=True, timeout=DEADLINE_S)
+        fetched = hashlib.sha256(content).hexdigest().encode() in done.stderr
+        tap.check(done.returncode == 0 and fetched, "one with its own /tmp goes on over the socket", done.stderr)
+        for process in (offering, serving):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
 def test_usage():
     tap.check(stat("--help")[0] == 0 and "--stale" in stat("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-stat \d+\.\d+\.\d+\n", stat("--version")[1]), "--version")
@@ -373,7 +427,7 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_strangers, test_hostile,
-                     test_escapes, test_watch, test_usage):
+                     test_escapes, test_watch, test_containers, test_usage):
             test()
     finally:
         for actor in list(actors):

@@ -391,7 +391,7 @@ TEST(socket_is_stale_when_nobody_listens) {
 /* A /dev/shm of 64 KiB and a /tmp that nobody else sees. */
 static int hide_in_own_places(void) {
   REQUIRE(unshare(CLONE_NEWNS) == 0);
-  REQUIRE(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+  REQUIRE(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
   REQUIRE(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k,mode=1777") == 0);
   REQUIRE(mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777") == 0);
   return 0;
@@ -447,6 +447,45 @@ static int fill_and_sweep(void* arg) {
 TEST(engines_that_crash_under_fresh_names_do_not_fill_the_machine_for_good) {
   if (!is_root()) SKIP("needs root, for a mount namespace of its own");
   assert_child_passes(fill_and_sweep, NULL);
+}
+
+/* --- Too few descriptors ------------------------------------------------------------------------ */
+
+static int sweep_with_few(void* arg) {
+  const char* name = arg;
+  int status = 0;
+
+  for (int spare = 0; status <= 0 && spare < 8; spare++) {
+    pid_t pid = fork();
+    int rc;
+
+    if (pid == 0) {
+      if (limit_descriptors(spare) != 0) _exit(100);
+      rc = ndnshm_sweep(name, NDNSHM_SWEEP_REMOVE, NULL, NULL);
+      _exit(rc == -EMFILE ? 0 : rc == 3 && spare > 0 ? 3 : 101);
+    }
+    status = harness_wait(pid, DEADLINE_MS);
+    REQUIRE(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3));
+    status = WEXITSTATUS(status);
+    REQUIRE(names_there(name) == (status == 0 ? 3 : 0));
+  }
+  REQUIRE(status == 3);
+  return 0;
+}
+
+static int sweep_all_with_none(void* arg) {
+  (void) arg;
+  REQUIRE(limit_descriptors(0) == 0);
+  REQUIRE(ndnshm_sweep(NULL, 0, NULL, NULL) == -EMFILE);
+  return 0;
+}
+
+TEST(without_descriptors_nothing_is_removed) {
+  const char* name = name_of("few");
+
+  dead_engine(name);
+  assert_child_passes(sweep_all_with_none, NULL);
+  assert_child_passes(sweep_with_few, (void*) (uintptr_t) name);
 }
 
 /* Where an engine made FIFOs when it was killed; and where one is making them. */

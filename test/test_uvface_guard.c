@@ -152,6 +152,20 @@ TEST(probe_finds_a_region_that_was_truncated_and_grown_again) {
   thief_close(&thief);
 }
 
+/* What was added can be taken away again, and holds up whoever touches the region meanwhile. */
+TEST_LOOP(probe_finds_a_region_that_somebody_made_longer, 2) {
+  thief_t thief;
+  struct stat st;
+
+  if (_i == 0) harness_forbid_sealing();
+  thief_open(&thief, 0);
+  run_for(&thief.pair.loop, 20);
+  ck_assert_int_eq(fstat(thief.region_fd, &st), 0);
+  ck_assert_int_eq(fallocate(thief.region_fd, 0, st.st_size, 1), 0);
+  expect_error(&thief, UV_EPROTO, "longer");
+  thief_close(&thief);
+}
+
 /* Its peer claimed the announcement, and died before it wrote the byte. */
 TEST(probe_finds_a_packet_that_nobody_told_of) {
   thief_t thief;

@@ -168,12 +168,10 @@ static void join_sealed(faces_t* faces, const procs_t* procs) {
 }
 
 static void join_use(face_t* face, const use_t* use) {
+  bool may_be_engine = face->is_private || !use->is_mapped; /* an app has nothing but the mapping */
+
   if (use->process.pid == face->engine.pid || use->process.pid == face->app.pid) return;
-  if (!face->is_private && !use->is_mapped && face->engine.pid == 0)
-    face->engine = use->process;
-  else if (!face->is_private && face->engine.pid != 0 && face->app.pid == 0)
-    face->app = use->process;
-  else if (face->engine.pid == 0)
+  if (face->engine.pid == 0 && may_be_engine)
     face->engine = use->process;
   else if (face->app.pid == 0)
     face->app = use->process;

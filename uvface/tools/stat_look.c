@@ -34,7 +34,7 @@ static int open_if_regular(const char* path, int flags, struct stat* ret_st) {
 }
 
 int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner, uint64_t* ret_bytes) {
-  struct stat st;
+  struct stat st = {.st_size = 0};
   int fd = open_if_regular(path, is_in_proc ? 0 : O_NOFOLLOW, &st);
 
   if (fd < 0) return fd;

@@ -135,6 +135,7 @@ static void note_mapping(procs_t* procs, const process_t* process, char* line) {
   use_t* use;
 
   line[strcspn(line, "\n")] = '\0';
+  /* NOLINTNEXTLINE(cert-err34-c): they are the kernel's numbers, and fit */
   if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &start, &end, perms, &offset,
              &major_number, &minor_number, &ino, &at) < 7)
     return;
@@ -177,6 +178,7 @@ static void scan_locks(procs_t* procs) {
     uint64_t ino;
     long pid;
 
+    /* NOLINTNEXTLINE(cert-err34-c): likewise */
     if (sscanf(line, "%*s FLOCK %*s WRITE %ld %x:%x:%" SCNu64, &pid, &major_number, &minor_number, &ino) == 4)
       *LIST_ADD(&procs->locks) = (lock_t){(pid_t) pid, makedev(major_number, minor_number), (ino_t) ino};
   }
