@@ -133,7 +133,7 @@ int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats) {
       .recheck_hits = f->recheck_hits,
       .capacity = f->capacity,
       .slot_size = f->slot_size,
-      .peer_caps = ndnshm_peer_caps(f->ep),
+      .peer_caps = f->state != UVFACE__FAILED ? ndnshm_peer_caps(f->ep) : 0, /* its region may be slow to touch */
       .hot_ns = f->rx_window.ns,
       .sealed = core.sealed,
       .attached = (f->seen & UVFACE_ATTACHED) != 0 || uvface__has_app(f, &core),
