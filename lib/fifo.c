@@ -232,7 +232,7 @@ int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, n
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error) {
   ndnshm__error_t why;
   struct stat st;
-  int fd, err;
+  int fd = -1, err;
 
   if (lstat(path, &st) != 0 || judge(&st, path, trusted, &why) < 0 || (st.st_mode & SEALED_MARK) == 0) return 0;
   err = ndnshm__fifo_open(path, O_WRONLY, trusted, &fd, &why);

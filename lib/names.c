@@ -19,7 +19,10 @@ static bool name_is_clean(const char* name) {
 static void show(const char* name, char ret_shown[NDNSHM__NAME_MAX + 1]) {
   size_t n = strnlen(name, NDNSHM__NAME_MAX);
 
-  for (size_t i = 0; i < n; i++) ret_shown[i] = name[i] >= ' ' && name[i] <= '~' ? name[i] : (char) '?';
+  for (size_t i = 0; i < n; i++) {
+    ret_shown[i] = name[i];
+    if (name[i] < ' ' || name[i] > '~') ret_shown[i] = '?';
+  }
   ret_shown[n] = '\0';
 }
 

@@ -354,10 +354,8 @@ static uvface_options_t face_options(const uvface__app_t* app, const uvface__wis
   options.mtu = 0;
   options.capacity = capacity;
   options.slot_size = slot_size;
-  if (wish->token.base != NULL)
-    options.uid = app->pub.uid;
-  else if (options.uid == (uv_uid_t) -1 && geteuid() == 0 && app->pub.uid != 0)
-    options.uid = app->pub.uid; /* or it could not open what we make */
+  if (wish->token.base != NULL || (options.uid == (uv_uid_t) -1 && geteuid() == 0 && app->pub.uid != 0))
+    options.uid = app->pub.uid; /* who may have the descriptors; or could not open, by name, what we make */
   return options;
 }
 
@@ -379,6 +377,7 @@ static int open_face(uvface__app_t* app, const uvface__wish_t* wish, uint32_t ca
 static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes, char* why, size_t cap) {
   const uvface_server_options_t* options = &connection->server->options;
   const uvface__user_t* user = connection->user;
+  uint64_t of_connection = connection->region_bytes + bytes, of_user = user->region_bytes + bytes;
 
   if (bytes > options->max_region_bytes) {
     snprintf(why, cap, "a region of %llu bytes is more than %zu", (unsigned long long) bytes,
@@ -389,14 +388,14 @@ static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes
     snprintf(why, cap, "there are %u faces, and no more allowed", connection->nfaces);
     return 503;
   }
-  if (connection->region_bytes + bytes > options->max_app_bytes) {
-    snprintf(why, cap, "regions of %llu bytes together are more than %zu",
-             (unsigned long long) (connection->region_bytes + bytes), options->max_app_bytes);
+  if (of_connection > options->max_app_bytes) {
+    snprintf(why, cap, "regions of %llu bytes together are more than %zu", (unsigned long long) of_connection,
+             options->max_app_bytes);
     return 503;
   }
-  if (user->is_stranger && user->region_bytes + bytes > options->max_user_bytes) {
-    snprintf(why, cap, "regions of %llu bytes of user %lu together are more than %zu",
-             (unsigned long long) (user->region_bytes + bytes), (unsigned long) user->uid, options->max_user_bytes);
+  if (user->is_stranger && of_user > options->max_user_bytes) {
+    snprintf(why, cap, "regions of %llu bytes of user %lu together are more than %zu", (unsigned long long) of_user,
+             (unsigned long) user->uid, options->max_user_bytes);
     return 503;
   }
   return 200;

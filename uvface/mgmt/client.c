@@ -162,7 +162,7 @@ static int take_handoff_dir(uvface__client_t* c, const char* dir) {
   if (uvface__handoff_path(c->crypto, dir, key, path, sizeof(path)) == UV_ENAMETOOLONG)
     return uvface__client_complain(
         c, UV_ENAMETOOLONG, "uvface_client_connect: options: handoff_dir %.200s: too long for a socket in it", dir);
-  strcpy(c->handoff_dir, dir);
+  snprintf(c->handoff_dir, sizeof(c->handoff_dir), "%s", dir);
   return 0;
 }
 

@@ -67,8 +67,10 @@ static int status_of(uint64_t code) {
 static void take_text(uvface__answer_t* answer, ndnpkt_bytes_t text) {
   size_t n = text.len < sizeof(answer->text) ? text.len : sizeof(answer->text) - 1;
 
-  for (size_t i = 0; i < n; i++)
-    answer->text[i] = text.base[i] < ' ' || text.base[i] == 127 ? '?' : (char) text.base[i];
+  for (size_t i = 0; i < n; i++) {
+    answer->text[i] = (char) text.base[i];
+    if (text.base[i] < ' ' || text.base[i] == 127) answer->text[i] = '?';
+  }
   answer->text[n] = '\0';
 }
 

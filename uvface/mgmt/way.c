@@ -251,7 +251,7 @@ static void on_created(uvface__client_t* c, const uvface__answer_t* answer) {
 static int post_create(uvface__client_t* c) {
   char uri[sizeof(c->face_name) + 8];
   ndnpkt_parameters_t parameters = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .mtu = c->options.mtu};
-  unsigned char random[8];
+  unsigned char random[8] = {0};
   int err;
 
   err = uvface__random(c->key, sizeof(c->key));

@@ -47,8 +47,9 @@ static int take_path(const char* path, uvface__place_t* place, const char** why)
 
 static bool is_port(const char* port) {
   size_t digits = strspn(port, "0123456789");
+  long number = digits >= 1 && digits <= 5 && port[digits] == '\0' ? strtol(port, NULL, 10) : 0;
 
-  return digits >= 1 && digits <= 5 && port[digits] == '\0' && atoi(port) >= 1 && atoi(port) <= 65535;
+  return number >= 1 && number <= 65535;
 }
 
 /* host, host:port, [v6], [v6]:port */
