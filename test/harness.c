@@ -372,7 +372,10 @@ static int count_names(const char* directory, const char* prefix) {
 
   if (dir == NULL) return 0;
   for (struct dirent* e = readdir(dir); e != NULL; e = readdir(dir))
-    n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    if (strncmp(e->d_name, prefix, strlen(prefix)) == 0) {
+      fprintf(stderr, "# left: %s/%s\n", directory, e->d_name);
+      n++;
+    }
   closedir(dir);
   return n;
 }
