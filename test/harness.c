@@ -386,7 +386,8 @@ static void sweep(const char* directory, const char* prefix) {
 
   if (dir == NULL) return;
   for (struct dirent* e = readdir(dir); e != NULL; e = readdir(dir))
-    if (strncmp(e->d_name, prefix, strlen(prefix)) == 0) unlinkat(dirfd(dir), e->d_name, 0);
+    if (strncmp(e->d_name, prefix, strlen(prefix)) == 0 && unlinkat(dirfd(dir), e->d_name, 0) != 0)
+      unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
   closedir(dir);
 }
 
