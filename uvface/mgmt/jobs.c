@@ -245,7 +245,8 @@ static int expire(uvface__client_t* c, uvface__jobs_t* jobs, uint64_t now_ms) {
     uvface__job_t* job = jobs->first;
 
     if (job->late) {
-      err = uvface__job_done(c, uvface__jobs_take(jobs), &(uvface__answer_t){.status = UV_ETIMEDOUT});
+      uvface__jobs_take(jobs);
+      err = uvface__job_done(c, job, &(uvface__answer_t){.status = UV_ETIMEDOUT});
     } else {
       job->late = true;
       job->due_ms = now_ms + UVFACE__GRACE_MS;
