@@ -33,7 +33,7 @@ static gboolean face_check(GSource* source) {
   } else {
     ndnshm_unpark(face->ep);
     if (g_source_get_time(source) >= face->probe_us) {
-      face->probe_us = g_source_get_time(source) + PROBE_MS * 1000;
+      face->probe_us = g_source_get_time(source) + (gint64) PROBE_MS * 1000;
       face->status = ndnshm_probe(face->ep);
     }
   }
