@@ -234,7 +234,7 @@ TEST_LOOP(app_whose_bytes_wake_thousands_fails_alone, (int) N_KINDS * 2) {
   bool by_reading = _i % 2 == 1;
   int ended = 0;
   uvface_t engine;
-  bomb_t* bomb = malloc(sizeof(*bomb));
+  bomb_t* bomb;
   char byte = 'x';
   uv_buf_t packet = uv_buf_init(&byte, 1);
   puppet_t app;
@@ -242,6 +242,7 @@ TEST_LOOP(app_whose_bytes_wake_thousands_fails_alone, (int) N_KINDS * 2) {
   uint64_t end_ns;
 
   if (harness_under_valgrind()) SKIP("needs hundreds of descriptors");
+  bomb = malloc(sizeof(*bomb));
   faces_kind = (kind_t) (_i / 2);
   pair_open(&others, NULL);
   ASSERT_OK(uvface_recv_start(&others.engine, echo));
