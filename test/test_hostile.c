@@ -13,33 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "faces.h"
 #include "puppet.h"
+#include "still_clocks.h"
 
 #define SLOTS 4
 #define SLOT_BYTES 100
 #define SECOND_NS UINT64_C(1000000000)
-
-/* A call that takes long here is no peer's doing: as in test_settle.c. */
-int clock_gettime(clockid_t clock, struct timespec* t) {
-  if (clock != CLOCK_THREAD_CPUTIME_ID) return (int) syscall(SYS_clock_gettime, clock, t);
-  *t = (struct timespec){.tv_nsec = 1};
-  return 0;
-}
-
-int getrusage(__rusage_who_t who, struct rusage* usage) {
-  int err = (int) syscall(SYS_getrusage, who, usage);
-
-  usage->ru_nvcsw = 0;
-  return err;
-}
 
 /* --- Our face, its puppet, and two others on the same loop -------------------------------------- */
 

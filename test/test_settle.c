@@ -8,25 +8,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-/* A call that takes long here is no peer's doing: a program that valgrind runs computes for milliseconds where it comes
- * first, and an end has less patience than that. test_patience.c has what follows from it. */
-int clock_gettime(clockid_t clock, struct timespec* t) {
-  if (clock != CLOCK_THREAD_CPUTIME_ID) return (int) syscall(SYS_clock_gettime, clock, t);
-  *t = (struct timespec){.tv_nsec = 1};
-  return 0;
-}
-
-int getrusage(__rusage_who_t who, struct rusage* usage) {
-  (void) who;
-  *usage = (struct rusage){.ru_nvcsw = 0};
-  return 0;
-}
+#include "still_clocks.h"
 
 static int failures; /* of the next writes of one byte */
 static uint32_t flags_at_write;

@@ -7,29 +7,14 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "faces.h"
 #include "ndnshm.h"
+#include "still_clocks.h"
 #include "words.h"
-
-/* A call that takes long here is no peer's doing: as in test_settle.c. */
-int clock_gettime(clockid_t clock, struct timespec* t) {
-  if (clock != CLOCK_THREAD_CPUTIME_ID) return (int) syscall(SYS_clock_gettime, clock, t);
-  *t = (struct timespec){.tv_nsec = 1};
-  return 0;
-}
-
-int getrusage(__rusage_who_t who, struct rusage* usage) {
-  int err = (int) syscall(SYS_getrusage, who, usage);
-
-  usage->ru_nvcsw = 0;
-  return err;
-}
 
 static int failures; /* of the next wake-up bytes */
 
