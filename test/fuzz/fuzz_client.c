@@ -247,7 +247,7 @@ static void send_descriptors(run_t* run, unsigned int how) {
   union {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(20 * sizeof(int))];
-  } control;
+  } control = {.bytes = {0}};
   unsigned int n = how % 8 == 7 ? 20 : how % 8 == 0 ? 3 : how % 8;
   uint8_t byte = how / 8 % 4 == 3 ? 0 : 0xED;
   struct iovec piece = {&byte, 1};
