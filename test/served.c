@@ -88,6 +88,7 @@ static int on_verify(uvface_app_t* app, const ndnpkt_command_t* command) {
 
   (void) command;
   served->verified++;
+  if (served->close_in_verify) uvface_app_close(app);
   return !served->refuse_all;
 }
 

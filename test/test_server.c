@@ -152,6 +152,7 @@ TEST(bad_arguments_get_errors_that_say_why) {
   served_t served;
   uvface_server_stats_t stats;
   uvface_server_callbacks_t none = UVFACE_SERVER_CALLBACKS_INIT;
+  uvface_server_options_t both = UVFACE_SERVER_OPTIONS_INIT;
   char path[200];
 
   served_init(&served);
@@ -191,9 +192,13 @@ TEST(bad_arguments_get_errors_that_say_why) {
   BAD_OPTION(mode, 01777, "permission bits");
   BAD_OPTION(backlog, -1, "negative");
   BAD_OPTION(face.size, 0, "options.face");
+  BAD_OPTION(face.mtu, 16 << 20, "max_region_bytes");
   BAD_OPTION(face.capacity, UINT32_MAX, "face.capacity");
   BAD_OPTION(face.slot_size, 16 << 20, "max_region_bytes");
   BAD_OPTION(max_region_bytes, 4096, "max_region_bytes");
+  both.face.mtu = 8800;
+  both.face.capacity = 64;
+  FAILS(UV_EINVAL, "face.mtu excludes capacity and slot_size", served.path, &both, &served.callbacks);
   ck_assert(!exists(served.path));
   served_listen(&served); /* and it may be tried again */
   uvface_server_close(&served.server, NULL);
@@ -201,6 +206,15 @@ TEST(bad_arguments_get_errors_that_say_why) {
   finish_loop(&served.loop);
   ck_assert_int_eq(uvface_server_listen(&served.server, served.path, NULL, &served.callbacks), UV_EINVAL);
   rmdir(served.directory);
+}
+
+TEST(version_is_the_projects) {
+  char text[40];
+
+  ck_assert_str_eq(uvface_mgmt_version_string(), uvface_version_string());
+  snprintf(text, sizeof(text), "%u.%u.%u", uvface_mgmt_version() >> 16, uvface_mgmt_version() >> 8 & 255,
+           uvface_mgmt_version() & 255);
+  ck_assert_str_eq(text, uvface_mgmt_version_string());
 }
 
 TEST(socket_may_be_given_to_another_user) {
@@ -614,6 +628,48 @@ TEST(embedder_may_refuse) {
   served_close(&served);
 }
 
+/* The app's connection goes while the embedder is asked: there is nobody to answer, and nothing is done. */
+TEST(app_that_is_closed_while_it_is_judged_gets_nothing) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  served.close_in_verify = true;
+  raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/y")});
+  RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_uint_eq(served.verified, 1);
+  ck_assert_uint_eq(served.commands, 0);
+  ck_assert_uint_eq(served_stats(&served).commands, 0);
+  ck_assert(raw_is_over(&app));
+  raw_close(&app);
+  served_close(&served);
+}
+
+TEST(code_without_words_of_the_embedders_has_the_usual_ones) {
+  static const struct {
+    unsigned int code;
+    const char* text;
+  } cases[] = {{400, "bad command"}, {403, "not allowed"}, {404, "not found"},     {409, "conflict"},
+               {410, "gone"},        {500, "failed"},      {501, "not supported"}, {503, "too much"}};
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    const ndnpkt_parameters_t parameters = {.has = NDNPKT_HAS_NAME, .name = wire_name("/y")};
+    ndnpkt_response_t response;
+
+    served.code = cases[i].code;
+    response = raw_ask(&app, "rib", "register", &parameters, cases[i].code);
+    ck_assert_uint_eq(response.text.len, strlen(cases[i].text));
+    ck_assert_int_eq(memcmp(response.text.base, cases[i].text, response.text.len), 0);
+  }
+  raw_close(&app);
+  served_close(&served);
+}
+
 TEST(pipelined_commands_are_answered_in_order) {
   enum { N = 200 }; /* what a socket takes while nobody reads it */
   static raw_t app;
@@ -798,6 +854,43 @@ TEST(command_through_the_ring_is_of_that_face) {
   served_close(&served);
 }
 
+/* Of faces/list: the question fits into a slot of 64 bytes, no answer does. */
+TEST(answer_that_is_larger_than_the_face_takes_is_dropped_and_counted) {
+  served_t served;
+  raw_t app;
+  uvface_t face;
+  int got;
+  char name[80];
+  ndnpkt_bytes_t bytes = wire_hex(
+      "0529"
+      "071d"
+      "08096c6f63616c686f7374"
+      "08036e6664"
+      "08056661636573"
+      "08046c697374"
+      "2100"
+      "1200"
+      "0a0401020304");
+  uv_buf_t buf = uv_buf_init((char*) (uintptr_t) bytes.base, (unsigned int) bytes.len);
+
+  served_init(&served);
+  served.options.face.slot_size = 64;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("narrow"));
+  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  ck_assert_int_eq(uvface_try_send(&face, &buf, 1), (int) buf.len);
+  RUN_UNTIL(&served.loop, served_stats(&served).commands_dropped == 1);
+  ck_assert_uint_eq(served_stats(&served).commands, 1); /* faces/create alone */
+  ck_assert_int_eq(got, 0);
+  uvface_close(&face, NULL);
+  raw_close(&app);
+  served_close(&served);
+}
+
 TEST(commands_reach_own_faces_only) {
   served_t served;
   raw_t a, b;
@@ -849,6 +942,25 @@ TEST(mtu_makes_the_geometry_that_ndn_rs_makes) {
     raw_close(&app);
     RUN_UNTIL(&served.loop, served.closed == 2 * i + 2);
   }
+  served_close(&served);
+}
+
+TEST(mtu_of_the_options_makes_the_same_geometry) {
+  served_t served;
+  raw_t app;
+  uvface_stats_t asked, given;
+
+  served_init(&served);
+  served.options.face.mtu = 8800;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, harness_name("asked"), NULL, 8800, NULL), 200);
+  ck_assert_uint_eq(raw_create(&app, harness_name("given"), NULL, -1, NULL), 200);
+  ASSERT_OK(uvface_get_stats(served.guests[1].app->face, &asked));
+  ASSERT_OK(uvface_get_stats(served.guests[2].app->face, &given));
+  ck_assert_uint_eq(given.slot_size, asked.slot_size);
+  ck_assert_uint_eq(given.capacity, asked.capacity);
+  raw_close(&app);
   served_close(&served);
 }
 

@@ -204,7 +204,8 @@ static int open_stream(uvface__app_t* app, int fd) {
   const uvface_options_t* all = &app->server->options.face;
   uvface_options_t options = UVFACE_OPTIONS_INIT;
 
-  options.mtu = app->server->face_slot_size; /* so that what fits into a ring fits here */
+  options.mtu = app->server->face_slot_size; /* so that what fits into a ring fits here; and answers do */
+  if (options.mtu < NDNPKT_PACKET_MAX) options.mtu = NDNPKT_PACKET_MAX;
   options.send_timeout_ms = all->send_timeout_ms >= 0 ? all->send_timeout_ms : 0;
   options.queue_max = all->queue_max != 0 ? all->queue_max : QUEUE_MAX;
   return uvface_open_stream(&app->face, fd, &options);

@@ -170,7 +170,6 @@ static void fill_parameters(uvface__order_t* order, const uvface__app_t* target)
 
 static const char* usual_text(uint64_t code) {
   switch (code) {
-    case 200: return "OK";
     case 400: return "bad command";
     case 403: return "not allowed";
     case 404: return "not found";
