@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -30,6 +31,19 @@ void fake_listen(fake_t* fake, const char* tag) {
   fake->listener = listen_at(fake->path);
   fake->conn = fake->handoff_listener = -1;
   ck_assert_int_ge(fake->listener, 0);
+}
+
+void fake_listen_tcp(fake_t* fake, char* uri, size_t uri_bytes, const char* host) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(address);
+
+  fake_listen(fake, "tcp");
+  close(fake->listener);
+  fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ck_assert_int_eq(bind(fake->listener, (struct sockaddr*) &address, sizeof(address)), 0);
+  ck_assert_int_eq(listen(fake->listener, 4), 0);
+  ck_assert_int_eq(getsockname(fake->listener, (struct sockaddr*) &address, &len), 0);
+  snprintf(uri, uri_bytes, "tcp://%s:%u", host, ntohs(address.sin_port));
 }
 
 void fake_unlisten(fake_t* fake) {
@@ -239,10 +253,12 @@ void fake_end_handoff(fake_t* fake) {
   fake->handoff_path[0] = '\0';
 }
 
+#define MANY 24 /* descriptors: more than a client looks at */
+
 static void send_fds(int conn, uint8_t byte, const int fds[], unsigned int n) {
   union {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(4 * sizeof(int))];
+    char bytes[CMSG_SPACE(MANY * sizeof(int))];
   } control = {.bytes = {0}};
   struct iovec piece = {&byte, 1};
   struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
@@ -261,12 +277,13 @@ static void send_fds(int conn, uint8_t byte, const int fds[], unsigned int n) {
 }
 
 static void hand_out(fake_t* fake, int conn, fake_fault_t fault) {
-  int fds[4];
+  int fds[MANY];
   unsigned int n = fault == FAKE_NO_DESCRIPTORS ? 0 : fault == FAKE_TWO_DESCRIPTORS ? 2 : 3;
 
   ndnshm_app_fds(fake->ep, fds);
-  fds[3] = fds[0];
+  for (int i = 3; i < MANY; i++) fds[i] = fds[0];
   if (fault == FAKE_FOUR_DESCRIPTORS) n = 4;
+  if (fault == FAKE_MANY_DESCRIPTORS) n = MANY;
   if (fault == FAKE_STRANGE_DESCRIPTORS) fds[0] = fds[1] = fds[2] = fake->listener;
   send_fds(conn, fault == FAKE_WRONG_BYTE ? 0xEE : UVFACE__HANDOFF_BYTE, fds, n);
   ndnshm_app_fds_close(fake->ep);

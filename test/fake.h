@@ -43,6 +43,8 @@ typedef struct fake_packet_s {
  * the handoff, if fake is in memory that they share. */
 void fake_listen(fake_t* fake, const char* tag);
 void fake_unlisten(fake_t* fake);
+/* The same on a port of this machine. uri: receives where, by that name of the host. */
+void fake_listen_tcp(fake_t* fake, char* uri, size_t uri_bytes, const char* host);
 
 /* All that follows is for the child. The next connection, in place of the one of now. */
 int fake_accept(fake_t* fake);
@@ -80,6 +82,7 @@ typedef enum fake_fault {
   FAKE_NO_DESCRIPTORS,
   FAKE_TWO_DESCRIPTORS,
   FAKE_FOUR_DESCRIPTORS,
+  FAKE_MANY_DESCRIPTORS,
   FAKE_WRONG_BYTE,
   FAKE_STRANGE_DESCRIPTORS,
   FAKE_FAULTS

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <uv.h>
 
 #include "shim.h"
 
@@ -32,6 +33,17 @@ WRAP(ssize_t, recvmsg, (int fd, struct msghdr* message, int flags), (fd, message
 WRAP(int, lchown, (const char* path, uid_t uid, gid_t gid), (path, uid, gid), EPERM, EIO)
 WRAP(int, rename, (const char* from, const char* to), (from, to), EACCES, ENOENT)
 WRAP(ssize_t, getrandom, (void* bytes, size_t n, unsigned int flags), (bytes, n, flags), EINTR, ENOSYS)
+
+int __real_uv_getaddrinfo(uv_loop_t* loop, uv_getaddrinfo_t* req, uv_getaddrinfo_cb cb, const char* node,
+                          const char* service, const struct addrinfo* hints);
+int __wrap_uv_getaddrinfo(uv_loop_t* loop, uv_getaddrinfo_t* req, uv_getaddrinfo_cb cb, const char* node,
+                          const char* service, const struct addrinfo* hints);
+int __wrap_uv_getaddrinfo(uv_loop_t* loop, uv_getaddrinfo_t* req, uv_getaddrinfo_cb cb, const char* node,
+                          const char* service, const struct addrinfo* hints) {
+  static const int errors[SHIM_ERRORS] = {ENOMEM};
+
+  return shim_fails("uv_getaddrinfo", errors) ? UV_ENOMEM : __real_uv_getaddrinfo(loop, req, cb, node, service, hints);
+}
 
 char* __real_strdup(const char* text);
 char* __wrap_strdup(const char* text);

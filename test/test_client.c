@@ -229,6 +229,7 @@ static const struct {
     [FAKE_NO_DESCRIPTORS] = {UV_EPROTO, "not three descriptors"},
     [FAKE_TWO_DESCRIPTORS] = {UV_EPROTO, "not three descriptors"},
     [FAKE_FOUR_DESCRIPTORS] = {UV_EPROTO, "not three descriptors"},
+    [FAKE_MANY_DESCRIPTORS] = {UV_EPROTO, "more descriptors than three"},
     [FAKE_WRONG_BYTE] = {UV_EPROTO, "not the byte that comes with descriptors"},
     [FAKE_STRANGE_DESCRIPTORS] = {UV_EPROTO, "uvface_attach: "},
 };
@@ -687,19 +688,6 @@ TEST(a_face_of_the_forwarders_user_is_trusted) {
 
 /* --- TCP ----------------------------------------------------------------------------------------------------------- */
 
-static void fake_listen_tcp(fake_t* fake, char* uri, size_t uri_bytes, const char* host) {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof(address);
-
-  fake_listen(fake, "tcp");
-  close(fake->listener);
-  fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ck_assert_int_eq(bind(fake->listener, (struct sockaddr*) &address, sizeof(address)), 0);
-  ck_assert_int_eq(listen(fake->listener, 4), 0);
-  ck_assert_int_eq(getsockname(fake->listener, (struct sockaddr*) &address, &len), 0);
-  snprintf(uri, uri_bytes, "tcp://%s:%u", host, ntohs(address.sin_port));
-}
-
 TEST_LOOP(a_forwarder_is_reached_over_tcp_by_address_and_by_name, 2) {
   fake_t fake;
   watcher_t w;
@@ -747,10 +735,102 @@ TEST(a_host_that_is_not_there_is_told) {
   ck_assert_int_lt(w.status, 0); /* which error depends on the resolver */
   watcher_assert_says(&w, "uvface_client_connect: connect tcp://no-such-host.invalid:6363: ");
   watcher_close(&w);
-  watcher_open(&w, "tcp://no-such-host.invalid", NULL);
-  run_for(&w.loop, 1);
-  watcher_close(&w); /* while it is looked up */
   fake.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  fake_unlisten(&fake);
+}
+
+/* Takes the only thread that libuv looks names up in. */
+typedef struct busy_s {
+  uv_loop_t loop;
+  uv_work_t work;
+  uv_sem_t begun, may_end;
+} busy_t;
+
+static void be_busy(uv_work_t* work) {
+  busy_t* busy = work->data;
+
+  uv_sem_post(&busy->begun);
+  uv_sem_wait(&busy->may_end);
+}
+
+static void on_idle_again(uv_work_t* work, int status) {
+  (void) work;
+  ck_assert_int_eq(status, 0);
+}
+
+TEST(a_client_that_is_closed_does_not_wait_for_the_look_up) {
+  busy_t busy;
+  watcher_t w;
+
+  ck_assert_int_eq(setenv("UV_THREADPOOL_SIZE", "1", 1), 0);
+  ASSERT_OK(uv_loop_init(&busy.loop));
+  ASSERT_OK(uv_sem_init(&busy.begun, 0));
+  ASSERT_OK(uv_sem_init(&busy.may_end, 0));
+  busy.work.data = &busy;
+  ASSERT_OK(uv_queue_work(&busy.loop, &busy.work, be_busy, on_idle_again));
+  uv_sem_wait(&busy.begun);
+  watcher_open(&w, "tcp://localhost:1", NULL);
+  run_for(&w.loop, 20);
+  ck_assert_uint_eq(w.downs, 0);
+  watcher_close(&w); /* its loop ends, and the thread is still busy */
+  ck_assert_int_eq(w.status, UV_ECANCELED);
+  uv_sem_post(&busy.may_end);
+  finish_loop(&busy.loop);
+  uv_sem_destroy(&busy.begun);
+  uv_sem_destroy(&busy.may_end);
+}
+
+/* A host that takes no connection and refuses none, for its queue is full: those who fill it are in ret_fds. */
+static void fill_queue(fake_t* fake, int ret_fds[4]) {
+  struct sockaddr_in address;
+  socklen_t len = sizeof(address);
+
+  ck_assert_int_eq(listen(fake->listener, 0), 0);
+  ck_assert_int_eq(getsockname(fake->listener, (struct sockaddr*) &address, &len), 0);
+  for (int i = 0; i < 4; i++) {
+    ret_fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(ret_fds[i], 0);
+    if (connect(ret_fds[i], (struct sockaddr*) &address, sizeof(address)) != 0) ck_assert_int_eq(errno, EINPROGRESS);
+  }
+}
+
+/* Whether this many connections to that port have sent a SYN that nobody has answered. */
+static bool are_connecting(const fake_t* fake, unsigned int n) {
+  struct sockaddr_in address;
+  socklen_t len = sizeof(address);
+  FILE* table = fopen("/proc/self/net/tcp", "re");
+  char line[256];
+  unsigned int found = 0, port, state;
+
+  ck_assert_ptr_nonnull(table);
+  ck_assert_int_eq(getsockname(fake->listener, (struct sockaddr*) &address, &len), 0);
+  while (fgets(line, sizeof(line), table) != NULL)
+    if (sscanf(line, " %*d: %*x:%*x %*x:%x %x", &port, &state) == 2 && port == ntohs(address.sin_port) && state == 2)
+      found++;
+  fclose(table);
+  return found == n;
+}
+
+/* It is closed meanwhile, or its time is over. */
+TEST_LOOP(a_host_that_says_nothing_is_given_up, 2) {
+  fake_t fake;
+  watcher_t w;
+  char uri[64];
+  int others[4];
+  unsigned int before = 0;
+
+  fake_listen_tcp(&fake, uri, sizeof(uri), "127.0.0.1");
+  fill_queue(&fake, others);
+  while (before < 4 && !are_connecting(&fake, before)) before++;
+  ck_assert_uint_lt(before, 4);
+  ck_assert_uint_gt(before, 0);
+  watcher_open(&w, uri, NULL);
+  RUN_UNTIL(&w.loop, are_connecting(&fake, before + 1));
+  if (_i == 1) watcher_run_down(&w, 1);
+  watcher_close(&w);
+  ck_assert_int_eq(w.status, _i == 1 ? UV_ETIMEDOUT : UV_ECANCELED);
+  ck_assert(are_connecting(&fake, before)); /* its socket is closed */
+  for (int i = 0; i < 4; i++) close(others[i]);
   fake_unlisten(&fake);
 }
 

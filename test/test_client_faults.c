@@ -132,26 +132,51 @@ static bool fail_once(fake_t* fake, unsigned int call, unsigned int error, bool*
   return shim_failed_call() != NULL;
 }
 
-TEST(whatever_call_fails_the_client_works_or_says_why) {
-  fake_t fake;
+/* Each call with each error. */
+static void fail_each(fake_t* fake, unsigned int at_least) {
   unsigned int failed = 0;
   bool made = true;
   int fds;
-  pid_t pid;
 
-  fake_listen(&fake, "faults");
-  pid = harness_fork(serve_whoever_comes, &fake);
-  fail_once(&fake, UINT32_MAX, 0, &made); /* what is made once in a process is made */
+  fail_once(fake, UINT32_MAX, 0, &made); /* what is made once in a process is made */
   fds = harness_count_fds();
   made = true;
   for (unsigned int call = 1; made; call++)
-    for (unsigned int error = 0; fail_once(&fake, call, error, &made); error++) {
+    for (unsigned int error = 0; fail_once(fake, call, error, &made); error++) {
       ck_assert_msg(harness_count_fds() == fds, "call %u, %s, error %d: %d descriptors more", call, shim_failed_call(),
                     shim_failed_errno(), harness_count_fds() - fds);
       failed++;
     }
   printf("# %u failures\n", failed);
-  ck_assert_uint_gt(failed, 100);
+  ck_assert_uint_gt(failed, at_least);
+}
+
+TEST(whatever_call_fails_the_client_works_or_says_why) {
+  fake_t fake;
+  pid_t pid;
+
+  fake_listen(&fake, "faults");
+  pid = harness_fork(serve_whoever_comes, &fake);
+  fail_each(&fake, 100);
+  harness_kill(pid);
+  fake_unlisten(&fake);
+}
+
+/* There no shared memory is asked for. */
+static int serve_connections(void* arg) {
+  fake_t* fake = arg;
+
+  while (fake_accept(fake) >= 0) fake_serve(fake, NULL);
+  return 0;
+}
+
+TEST(whatever_call_fails_over_tcp_the_client_works_or_says_why) {
+  fake_t fake;
+  pid_t pid;
+
+  fake_listen_tcp(&fake, fake.uri, sizeof(fake.uri), "127.0.0.1");
+  pid = harness_fork(serve_connections, &fake);
+  fail_each(&fake, 30);
   harness_kill(pid);
   fake_unlisten(&fake);
 }

@@ -63,7 +63,6 @@ typedef struct uvface__job_s {
   bool replay;          /* registers again what was registered */
   bool late;            /* its time is over, and the socket is looked at once more */
   uint64_t due_ms;      /* when its time is over; 0 = it has not begun */
-  uint64_t face_id;     /* to be destroyed */
   uvface_route_t route;
   uvface__answer_t answer; /* once it is done */
   uint8_t* wire_name;      /* of the Interest; NULL = not sent */

@@ -124,17 +124,11 @@ int uvface__job_post(uvface__client_t* c, uvface__job_t* job, const ndnpkt_param
   return 0;
 }
 
-/* What a command asks for. */
+/* What a registration, or the end of one, asks for. */
 static ndnpkt_parameters_t parameters_of(const uvface__client_t* c, const uvface__job_t* job) {
-  ndnpkt_parameters_t parameters = {.face_id = job->face_id};
+  ndnpkt_parameters_t parameters = {
+      .has = NDNPKT_HAS_NAME | NDNPKT_HAS_ORIGIN, .name = {job->name, job->name_bytes}, .origin = job->route.origin};
 
-  if (job->verb == UVFACE__DESTROY) {
-    parameters.has = NDNPKT_HAS_FACE_ID;
-    return parameters;
-  }
-  parameters.has = NDNPKT_HAS_NAME | NDNPKT_HAS_ORIGIN;
-  parameters.name = (ndnpkt_name_t){job->name, job->name_bytes};
-  parameters.origin = job->route.origin;
   if (c->has_shm) { /* else the connection's own, which the forwarder knows */
     parameters.has |= NDNPKT_HAS_FACE_ID;
     parameters.face_id = c->face_id;
