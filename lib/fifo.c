@@ -63,9 +63,10 @@ static int clear_vouched(const char* path, ndnshm__error_t* error) {
   bool locked;
 
   if (fd < 0) return errno == ENOENT ? 1 : ndnshm__fail_errno(error, "open", path);
-  locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
-  if (!locked && errno == EWOULDBLOCK) {
-    cleared = ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has it", path);
+  locked = ndnshm__lock(fd);
+  if (!locked && (errno == EWOULDBLOCK || errno == EBUSY)) {
+    cleared = ndnshm__fail(error, -EADDRINUSE, "flock %s: %s", path,
+                           errno == EBUSY ? "somebody keeps sharing its lock" : "a live engine has it");
   } else if (locked && is_vouched(fd)) {
     ndnshm__fifo_unlink(fd, path);
     cleared = 1;
@@ -104,7 +105,7 @@ static int judge(const struct stat* st, const char* path, uid_t trusted, ndnshm_
 /* Takes the lock for as long as the engine lives. In a file system without locks, others see that it lives from the
  * FIFO having a reader. */
 static bool is_refused(int fd) {
-  return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  return !ndnshm__lock(fd) && (errno == EWOULDBLOCK || errno == EBUSY);
 }
 
 /* --- Making ----------------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 int ndnshm__keep_off_stdio(int fd) {
@@ -52,6 +54,21 @@ bool ndnshm__is_named(int fd, const char* path) {
 
   return fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && named.st_dev == mine.st_dev &&
          named.st_ino == mine.st_ino;
+}
+
+#define LOOKER_TRIES 100
+#define LOOKER_NS 1000000
+
+bool ndnshm__lock(int fd) {
+  for (int i = 0; i < LOOKER_TRIES; i++) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK) return false;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) return false; /* an engine's lock is not shared */
+    flock(fd, LOCK_UN);                                  /* so that two engines do not take each other for lookers */
+    nanosleep(&(struct timespec){.tv_nsec = LOOKER_NS}, NULL);
+  }
+  errno = EBUSY;
+  return false;
 }
 
 /* Linking a descriptor needs CAP_DAC_READ_SEARCH or Linux 6.10; otherwise its name in /proc does. */

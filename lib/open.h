@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* open.h: opening what lies under a name that somebody else may have taken, and giving names.
+/* open.h: opening what lies under a name that somebody else may have taken, giving names, and holding them.
  *
  * Guarantees that a file is not opened before it is known what it is and whose: to open a stranger's file can wait as
  * long as he likes, because O_NONBLOCK covers neither the lock of a FIFO, nor every file system. Decides nothing: its
@@ -26,6 +26,11 @@ int ndnshm__link(int fd, const char* path);
 /* The same descriptor, or a copy in its place that is none of the first three, where printf() and its like write even
  * if a daemon has closed them; also if it is -1. Errors: -1, and it is closed; errno is that of fcntl. */
 int ndnshm__keep_off_stdio(int fd);
+
+/* Takes the lock (flock) by which an engine holds its name. One who only looks (sweep.c) shares it for a moment: that is
+ * waited for, but not longer than 100 ms, because whoever may open the file can do the same for ever. False: errno tells;
+ * EWOULDBLOCK if another engine has the lock, EBUSY if somebody kept sharing it. */
+bool ndnshm__lock(int fd);
 
 /* True if `path` is a name of what fd is open on. */
 bool ndnshm__is_named(int fd, const char* path);

@@ -12,7 +12,6 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -121,7 +120,7 @@ int ndnshm__region_create(ndnshm__region_t* ret_region, const char* shm_name, co
     path_of(shm_name, path);
     return ndnshm__fail_errno(error, "open", path);
   }
-  flock(region.fd, LOCK_EX | LOCK_NB); /* where it is refused, the reader of the FIFO tells that we live */
+  ndnshm__lock(region.fd); /* where it is refused, the reader of the FIFO tells that we live */
   err = fill(&region, shm_name, error);
   if (err < 0) {
     ndnshm__region_close(&region);
@@ -373,10 +372,11 @@ static int open_ours(const char* path, const ndnshm__access_t* access, int* ret_
 static int lock_and_recheck(int fd, const struct stat* mine, const char* path, bool* ret_is_dead,
                             ndnshm__error_t* error) {
   struct stat named;
-  bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  bool locked = ndnshm__lock(fd);
 
-  if (!locked && errno == EWOULDBLOCK)
-    return ndnshm__fail(error, -EADDRINUSE, "flock %s: a live engine has the name", path);
+  if (!locked && (errno == EWOULDBLOCK || errno == EBUSY))
+    return ndnshm__fail(error, -EADDRINUSE, "flock %s: %s", path,
+                        errno == EBUSY ? "somebody keeps sharing its lock" : "a live engine has the name");
   *ret_is_dead = locked && made_by_lock_holder(fd);
   if (lstat(path, &named) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
   return named.st_dev == mine->st_dev && named.st_ino == mine->st_ino;

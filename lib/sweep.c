@@ -92,7 +92,7 @@ static int look(file_t* file, mode_t type, int* ret_looked_fd) {
   return -EADDRINUSE;
 }
 
-/* Opens what there is and takes its lock. Lookers share it, so that none takes another for an engine. */
+/* Opens what there is and takes its lock. Lookers share it, so that none is taken for an engine (ndnshm__lock). */
 static int take(file_t* file, mode_t type, bool for_removal) {
   int looked_fd = -1;
   int err = look(file, type, &looked_fd);

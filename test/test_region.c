@@ -318,6 +318,49 @@ TEST(hard_link_to_a_live_region_is_in_use_too) {
   face_drop(&f);
 }
 
+/* Who looks whether an engine is dead shares its lock for a moment (sweep.c). */
+static int looker_fd, looks_left, looks;
+
+static void looker_goes_in_time(int fd) {
+  (void) fd;
+  looks++;
+  if (looks_left > 0 && --looks_left == 0) syscall(SYS_flock, looker_fd, LOCK_UN);
+}
+
+static face_t face_that_is_looked_at(const char* tag) {
+  face_t f = face_plan(tag);
+  int status = harness_wait(harness_fork(create_and_die, &f), DEADLINE_MS);
+
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  looker_fd = open(f.path, O_RDONLY | O_CLOEXEC);
+  ck_assert_int_eq(syscall(SYS_flock, looker_fd, LOCK_SH | LOCK_NB), 0);
+  before_flock = looker_goes_in_time;
+  return f;
+}
+
+TEST(who_only_looks_is_waited_for) {
+  face_t f = face_that_is_looked_at("looked");
+  ndnshm__stale_t stale = {.fd = -1};
+
+  looks_left = 10;
+  ck_assert_int_eq(ndnshm__region_lock_stale(f.names.shm, &f.access, &stale, &f.error), 0);
+  ck_assert_int_ge(stale.fd, 0);
+  assert_locked_out(&f, "a live engine"); /* the lock is ours, and not shared */
+  close(stale.fd);
+  close(looker_fd);
+  unlink(f.path);
+}
+
+TEST(who_looks_for_ever_is_not_waited_for_that_long) {
+  face_t f = face_that_is_looked_at("stared");
+
+  assert_locked_out(&f, "somebody keeps sharing its lock");
+  ck_assert_int_gt(looks, 100);
+  ck_assert_int_lt(looks, 1000);
+  close(looker_fd);
+  unlink(f.path);
+}
+
 static face_t* raced;
 
 /* Between our look and our lock, a rival finds the same dead engine, removes its name and creates anew. */

@@ -488,6 +488,29 @@ TEST(without_descriptors_nothing_is_removed) {
   assert_child_passes(sweep_with_few, (void*) (uintptr_t) name);
 }
 
+/* --- Beside an engine that comes ---------------------------------------------------------------- */
+
+static int look_for_ever(void* arg) {
+  const char* name = arg;
+
+  for (;;) ndnshm_sweep(name, 0, NULL, NULL);
+  return 1;
+}
+
+/* Its predecessor is dead, and somebody is just looking whether it is. */
+TEST(who_looks_keeps_no_engine_from_its_name) {
+  const char* name = name_of("looked");
+  pid_t lookers[2];
+
+  for (int i = 0; i < 2; i++) lookers[i] = harness_fork(look_for_ever, (void*) (uintptr_t) name);
+  for (int i = 0; i < 200; i++) dead_engine(name);
+  for (int i = 0; i < 2; i++) {
+    kill(lookers[i], SIGKILL);
+    harness_wait(lookers[i], DEADLINE_MS);
+  }
+  assert_swept(name, 3);
+}
+
 /* Where an engine made FIFOs when it was killed; and where one is making them. */
 static int leave_directories(void* arg) {
   uint64_t end = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;

@@ -22,7 +22,7 @@ NO_MEMORY = set(
     """
     memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
     snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
-    close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise
+    close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise nanosleep
     pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid sched_getscheduler
     uv_translate_sys_error
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
