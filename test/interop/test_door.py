@@ -150,7 +150,8 @@ class Ours:
         return hashlib.sha256(output.encode()).hexdigest()
 
     def fetch(self, at, name):
-        output = self.run(at, "ndn-consumer", "--verbose", "--prefix", name).finished(120)
+        # Others' producers may get no CPU for seconds: eight Interests of a second each have been too few.
+        output = self.run(at, "ndn-consumer", "--verbose", "--lifetime-ms", "10000", "--prefix", name).finished(120)
         if f"connected over {self.over}" not in output:
             raise demo.Failure(f"not over {self.over}: {output}")
         return demo.number(r"sha256 (\w+)", output)
