@@ -109,7 +109,9 @@ enum {
                           UV_ENOMEM). As soon as it is known, whether the face receives or not; what a peer that is gone
                           had sent can still be received, and recv_cb gets its own error after that */
   UVFACE_THROTTLED = 4, /* the peer has begun to flood its wake-up, or has stopped: stats.throttled says which */
-  UVFACE_SEALED = 8     /* engine of a named face: the region is append-only now, and has lost its name */
+  UVFACE_SEALED = 8,    /* engine of a named face: the region is append-only now, and has lost its name */
+  UVFACE_ROOM = 16      /* what returned UV_EAGAIN, uvface_try_send(), uvface_try_send_batch() or uvface_reserve(), may
+                          be tried again: there is room, no send waits, and no reservation is open. Once each time */
 };
 
 /* Start from UVFACE_OPTIONS_INIT, then change members. An app ignores those marked "engine". */

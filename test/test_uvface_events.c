@@ -9,8 +9,8 @@
 #include "faces.h"
 #include "puppet.h"
 
-/* What was told, in order: 'a'ttached, 'g'one, 't'hrottled, 's'ealed; 'p' for packets, 'e' for the error of recv_cb. */
-static char story[64];
+/* What was told, in order: 'a'ttached, 'g'one, 't'hrottled, 's'ealed, 'r'oom; 'p' for packets, 'e' for the error of recv_cb. */
+static char story[256];
 static size_t told;
 static int gone_status, recv_status, packets;
 static void (*in_event)(uvface_t* face);
@@ -20,16 +20,22 @@ static void note(char what) {
   story[told++] = what;
 }
 
+static void forget(void) {
+  told = 0;
+  memset(story, 0, sizeof(story));
+}
+
 static bool heard(char what) {
   return strchr(story, what) != NULL;
 }
 
 static void on_event(uvface_t* face, unsigned int events, int status) {
-  HOLDS(events != 0 && (events & ~15u) == 0);
+  HOLDS(events != 0 && (events & ~31u) == 0);
   HOLDS(((events & UVFACE_GONE) != 0) == (status != 0));
   if ((events & UVFACE_ATTACHED) != 0) note('a');
   if ((events & UVFACE_SEALED) != 0) note('s');
   if ((events & UVFACE_THROTTLED) != 0) note('t');
+  if ((events & UVFACE_ROOM) != 0) note('r');
   if ((events & UVFACE_GONE) != 0) note('g');
   if (status != 0) gone_status = status;
   if (in_event != NULL) in_event(face);
@@ -86,8 +92,7 @@ TEST_KINDS_LOOP(face_that_does_not_receive_hears_of_its_peers_death_and_gets_its
   ck_assert_uint_eq(stats_of(held).rx_packets, 0);
   ck_assert(!heard('p') && !heard('e'));
   ck_assert_ptr_nonnull(strstr(uvface_errmsg(held), "the peer is gone"));
-  told = 0;
-  memset(story, 0, sizeof(story));
+  forget();
   ASSERT_OK(uvface_recv_start(held, on_packets));
   RUN_UNTIL(&pair.loop, heard('e'));
   run_for(&pair.loop, 5);
@@ -214,6 +219,119 @@ TEST_KINDS(flood_is_told_when_it_begins_and_when_it_ends) {
   RUN_UNTIL(&pair.loop, strcmp(story, "att") == 0);
   ck_assert_uint_eq(stats_of(&pair.engine).throttled, 0);
   puppet_drop(&flooder);
+  pair_close(&pair);
+}
+
+/* --- Room ---------------------------------------------------------------------------------------- */
+
+static int sent_in_event;
+
+static void fill_again(uvface_t* face) {
+  sent_in_event += fill_ring(face);
+}
+
+static unsigned int count_of(char what) {
+  unsigned int n = 0;
+
+  for (size_t i = 0; i < told; i++) n += story[i] == what;
+  return n;
+}
+
+/* _i: who sends. */
+TEST_KINDS_LOOP(room_is_told_once_after_each_time_that_there_was_none, 2) {
+  uvface_t *sender, *receiver;
+  pair_t pair;
+  int sent;
+
+  harness_forbid_sealing();
+  pair_open(&pair, NULL);
+  sender = _i == 0 ? &pair.engine : &pair.app;
+  receiver = _i == 0 ? &pair.app : &pair.engine;
+  sent = fill_ring(sender); /* nobody listens yet */
+  ASSERT_OK(uvface_set_event_cb(sender, on_event));
+  run_for(&pair.loop, 5);
+  sent += fill_ring(sender); /* of a stream the socket's buffer, too */
+  ck_assert(!heard('r'));
+  run_asleep(&pair.loop, 100);                 /* who waits for room sleeps */
+  while (faces_kind == STREAM && heard('r')) { /* the kernel has taken some */
+    forget();
+    sent += fill_ring(sender);
+    run_for(&pair.loop, 20);
+  }
+  ck_assert(!heard('r'));
+  ASSERT_OK(uvface_recv_start(receiver, NULL));
+  RUN_UNTIL(&pair.loop, heard('r'));
+  RUN_UNTIL(&pair.loop, stats_of(receiver).rx_packets == (uint64_t) sent);
+  run_asleep(&pair.loop, 50);
+  ck_assert_uint_eq(count_of('r'), 1); /* nobody has tried since */
+  in_event = fill_again;
+  sent += fill_ring(sender);
+  RUN_UNTIL(&pair.loop, count_of('r') >= 100); /* woken, and not found by the probe of each second */
+  in_event = NULL;
+  RUN_UNTIL(&pair.loop, stats_of(receiver).rx_packets == (uint64_t) (sent + sent_in_event));
+  pair_close(&pair);
+}
+
+static int sends_done, done_at_room;
+
+static void on_sent(uvface_send_t* req, int status) {
+  (void) req;
+  sends_done += status == 0;
+}
+
+static void note_done(uvface_t* face) {
+  (void) face;
+  done_at_room = sends_done;
+}
+
+/* A slot that a peer frees is theirs who queued first. */
+/* _i: the reservation ends with a packet. */
+TEST_KINDS_LOOP(room_is_told_when_nothing_is_queued_before_it, 2) {
+  static uvface_send_t reqs[3];
+  uv_buf_t buf = uv_buf_init((char[]){5, 0}, 2), slot;
+  pair_t pair;
+
+  harness_forbid_sealing();
+  pair_open(&pair, NULL);
+  do { /* of a stream the socket's buffer, too */
+    fill_ring(&pair.engine);
+    run_for(&pair.loop, 20);
+  } while (uvface_try_send(&pair.engine, &buf, 1) > 0);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+  for (int i = 0; i < 3; i++) ASSERT_OK(uvface_send(&reqs[i], &pair.engine, &buf, 1, on_sent));
+  ck_assert_int_eq(uvface_reserve(&pair.engine, 2, &slot), UV_EAGAIN);
+  in_event = note_done;
+  ASSERT_OK(uvface_recv_start(&pair.app, NULL));
+  RUN_UNTIL(&pair.loop, heard('r'));
+  ck_assert_int_eq(done_at_room, 3);
+  in_event = NULL;
+  ASSERT_OK(uvface_reserve(&pair.engine, 2, &slot));
+  run_asleep(&pair.loop, 20);
+  forget();
+  ck_assert_int_eq(uvface_try_send(&pair.engine, &buf, 1), UV_EAGAIN); /* it waits for its own reservation */
+  ck_assert_int_eq(uvface_try_send_batch(&pair.engine, &buf, 1), UV_EAGAIN);
+  run_asleep(&pair.loop, 100);
+  ck_assert(!heard('r'));
+  ASSERT_OK(uvface_commit(&pair.engine, (size_t) (_i % 2) * 2));
+  ck_assert(!heard('r'));
+  uv_run(&pair.loop, UV_RUN_NOWAIT);
+  uv_run(&pair.loop, UV_RUN_NOWAIT);
+  ck_assert_str_eq(story, "r");
+  pair_close(&pair);
+}
+
+TEST_KINDS(room_is_not_told_of_a_face_whose_peer_is_gone) {
+  pair_t pair;
+
+  harness_forbid_sealing();
+  pair_open(&pair, NULL);
+  ASSERT_OK(uvface_set_event_cb(&pair.app, on_event));
+  fill_ring(&pair.app);
+  uvface_close(&pair.engine, NULL);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  run_asleep(&pair.loop, 20);
+  ck_assert(faces_kind == STREAM || !heard('r'));
+  ck_assert(story[told - 1] == 'g');
   pair_close(&pair);
 }
 

@@ -29,7 +29,7 @@ static void recheck(uvface__priv_t* f) {
 /* A sender looks for room that its peer does not tell of. */
 static void retry(uvface__priv_t* f, uint64_t now_ms) {
   f->retry_due_ms = 0;
-  if (f->queued.first == NULL || !uvface__list_empty(&f->hot_link)) return;
+  if ((uvface__wants(f) & NDNSHM_SPACE) == 0 || !uvface__list_empty(&f->hot_link)) return;
   if (ndnshm_ready(f->ep, NDNSHM_SPACE) == 0)
     f->retry_due_ms = now_ms + UVFACE__RETRY_MS;
   else

@@ -18,10 +18,17 @@ static bool had_app(const uvface__priv_t* f) {
   return f->is_engine && !f->is_private && f->state == UVFACE__PEER_GONE;
 }
 
+/* Nothing that is sent now would have to wait. */
+static bool has_room(const uvface__priv_t* f) {
+  if (f->state != UVFACE__OPEN || f->queued.first != NULL) return false;
+  return f->ep != NULL ? ndnshm_ready(f->ep, NDNSHM_SPACE) != 0 : uvface__stream_has_space(f->stream);
+}
+
 static unsigned int news(const uvface__priv_t* f) {
   unsigned int is_so = f->seen;
 
   if (uvface__is_over(f)) is_so |= UVFACE_GONE;
+  if (f->wants_room && has_room(f)) is_so |= UVFACE_ROOM;
   is_so &= ~f->told;
   return (f->look_due_ms != 0) != f->told_throttled ? is_so | UVFACE_THROTTLED : is_so;
 }
@@ -55,9 +62,18 @@ void uvface__tell_events(uvface__priv_t* f) {
   if (f->is_engine && (f->seen & UVFACE_ATTACHED) == 0) uvface__look_for_events(f);
   if (!uvface__owes_events(f)) return;
   events = news(f);
-  f->told |= events & ~(unsigned int) UVFACE_THROTTLED;
+  f->told |= events & (UVFACE_ATTACHED | UVFACE_GONE | UVFACE_SEALED);
+  if ((events & UVFACE_ROOM) != 0) f->wants_room = false; /* before it, so that it may ask again */
   f->told_throttled = f->look_due_ms != 0;
   f->event_cb(f->face, events, (events & UVFACE_GONE) != 0 ? uvface__end_status(f) : 0);
+}
+
+int uvface__await_room(uvface__priv_t* f) {
+  if (f->event_cb != NULL && !f->wants_room) {
+    f->wants_room = true;
+    uvface__make_hot(f);
+  }
+  return UV_EAGAIN;
 }
 
 int uvface_set_event_cb(uvface_t* face, uvface_event_cb cb) {
@@ -66,6 +82,7 @@ int uvface_set_event_cb(uvface_t* face, uvface_event_cb cb) {
   if (f == NULL) return UV_EINVAL;
   if (f->state == UVFACE__CLOSING) return uvface__refuse(f, "uvface_set_event_cb", UV_ENOTCONN);
   f->event_cb = cb;
+  f->wants_room = false;
   f->told = 0;
   f->told_throttled = false;
   uvface__watch_or_not(f);

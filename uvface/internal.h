@@ -170,6 +170,7 @@ typedef struct uvface__priv_s {
   unsigned int seen;   /* UVFACE_ATTACHED, UVFACE_SEALED: known to be so */
   unsigned int told;   /* to event_cb, of what comes once */
   bool told_throttled; /* what event_cb was told last */
+  bool wants_room;     /* event_cb is to be told of it */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
   int polled;               /* over a stream: the events that its poll waits for */
@@ -228,7 +229,7 @@ static inline unsigned int uvface__wants(const uvface__priv_t* f) {
   unsigned int what = 0;
 
   if (f->receiving) what |= NDNSHM_PACKETS;
-  if (f->queued.first != NULL && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
+  if ((f->queued.first != NULL || f->wants_room) && f->state == UVFACE__OPEN) what |= NDNSHM_SPACE;
   return what;
 }
 
@@ -306,6 +307,8 @@ void uvface__watch_or_not(uvface__priv_t* f);
 bool uvface__has_app(const uvface__priv_t* f, const ndnshm_stats_t* core);
 /* Whether there is something to tell event_cb. */
 bool uvface__owes_events(const uvface__priv_t* f);
+/* Packets were refused for want of room, with UV_EAGAIN: event_cb is to be told when there is some. Returns UV_EAGAIN. */
+int uvface__await_room(uvface__priv_t* f);
 /* Looks whether there is, and makes the face hot for it. */
 void uvface__look_for_events(uvface__priv_t* f);
 /* No app has been seen, and event_cb is to be told of it before it gets packets. */

@@ -31,7 +31,7 @@ static int why_not(uvface__priv_t* f, const char* function) {
 
 /* What the core refused, in its words; that a ring is full needs none. */
 static int refused(uvface__priv_t* f, const char* function, int err) {
-  if (err == UV_EAGAIN) return err;
+  if (err == UV_EAGAIN) return uvface__await_room(f);
   if (err == UV_EPROTO || err == UV_EIO) /* the peer broke the protocol, or the region is lost */
     uvface__fail(f, err, function, uvface__words(f));
   else if (err == UV_EPIPE || err == UV_EBADF) /* the stream is over, or lost */
@@ -46,7 +46,7 @@ int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs) {
   int n;
 
   if (!can_send(f)) return why_not(f, "uvface_try_send");
-  if (f->queued.first != NULL) return UV_EAGAIN;
+  if (f->queued.first != NULL) return uvface__await_room(f);
   uvface__before_publish(f);
   n = uvface__put(f, as_iovec(bufs), nbufs);
   uvface__after_publish(f);
@@ -58,7 +58,7 @@ int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], unsigned int np
   int n;
 
   if (!can_send(f)) return why_not(f, "uvface_try_send_batch");
-  if (f->queued.first != NULL) return UV_EAGAIN;
+  if (f->queued.first != NULL) return uvface__await_room(f);
   uvface__before_publish(f);
   n = uvface__put_batch(f, as_iovec(pkts), npkts);
   uvface__after_publish(f);
@@ -72,7 +72,7 @@ int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot) {
 
   if (!can_send(f)) return why_not(f, "uvface_reserve");
   if (slot == NULL) return uvface__complain(f, UV_EINVAL, "uvface_reserve: slot is NULL");
-  if (f->queued.first != NULL) return UV_EAGAIN;
+  if (f->queued.first != NULL) return uvface__await_room(f);
   err = uvface__lend(f, len, &lent);
   if (err < 0) return refused(f, "uvface_reserve", err);
   slot->base = lent.iov_base;
@@ -89,7 +89,7 @@ int uvface_commit(uvface_t* face, size_t len) {
   err = uvface__publish(f, len);
   uvface__after_publish(f);
   if (err < 0) return refused(f, "uvface_commit", err);
-  if (f->queued.first != NULL) uvface__make_hot(f); /* they waited for the reservation to end */
+  if (f->queued.first != NULL || f->wants_room) uvface__make_hot(f); /* they waited for the reservation to end */
   return 0;
 }
 
