@@ -649,6 +649,7 @@ static link_t* open_pair(end_t* end, uint8_t code) {
   link->raw[0] = sv[1];
   if (open_stream(end, link, 0, &sv[0], code) == 0) return link;
   close(sv[0]);
+  link->closed[0] = true; /* whoever opens the other end is alone */
   return NULL;
 }
 
