@@ -394,6 +394,15 @@ UVFACE_EXTERN size_t uvface_get_mtu(const uvface_t* face);
  * its close callback has returned. Loop thread. */
 UVFACE_EXTERN const char* uvface_get_name(const uvface_t* face);
 
+/* Who is at the other end, where the kernel tells (SO_PEERCRED): on a Unix socket, and at the app's end of a private face
+ * that wakes by socket. It is who connected, listened, or made the pair of sockets, then: it may have handed its end on, or
+ * have changed its user since; a process id may be another's by now, and is 0 where the process is in a namespace that
+ * cannot be seen from here. What a name leads to tells nothing of a process; an engine that serves by uvface_server_t asks
+ * uvface_app_t. ret_pid, ret_uid: receive them, untouched on failure; either may be NULL.
+ * Errors: UV_EINVAL (face), UV_ENOTSUP (named face, pipes, TCP, engine of a private face), UV_ENOTCONN (not open, or
+ * closing), UV_ECANCELED (somebody else closed the inner handles). Loop thread. (unix(7)) */
+UVFACE_EXTERN int uvface_get_peer(const uvface_t* face, uv_pid_t* ret_pid, uv_uid_t* ret_uid);
+
 /* Copies the counters, also those of a face that has failed or is closing, until its close callback has returned.
  * Errors: UV_EINVAL (NULL, or closed), UV_ENOTCONN (never open). Loop thread. */
 UVFACE_EXTERN int uvface_get_stats(const uvface_t* face, uvface_stats_t* stats);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uvface_events.c: what a face tells beside packets: that an app has come, that the peer is gone, floods, the seal;
  * and what can be asked of a face in its close callback. See faces.h. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "faces.h"
@@ -222,6 +224,15 @@ TEST_KINDS(flood_is_told_when_it_begins_and_when_it_ends) {
   pair_close(&pair);
 }
 
+/* As TEST_KINDS_LOOP(), over a stream as well. */
+#define TEST_ALL_KINDS_LOOP(name, n)                                      \
+  static void name##_of_kind(int _i);                                     \
+  TEST_LOOP(name, (n) * ((int) N_KINDS + 1)) {                            \
+    faces_kind = _i / (n) < (int) N_KINDS ? (kind_t) (_i / (n)) : STREAM; \
+    name##_of_kind(_i % (n));                                             \
+  }                                                                       \
+  static void name##_of_kind(int _i __attribute__((unused)))
+
 /* --- Room ---------------------------------------------------------------------------------------- */
 
 static int sent_in_event;
@@ -238,7 +249,7 @@ static unsigned int count_of(char what) {
 }
 
 /* _i: who sends. */
-TEST_KINDS_LOOP(room_is_told_once_after_each_time_that_there_was_none, 2) {
+TEST_ALL_KINDS_LOOP(room_is_told_once_after_each_time_that_there_was_none, 2) {
   uvface_t *sender, *receiver;
   pair_t pair;
   int sent;
@@ -286,7 +297,7 @@ static void note_done(uvface_t* face) {
 
 /* A slot that a peer frees is theirs who queued first. */
 /* _i: the reservation ends with a packet. */
-TEST_KINDS_LOOP(room_is_told_when_nothing_is_queued_before_it, 2) {
+TEST_ALL_KINDS_LOOP(room_is_told_when_nothing_is_queued_before_it, 2) {
   static uvface_send_t reqs[3];
   uv_buf_t buf = uv_buf_init((char[]){5, 0}, 2), slot;
   pair_t pair;
@@ -305,6 +316,7 @@ TEST_KINDS_LOOP(room_is_told_when_nothing_is_queued_before_it, 2) {
   RUN_UNTIL(&pair.loop, heard('r'));
   ck_assert_int_eq(done_at_room, 3);
   in_event = NULL;
+  RUN_UNTIL(&pair.loop, stats_of(&pair.app).rx_packets == stats_of(&pair.engine).tx_packets);
   ASSERT_OK(uvface_reserve(&pair.engine, 2, &slot));
   run_asleep(&pair.loop, 20);
   forget();
@@ -320,7 +332,7 @@ TEST_KINDS_LOOP(room_is_told_when_nothing_is_queued_before_it, 2) {
   pair_close(&pair);
 }
 
-TEST_KINDS(room_is_not_told_of_a_face_whose_peer_is_gone) {
+TEST_ALL_KINDS_LOOP(room_is_not_told_of_a_face_whose_peer_is_gone, 1) {
   pair_t pair;
 
   harness_forbid_sealing();
@@ -409,6 +421,76 @@ TEST(event_callback_does_not_keep_the_loop_alive) {
   uvface_close(&pair.engine, NULL);
   ck_assert_int_eq(uvface_set_event_cb(&pair.engine, on_event), UV_ENOTCONN);
   pair_close(&pair);
+}
+
+/* --- Who the peer is ----------------------------------------------------------------------------- */
+
+TEST_ALL_KINDS_LOOP(peer_is_told_where_the_kernel_knows_one, 1) {
+  uv_pid_t pid = 77;
+  uv_uid_t uid = 77;
+  pair_t pair;
+  int at_engine, at_app;
+
+  pair_open(&pair, NULL);
+  at_engine = uvface_get_peer(&pair.engine, &pid, &uid);
+  at_app = uvface_get_peer(&pair.app, NULL, NULL);
+  ck_assert_int_eq(at_engine, faces_kind == STREAM ? 0 : UV_ENOTSUP);
+  ck_assert_int_eq(at_app, faces_kind == STREAM || faces_kind == BY_SOCKET ? 0 : UV_ENOTSUP);
+  if (at_engine == 0) {
+    ck_assert_int_eq(pid, getpid());
+    ck_assert_uint_eq(uid, geteuid());
+  } else {
+    ck_assert_int_eq(pid, 77);
+    ck_assert_uint_eq(uid, 77);
+    ck_assert_ptr_nonnull(strstr(uvface_errmsg(&pair.engine), "uvface_get_peer: "));
+  }
+  uvface_close(&pair.app, NULL);
+  ck_assert_int_eq(uvface_get_peer(&pair.app, &pid, &uid), UV_ENOTCONN);
+  ck_assert_int_eq(uvface_get_peer(NULL, &pid, &uid), UV_EINVAL);
+  pair_close(&pair);
+}
+
+/* An app of another process and, where this one is root's, of another user; it lives as long as its end of `life`. */
+static int connect_as_other(void* arg) {
+  const int* fds = arg; /* to connect to, and to wait at */
+  struct sockaddr_un there;
+  socklen_t len = sizeof(there);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  char byte;
+
+  REQUIRE(!is_root() || become_other() == 0);
+  REQUIRE(getsockname(fds[0], (struct sockaddr*) &there, &len) == 0);
+  REQUIRE(connect(fd, (struct sockaddr*) &there, len) == 0);
+  close(fds[2]);
+  REQUIRE(read(fds[1], &byte, 1) == 0);
+  return 0;
+}
+
+TEST(peer_of_a_socket_is_who_connected) {
+  const struct sockaddr_un any = {.sun_family = AF_UNIX}; /* an abstract address that the kernel chooses */
+  int fds[3] = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}, conn;
+  uv_pid_t pid;
+  uv_uid_t uid;
+  uv_loop_t loop;
+  uvface_t face;
+  pid_t child;
+
+  ck_assert_int_eq(pipe2(fds + 1, O_CLOEXEC), 0);
+  ck_assert_int_eq(bind(fds[0], (const struct sockaddr*) &any, sizeof(sa_family_t)), 0);
+  ck_assert_int_eq(listen(fds[0], 1), 0);
+  child = harness_fork(connect_as_other, fds);
+  conn = accept4(fds[0], NULL, NULL, SOCK_CLOEXEC);
+  ck_assert_int_ge(conn, 0);
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &face));
+  ASSERT_OK(uvface_open_stream(&face, conn, NULL));
+  ASSERT_OK(uvface_get_peer(&face, &pid, &uid));
+  ck_assert_int_eq(pid, child);
+  ck_assert(is_root() ? uid != geteuid() && uid != (uv_uid_t) -1 : uid == geteuid());
+  uvface_close(&face, NULL);
+  finish_loop(&loop);
+  for (int i = 0; i < 3; i++) close(fds[i]);
+  ck_assert_int_eq(harness_wait(child, DEADLINE_MS), 0);
 }
 
 /* --- What is left in the close callback ---------------------------------------------------------- */

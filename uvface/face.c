@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "transport.h"
@@ -147,6 +148,25 @@ const char* uvface_get_name(const uvface_t* face) {
   const uvface__priv_t* f = last_priv_of(face);
 
   return f != NULL && f->ep != NULL && !f->is_private ? f->name : "";
+}
+
+/* The kernel tells of no peer where it knows none: on anything but a socket, and over TCP, where it says user -1. */
+int uvface_get_peer(const uvface_t* face, uv_pid_t* ret_pid, uv_uid_t* ret_uid) {
+  uvface__priv_t* f = priv_of(face);
+  struct ucred peer = {.uid = (uid_t) -1};
+  socklen_t len = sizeof(peer);
+  uv_os_fd_t fd;
+
+  if (f == NULL) return UV_EINVAL;
+  if (f->state == UVFACE__CLOSED || f->state == UVFACE__CLOSING)
+    return uvface__refuse(f, "uvface_get_peer", UV_ENOTCONN);
+  if (uv_fileno((const uv_handle_t*) &f->poll, &fd) < 0) return uvface__refuse(f, "uvface_get_peer", UV_ECANCELED);
+  /* Of its own end of a private face an engine would hear who made both ends: itself. */
+  if (f->is_engine || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid == (uid_t) -1)
+    return uvface__complain(f, UV_ENOTSUP, "uvface_get_peer: %s: the kernel knows of no peer there", f->name);
+  if (ret_pid != NULL) *ret_pid = peer.pid;
+  if (ret_uid != NULL) *ret_uid = peer.uid;
+  return 0;
 }
 
 const char* uvface_errmsg(const uvface_t* face) {
