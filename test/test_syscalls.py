@@ -135,6 +135,8 @@ PRIVATE_MEMORY = {
     ("uvface/stream.c", "fcntl(s->fd, F_SETFD, FD_CLOEXEC)"),
     ("uvface/face.c", "fcntl(sock, F_GETFL)"),
     ("uvface/face.c", "fcntl(sock, F_SETFL, flags)"),
+    ("uvface/face.c", "getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)"),
+    ("uvface/face.c", "uv_fileno((const uv_handle_t*) &f->poll, &fd)"),
     ("uvface/window.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.
