@@ -43,6 +43,7 @@ man_pages = [
     ('ndnpkt', 'ndnpkt', 'NDN packets, signatures and management commands', author, 3),
     ('uvface-perf', 'uvface-perf', 'measure a shared-memory NDN face', author, 1),
     ('uvface-stat', 'uvface-stat', 'list shared-memory NDN faces, and what dead engines left', author, 1),
+    ('uvface-dump', 'uvface-dump', 'show the packets of a shared-memory NDN face', author, 1),
 ]
 
 

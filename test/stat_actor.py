@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """stat_actor.py LIBNDNSHM ROLE NAME [UID]: one end of a face, or a private face with both, that does what it is told by lines on
-its standard input and answers each with one line. For test_stat.py, which kills it. Roles: engine, app, private, lease
-(holds a lease of the region NAME). Orders: call HEX (take this name as a program), send N BYTES, recv, probe, quiet
-(whether nothing has come to its descriptor), sealed."""
+its standard input and answers each with one line. For test_stat.py and test_dump.py, which kill it. Roles: engine, app,
+private, two (engines, NAME1 and NAME2), lease (holds a lease of the region NAME). Orders: call HEX (take this name as a
+program), send N BYTES, put HEX (that packet), recv, probe, quiet (whether nothing has come to its descriptor), sealed, bye
+(end, leaving nothing)."""
 import ctypes
 import fcntl
 import os
@@ -48,6 +49,11 @@ class End:
             self.must(self.lib.ndnshm_send(self.ep, ctypes.byref(packet), 1))
         return "sent"
 
+    def put(self, packet):
+        piece = ctypes.create_string_buffer(packet, len(packet))
+        self.must(self.lib.ndnshm_send(self.ep, ctypes.byref(Iovec(ctypes.addressof(piece), len(packet))), 1))
+        return "put"
+
     def recv(self):
         arena, packets = ctypes.create_string_buffer(1600), (Iovec * 16)()
         n = self.lib.ndnshm_recv(self.ep, arena, 1600, packets, 16)
@@ -80,6 +86,10 @@ def make(path, role, name, user=None):
         end.open("create", name.encode())
     elif role == "app":
         end.open("connect", name.encode())
+    elif role == "two":
+        end.second = End(path)
+        end.open("create", name.encode() + b"1")
+        end.second.open("create", name.encode() + b"2")
     elif role == "private":
         fds = (ctypes.c_int * 3)()
         end.must(end.lib.ndnshm_create_private(end.ep, ctypes.byref(end.options)))
@@ -109,12 +119,17 @@ def main():
             with open("/proc/self/comm", "wb") as comm:
                 comm.write(bytes.fromhex(arguments[0]))
             answer = "called"
+        elif order == "put":
+            answer = end.put(bytes.fromhex(arguments[0]))
+        elif order == "bye":
+            break
         elif order == "probe":
             answer = str(end.lib.ndnshm_probe(end.ep))
         else:
             answer = getattr(end, order)(*map(int, arguments))
         print(answer, flush=True)
-    end.lib.ndnshm_free(end.ep)
+    for one in [end, *([end.second] if sys.argv[2] == "two" else [])]:
+        one.lib.ndnshm_free(one.ep)
 
 
 main()

@@ -78,6 +78,7 @@ TOLD_IN = {
     "pipe-perf": ("uvface/tools/perf*.c", "bench/pipe-perf.c"),
     "many-perf": ("bench/many-perf.c",),
     "uvface-stat": ("uvface/tools/stat.c",),
+    "uvface-dump": ("uvface/tools/dump.c",),
     "uvface-soak": ("test/stress/*.c",),
     "uvface-attack": ("test/stress/*.c",),
 }

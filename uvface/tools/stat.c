@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <ndnshm.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,13 +19,6 @@ typedef struct options_s {
   char** names;
   int n_names;
 } options_t;
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signum) {
-  (void) signum;
-  interrupted = 1;
-}
 
 static void usage(FILE* to) {
   fputs(
@@ -131,33 +122,6 @@ static double now_s(void) {
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
-/* Until the next look, or a signal; or until nobody reads what is written, which a pipe tells before it is written to. */
-static bool wait_for_next(double seconds) {
-  struct timespec pause = {(time_t) seconds, (long) ((seconds - (double) (time_t) seconds) * 1e9)};
-  struct pollfd out = {.fd = STDOUT_FILENO, .events = 0};
-  sigset_t none;
-
-  sigemptyset(&none);
-  if (ppoll(&out, 1, &pause, &none) > 0 && (out.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
-  return !interrupted;
-}
-
-/* Signals come only while we wait: none is lost between the look at `interrupted` and the waiting. */
-static void catch_signals(void) {
-  struct sigaction action = {.sa_handler = on_signal};
-  sigset_t set;
-
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGHUP);
-  sigprocmask(SIG_BLOCK, &set, NULL);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
-  signal(SIGPIPE, SIG_IGN);
-}
-
 static void draw(const options_t* o, const faces_t* faces, bool is_terminal) {
   if (o->json) {
     print_json(faces_json(faces, true), true);
@@ -184,7 +148,7 @@ static int watch(const options_t* o) {
     draw(o, &now, is_terminal);
     faces_free(&before);
     before = now;
-  } while (flush() && wait_for_next(o->watch_s));
+  } while (flush() && wait_for_next(o->watch_s, STDOUT_FILENO));
   faces_free(&before);
   return EXIT_SUCCESS;
 }

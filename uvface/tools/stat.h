@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* stat.h: what the parts of uvface-stat share.
+/* stat.h: what the parts of uvface-stat share with each other and, all but the last two, with uvface-dump.
  *
- *   stat_look.c   a region from outside: its header, its seal, the lengths in its slots
+ *   stat_look.c   a region from outside: its header, its seal, the packets in its slots
  *   stat_procs.c  processes: which regions they map or hold open, which FIFOs, which locks
  *   stat_faces.c  names, regions and processes become faces
  *   stat_stale.c  what dead engines left
+ *   stat_wait.c   waiting, until a signal comes or nobody reads any more
  *   stat_print.c  text and JSON
  *   stat.c        the command line, and watching
  *
@@ -50,9 +51,9 @@ typedef struct use_s {
   process_t process;
   dev_t dev;
   ino_t ino;
-  bool is_mapped; /* else only open */
-  char at[64];    /* under /proc: by which name it can be opened */
-  uint64_t address;
+  bool is_mapped;             /* else only open */
+  char at[64];                /* under /proc: by which name it can be opened */
+  uint64_t address, bytes;    /* of the mapping */
   char path[NAME_BYTES + 32]; /* as the process knows it */
 } use_t;
 
@@ -104,14 +105,24 @@ typedef struct source_s {
   int fd; /* -1 = none */
   pid_t pid;
   uint64_t address;
+  uint64_t bytes; /* of the file, or of the mapping: nothing beyond is read, whatever a header says */
 } source_t;
 
 /* Opens a path for reading if it is a regular file: looks first, and neither waits nor follows a symbolic link, unless
  * it is one of /proc, which leads to the very file. 0, or a negative errno; -EPERM: another kind of file. */
-int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner, uint64_t* ret_bytes);
+int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner);
 void source_close(source_t* source);
 int source_read(const source_t* source, void* bytes, size_t n, uint64_t offset);
 int source_read_header(const source_t* source, header_t* ret_header);
+/* How long the region is, by its header. */
+uint64_t region_bytes(const header_t* header);
+/* The two indices of a ring, of nearly the same instant. 0, or a negative errno. */
+int source_read_indices(const source_t* source, bool is_a2e, uint32_t* ret_tail, uint32_t* ret_head);
+/* Copies the slot of an index: its length, whatever that is, and as much of its packet as a slot of that header holds;
+ * packet has room for slot_size bytes. What the producer does meanwhile is the caller's to find out. 0, or a negative
+ * errno. */
+int source_read_slot(const source_t* source, const header_t* header, bool is_a2e, uint32_t index, void* packet,
+                     uint32_t* ret_length);
 /* 1, 0, or -1 if it cannot be told. */
 int source_is_sealed(const source_t* source);
 /* The mean length of the last n packets that were put into a ring, as far as they lie there; at most 64 are looked at. */
@@ -158,6 +169,8 @@ typedef struct faces_s {
 /* All faces of the machine. before: of the last look, seconds ago, for rates; or NULL. */
 void faces_scan(faces_t* faces, const faces_t* before, double seconds);
 void faces_free(faces_t* faces);
+/* Opens the region of one of them for reading. 0, or a negative errno. */
+int faces_open(face_t* face, source_t* ret_source);
 
 /* --- What dead engines left ------------------------------------------------------------------------ */
 
@@ -176,6 +189,15 @@ void stales_scan(stales_t* stales, bool remove, bool is_quiet);
 /* Of one face, by its owner's rights. 0, or a negative errno. */
 int stales_scan_name(stales_t* stales, const char* name, bool remove);
 void stales_free(stales_t* stales);
+
+/* --- Waiting ---------------------------------------------------------------------------------------- */
+
+/* From now on SIGINT, SIGTERM and SIGHUP come only in wait_for_next(), so that none is lost before it; and a pipe that
+ * nobody reads is told by an error. */
+void catch_signals(void);
+/* True after so many seconds; false after a signal, or when nobody reads any more what is written to fd, which a pipe
+ * tells before it is written to. fd: -1 = none. */
+bool wait_for_next(double seconds, int fd);
 
 /* --- Output ---------------------------------------------------------------------------------------- */
 

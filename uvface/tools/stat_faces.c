@@ -205,14 +205,15 @@ static int open_by_use(const procs_t* procs, face_t* face, source_t* ret_source)
     const use_t* use = &procs->uses.items[k];
 
     if (use->dev != face->dev || use->ino != face->ino) continue;
-    if (source_open(use->at, true, ret_source, &face->owner, &face->bytes) == 0) {
+    if (source_open(use->at, true, ret_source, &face->owner) == 0) {
       face->has_owner = true;
+      face->bytes = ret_source->bytes;
       return 0;
     }
     if (use->is_mapped) mapped = use;
   }
   if (mapped == NULL) return -EACCES;
-  *ret_source = (source_t){.fd = -1, .pid = mapped->process.pid, .address = mapped->address};
+  *ret_source = (source_t){.fd = -1, .pid = mapped->process.pid, .address = mapped->address, .bytes = mapped->bytes};
   return 0;
 }
 
@@ -222,7 +223,8 @@ static int open_region(const procs_t* procs, face_t* face, source_t* ret_source)
 
   if (!face->has_region_name) return open_by_use(procs, face, ret_source);
   snprintf(path, sizeof(path), SHM_DIRECTORY "/" REGION_PREFIX "%s", face->name);
-  err = source_open(path, false, ret_source, &face->owner, &face->bytes);
+  err = source_open(path, false, ret_source, &face->owner);
+  if (err == 0) face->bytes = ret_source->bytes;
   return err == -EACCES && open_by_use(procs, face, ret_source) == 0 ? 0 : err;
 }
 
@@ -383,4 +385,14 @@ void faces_scan(faces_t* faces, const faces_t* before, double seconds) {
 void faces_free(faces_t* faces) {
   free(faces->faces.items);
   *faces = (faces_t){.hidden = 0};
+}
+
+int faces_open(face_t* face, source_t* ret_source) {
+  procs_t procs;
+  int err;
+
+  procs_scan(&procs);
+  err = open_region(&procs, face, ret_source);
+  procs_free(&procs);
+  return err;
 }

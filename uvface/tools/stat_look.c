@@ -15,6 +15,10 @@
 /* The bytes of a region: docs/protocol.rst, section 1. */
 #define HEADER_BYTES 448
 #define LENGTH_BYTES 4
+#define A2E_INDICES_AT 64
+#define E2A_INDICES_AT 192
+#define INDEX_STRIDE 64
+#define FIRST_BYTES 256 /* of a slot: all that an Interest needs, and few cache lines that the producer wants back */
 #define SAMPLES 64
 
 static int open_if_regular(const char* path, int flags, struct stat* ret_st) {
@@ -33,14 +37,13 @@ static int open_if_regular(const char* path, int flags, struct stat* ret_st) {
   return err < 0 ? err : fd;
 }
 
-int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner, uint64_t* ret_bytes) {
+int source_open(const char* path, bool is_in_proc, source_t* ret_source, uid_t* ret_owner) {
   struct stat st = {.st_size = 0};
   int fd = open_if_regular(path, is_in_proc ? 0 : O_NOFOLLOW, &st);
 
   if (fd < 0) return fd;
-  *ret_source = (source_t){.fd = fd};
+  *ret_source = (source_t){.fd = fd, .bytes = (uint64_t) st.st_size};
   *ret_owner = st.st_uid;
-  *ret_bytes = (uint64_t) st.st_size;
   return 0;
 }
 
@@ -51,9 +54,11 @@ void source_close(source_t* source) {
 
 int source_read(const source_t* source, void* bytes, size_t n, uint64_t offset) {
   struct iovec here = {bytes, n}, there = {(void*) (uintptr_t) (source->address + offset), n};
-  ssize_t got = source->fd >= 0 ? pread(source->fd, bytes, n, (off_t) offset)
-                                : process_vm_readv(source->pid, &here, 1, &there, 1, 0);
+  ssize_t got;
 
+  if (offset > source->bytes || n > source->bytes - offset) return -ENODATA;
+  got = source->fd >= 0 ? pread(source->fd, bytes, n, (off_t) offset)
+                        : process_vm_readv(source->pid, &here, 1, &there, 1, 0);
   if (got < 0) return -errno;
   return (size_t) got == n ? 0 : -ENODATA;
 }
@@ -92,9 +97,46 @@ int source_is_sealed(const source_t* source) {
   return seals >= 0 ? 0 : -1;
 }
 
-double source_mean_bytes(const source_t* source, const header_t* header, bool is_a2e, uint32_t n) {
+int source_read_indices(const source_t* source, bool is_a2e, uint32_t* ret_tail, uint32_t* ret_head) {
+  unsigned char b[INDEX_STRIDE + sizeof(uint32_t)];
+  int err = source_read(source, b, sizeof(b), is_a2e ? A2E_INDICES_AT : E2A_INDICES_AT);
+
+  if (err < 0) return err;
+  *ret_tail = word_at(b, 0);
+  *ret_head = word_at(b, INDEX_STRIDE);
+  return 0;
+}
+
+uint64_t region_bytes(const header_t* header) {
+  return HEADER_BYTES + 2 * ((uint64_t) header->slot_size + LENGTH_BYTES) * header->capacity;
+}
+
+/* Where the slot of an index begins. */
+static uint64_t slot_at(const header_t* header, bool is_a2e, uint32_t index) {
   uint64_t stride = (uint64_t) header->slot_size + LENGTH_BYTES;
-  uint64_t first = HEADER_BYTES + (is_a2e ? 0 : stride * header->capacity);
+
+  return HEADER_BYTES + stride * ((is_a2e ? 0 : header->capacity) + (uint64_t) (index % header->capacity));
+}
+
+int source_read_slot(const source_t* source, const header_t* header, bool is_a2e, uint32_t index, void* packet,
+                     uint32_t* ret_length) {
+  unsigned char first[FIRST_BYTES];
+  uint64_t at = slot_at(header, is_a2e, index);
+  size_t n = sizeof(first) - LENGTH_BYTES, length;
+  int err;
+
+  if (n > header->slot_size) n = header->slot_size;
+  err = source_read(source, first, LENGTH_BYTES + n, at);
+  if (err < 0) return err;
+  length = word_at(first, 0);
+  memcpy(packet, first + LENGTH_BYTES, n);
+  if (length > n && length <= header->slot_size)
+    err = source_read(source, (unsigned char*) packet + n, length - n, at + LENGTH_BYTES + n);
+  if (err == 0) *ret_length = (uint32_t) length;
+  return err;
+}
+
+double source_mean_bytes(const source_t* source, const header_t* header, bool is_a2e, uint32_t n) {
   uint32_t tail = is_a2e ? header->a2e.tail : header->e2a.tail;
   uint32_t found = 0, length;
   double sum = 0;
@@ -103,9 +145,8 @@ double source_mean_bytes(const source_t* source, const header_t* header, bool is
   if (n > header->capacity) n = header->capacity;
   if (n > SAMPLES) n = SAMPLES;
   for (uint32_t i = 1; i <= n; i++) {
-    uint32_t slot = (tail - i) % header->capacity;
-
-    if (source_read(source, &length, sizeof(length), first + stride * slot) < 0 || length > header->slot_size) continue;
+    if (source_read(source, &length, sizeof(length), slot_at(header, is_a2e, tail - i)) < 0) continue;
+    if (length > header->slot_size) continue;
     sum += length;
     found++;
   }

@@ -21,7 +21,7 @@ void list_grow(void** items, size_t* room, size_t n, size_t item_bytes) {
     void* grown = realloc(*items, more * item_bytes);
 
     if (grown == NULL) {
-      fputs("uvface-stat: out of memory\n", stderr);
+      fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
       exit(EXIT_FAILURE);
     }
     *items = grown;
@@ -145,7 +145,8 @@ static void note_mapping(procs_t* procs, const process_t* process, char* line) {
                  .dev = makedev(major_number, minor_number),
                  .ino = (ino_t) ino,
                  .is_mapped = true,
-                 .address = start};
+                 .address = start,
+                 .bytes = end - start};
   snprintf(use->at, sizeof(use->at), "/proc/%ld/map_files/%" PRIx64 "-%" PRIx64, (long) process->pid, start, end);
   copy_path(use, line + at);
 }

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, which face is meant, and
+ * when to end.
+ *
+ * It looks once a millisecond, and takes what nobody else wants of the CPU (SCHED_IDLE): an end of a face that has
+ * something to do goes first. So it may miss packets, which it counts, and never slows who sends them. */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <ndnshm.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dump.h"
+
+enum { FAILED = 1, USAGE = 2, FOUND_DEAD = 3 };
+#define LOOK_S 0.001
+#define LOWEST 19   /* of the nice values */
+#define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there */
+#define PREFIX_BYTES 1024
+
+typedef struct options_s {
+  const char* face;
+  const char* write;
+  uint64_t count; /* 0 = no end */
+  bool eager;
+  bool has_prefix;
+  uint8_t prefix_bytes[PREFIX_BYTES];
+  ndnpkt_name_t prefix;
+} options_t;
+
+typedef struct dump_s {
+  follow_t follow; /* first: its callbacks get this */
+  const options_t* options;
+  face_t face;
+  pcap_file_t* pcap;
+  uint64_t shown, seen;
+} dump_t;
+
+static void usage(FILE* to) {
+  fputs(
+      "usage: uvface-dump [-c N] [-p PREFIX] [-w FILE] [-e] NAME|PID\n"
+      "Shows the packets of the face called NAME, or of the one that process PID is on.\n"
+      "  -c, --count=N       ends after N packets\n"
+      "  -p, --prefix=NAME   only packets whose names begin so\n"
+      "  -w, --write=FILE    writes them as pcap instead (-: to standard output)\n"
+      "  -e, --eager         at normal priority: misses less, and may slow the face\n"
+      "  -h, --help          this text\n"
+      "  -V, --version       the version\n"
+      "Status: 0, 1 failed, 2 usage, 3 the face is a dead engine's.\n",
+      to);
+}
+
+static int fail(const char* object, const char* why) {
+  char shown[4 * NAME_BYTES];
+
+  escape(object, false, shown, sizeof(shown));
+  fprintf(stderr, "uvface-dump: %s: %s\n", shown, why);
+  return FAILED;
+}
+
+/* --- Which face ----------------------------------------------------------------------------------- */
+
+static bool has_process(const face_t* face, pid_t pid) {
+  return face->engine.pid == pid || face->app.pid == pid;
+}
+
+/* A name may be that of two: of one that lives on without it, and of one that has it now. */
+static const face_t* find_name(const faces_t* faces, const char* name) {
+  const face_t* found = NULL;
+
+  for (size_t i = 0; i < faces->faces.n; i++) {
+    const face_t* face = &faces->faces.items[i];
+
+    if (face->name[0] == '\0' || strcmp(face->name, name) != 0) continue;
+    if (found == NULL || (face->state == ALIVE && (found->state != ALIVE || face->has_region_name))) found = face;
+  }
+  return found;
+}
+
+static void tell_choice(const face_t* face) {
+  char name[4 * NAME_BYTES];
+
+  escape(face->name, true, name, sizeof(name));
+  fprintf(stderr, "  %s: engine %ld, app %ld\n", name[0] != '\0' ? name : "(without a name)", (long) face->engine.pid,
+          (long) face->app.pid);
+}
+
+static const face_t* find_process(const faces_t* faces, const char* text) {
+  pid_t pid = (pid_t) strtol(text, NULL, 10);
+  const face_t* found = NULL;
+  size_t n = 0;
+
+  for (size_t i = 0; i < faces->faces.n; i++) {
+    if (!has_process(&faces->faces.items[i], pid)) continue;
+    found = &faces->faces.items[i];
+    n++;
+  }
+  if (n == 1) return found;
+  if (n == 0) {
+    fail(text, faces->hidden > 0 ? "no such face, and no process of this number is seen on one (root sees all)"
+                                 : "no such face, and no process of this number is on one");
+    return NULL;
+  }
+  fail(text, "this process is on several faces: give a name, or the process at the other end");
+  for (size_t i = 0; i < faces->faces.n; i++)
+    if (has_process(&faces->faces.items[i], pid)) tell_choice(&faces->faces.items[i]);
+  return NULL;
+}
+
+static bool is_number(const char* text) {
+  size_t n = strspn(text, "0123456789");
+
+  return n > 0 && n < 10 && text[n] == '\0';
+}
+
+/* NULL after telling why. */
+static const face_t* find_face(const faces_t* faces, const char* text) {
+  const face_t* face = find_name(faces, text);
+
+  if (face != NULL) return face;
+  if (is_number(text)) return find_process(faces, text);
+  fail(text, "no such face");
+  return NULL;
+}
+
+static bool choose(const char* text, face_t* ret_face, source_t* ret_source) {
+  faces_t faces;
+  const face_t* face;
+  bool is_good = false;
+
+  faces_scan(&faces, NULL, 0);
+  face = find_face(&faces, text);
+  if (face != NULL) {
+    *ret_face = *face;
+    is_good = ret_face->has_header;
+    if (!is_good) fail(text, face->missing[0] != '\0' ? face->missing : "its region cannot be read");
+  }
+  if (is_good) {
+    int err = faces_open(ret_face, ret_source);
+
+    is_good = err == 0;
+    if (err < 0) fail(text, err == -EACCES ? "its region may be read by its owner and root" : strerror(-err));
+  }
+  faces_free(&faces);
+  return is_good;
+}
+
+/* --- Packets -------------------------------------------------------------------------------------- */
+
+static void on_packet(follow_t* follow, const packet_t* packet) {
+  dump_t* d = (dump_t*) follow;
+
+  d->seen++;
+  if (d->options->has_prefix && !text_has_prefix(packet, d->options->prefix)) return;
+  d->shown++;
+  if (d->pcap != NULL)
+    pcap_file_packet(d->pcap, packet);
+  else
+    text_packet(stdout, packet);
+  follow->is_done = d->options->count != 0 && d->shown >= d->options->count;
+}
+
+static void on_missed(follow_t* follow, const packet_t* where, uint32_t n) {
+  dump_t* d = (dump_t*) follow;
+
+  if (d->pcap == NULL) text_missed(stdout, where, n);
+}
+
+/* False if nobody reads any more, or the disk is full. */
+static bool flush(const dump_t* d) {
+  if (d->pcap != NULL) return pcap_file_flush(d->pcap);
+  return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+static void summarize(const dump_t* d) {
+  fprintf(stderr,
+          "uvface-dump: %" PRIu64 " packets shown of %" PRIu64 " seen; missed: %" PRIu64 " app > engine, %" PRIu64
+          " engine > app\n",
+          d->shown, d->seen, d->follow.a2e.missed, d->follow.e2a.missed);
+}
+
+/* --- The end of the face -------------------------------------------------------------------------- */
+
+/* Whether somebody still has the region. Its file remains as long as we have it, and tells nothing. */
+static bool is_there(const face_t* face) {
+  faces_t faces;
+  bool found = false;
+
+  faces_scan(&faces, NULL, 0);
+  for (size_t i = 0; i < faces.faces.n && !found; i++) {
+    const face_t* one = &faces.faces.items[i];
+
+    found = one->has_region && one->dev == face->dev && one->ino == face->ino && one->state != DEAD &&
+            (one->engine.pid != 0 || one->app.pid != 0 || one->state == ALIVE);
+  }
+  faces_free(&faces);
+  return found;
+}
+
+/* Another process's memory is read under a lock of that process: not by who may have to wait long for the CPU. */
+static void yield_to_everybody(const dump_t* d) {
+  struct sched_param none = {.sched_priority = 0};
+
+  if (d->options->eager || d->follow.source.fd < 0) return;
+  if (nice(LOWEST) == -1) return;
+  sched_setscheduler(0, SCHED_BATCH, &none); /* it never cuts in when it wakes */
+}
+
+static double now_s(void) {
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
+/* Why a look failed. */
+static const char* why_lost(int err) {
+  if (err == -EPROTO) return "the indices of a ring are impossible";
+  if (err == -ENODATA) return "the region was truncated";
+  return strerror(-err);
+}
+
+/* Until a signal, the count, the end of the face, or of who reads our output. Returns the status. */
+static int run(dump_t* d) {
+  const options_t* o = d->options;
+  int fd = o->write == NULL || strcmp(o->write, "-") == 0 ? STDOUT_FILENO : -1;
+  double heard_s = now_s();
+
+  do {
+    int err = follow_look(&d->follow);
+    bool is_quiet;
+
+    if (!flush(d))
+      return wait_for_next(0, fd) ? fail(o->write != NULL ? o->write : "stdout", "cannot be written") : EXIT_SUCCESS;
+    if (d->follow.is_done) return EXIT_SUCCESS;
+    is_quiet = err == 0 && now_s() - heard_s >= QUIET_S;
+    if (err == 0 && d->face.state == DEAD) {
+      fail(o->face, "its engine is dead");
+      return FOUND_DEAD;
+    }
+    if (err == -EPROTO) return fail(o->face, why_lost(err));
+    if ((err < 0 || is_quiet) && !is_there(&d->face)) {
+      fail(o->face, "the face has ended");
+      return EXIT_SUCCESS;
+    }
+    if (err < 0) return fail(o->face, why_lost(err));
+    if (err > 0 || is_quiet) heard_s = now_s();
+  } while (wait_for_next(LOOK_S, fd));
+  return EXIT_SUCCESS;
+}
+
+static int dump(const options_t* o) {
+  dump_t d = {.options = o, .follow = {.on_packet = on_packet, .on_missed = on_missed}};
+  source_t source = {.fd = -1};
+  int err, status;
+
+  if (!choose(o->face, &d.face, &source)) return FAILED;
+  err = follow_start(&d.follow, &source);
+  if (err < 0) {
+    follow_end(&d.follow);
+    return fail(o->face, err == -EPROTO    ? "the region has no header of a face"
+                         : err == -ENODATA ? "the region is shorter than its header says"
+                                           : strerror(-err));
+  }
+  if (o->write != NULL && (d.pcap = pcap_file_open(o->write, d.follow.header.slot_size)) == NULL) {
+    follow_end(&d.follow);
+    return FAILED;
+  }
+  catch_signals();
+  yield_to_everybody(&d);
+  status = run(&d);
+  if (d.pcap != NULL) pcap_file_close(d.pcap); /* flushed after each look */
+  summarize(&d);
+  follow_end(&d.follow);
+  return status;
+}
+
+/* --- The command line ----------------------------------------------------------------------------- */
+
+static bool parse_count(const char* text, uint64_t* ret_count) {
+  char* end;
+  unsigned long long count;
+
+  errno = 0;
+  count = strtoull(text, &end, 10);
+  if (!isdigit((unsigned char) text[0]) || *end != '\0' || errno != 0 || count == 0) return false;
+  *ret_count = count;
+  return true;
+}
+
+static bool parse_option(int option, options_t* o) {
+  switch (option) {
+    case 'c': return parse_count(optarg, &o->count);
+    case 'p': o->has_prefix = true; return ndnpkt_name_from_uri(optarg, o->prefix_bytes, PREFIX_BYTES, &o->prefix) == 0;
+    case 'w': o->write = optarg; return true;
+    case 'e': o->eager = true; return true;
+    default: return false;
+  }
+}
+
+/* -1: go on; else the status to end with. */
+static int parse(int argc, char** argv, options_t* o) {
+  static const struct option options[] = {{"count", required_argument, NULL, 'c'},
+                                          {"prefix", required_argument, NULL, 'p'},
+                                          {"write", required_argument, NULL, 'w'},
+                                          {"eager", no_argument, NULL, 'e'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {NULL, 0, NULL, 0}};
+  int option;
+
+  while ((option = getopt_long(argc, argv, "c:p:w:ehV", options, NULL)) != -1) {
+    if (option == 'h') {
+      usage(stdout);
+      return EXIT_SUCCESS;
+    }
+    if (option == 'V') {
+      printf("uvface-dump %s\n", ndnshm_version_string());
+      return EXIT_SUCCESS;
+    }
+    if (!parse_option(option, o)) {
+      usage(stderr);
+      return USAGE;
+    }
+  }
+  if (optind + 1 != argc) {
+    usage(stderr);
+    return USAGE;
+  }
+  o->face = argv[optind];
+  return -1;
+}
+
+int main(int argc, char** argv) {
+  options_t o = {.face = NULL};
+  int status = parse(argc, argv, &o);
+
+  return status >= 0 ? status : dump(&o);
+}

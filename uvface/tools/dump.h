@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* dump.h: what the parts of uvface-dump share. How faces are found, and their regions read, is uvface-stat's (stat.h).
+ *
+ *   dump_follow.c  the packets of a region, as they come
+ *   dump_text.c    a packet in a line, and whether it was asked for
+ *   dump_pcap.c    packets in a file for Wireshark
+ *   dump.c         the command line, which face, and when to end
+ *
+ * Nothing here maps, writes to, waits for or wakes what it looks at. What it shows is somebody else's: any bytes. One
+ * thread. */
+#ifndef UVFACE_DUMP_H
+#define UVFACE_DUMP_H
+
+#include <ndnpkt.h>
+#include <time.h>
+
+#include "stat.h"
+
+/* --- Following ------------------------------------------------------------------------------------ */
+
+/* One direction. */
+typedef struct way_s {
+  bool is_a2e;
+  uint32_t next;                 /* the index of the first packet that was not looked at */
+  uint32_t seen_tail, seen_head; /* at the last look */
+  bool was_impossible;           /* these two */
+  uint64_t missed;               /* packets that came, and whose slots were used again too early for us */
+} way_t;
+
+/* A packet that was copied whole. */
+typedef struct packet_s {
+  struct timespec time; /* of the look */
+  bool is_a2e;
+  const uint8_t* bytes;
+  uint32_t len;         /* of what is there */
+  bool is_impossible;   /* its length is none; there are no bytes */
+  uint32_t claimed_len; /* that length */
+} packet_t;
+
+typedef struct follow_s {
+  source_t source;
+  header_t header;
+  way_t a2e, e2a;
+  uint8_t* slot;
+  bool is_done; /* set by on_packet: enough */
+  void (*on_packet)(struct follow_s* follow, const packet_t* packet);
+  void (*on_missed)(struct follow_s* follow, const packet_t* where, uint32_t n); /* of where: time and direction */
+} follow_t;
+
+/* Begins with the packets that lie in the rings. source: taken over. Errors: -EPROTO (no face has such a header), -ENODATA
+ * (the region is shorter than its header says), -ENOMEM, and those of reading. */
+int follow_start(follow_t* follow, const source_t* source);
+/* Looks at both rings once: on_packet and on_missed are called for what came. Returns 1 if there was something, 0 if
+ * not. Errors: -EPROTO (the indices are impossible, and stay so), and those of reading: then the region is gone, or was
+ * truncated. */
+int follow_look(follow_t* follow);
+void follow_end(follow_t* follow);
+
+/* --- Output --------------------------------------------------------------------------------------- */
+
+/* A packet as a line of text, or of what was missed. */
+void text_packet(FILE* to, const packet_t* packet);
+void text_missed(FILE* to, const packet_t* where, uint32_t n);
+/* Whether it has a name that begins so. */
+bool text_has_prefix(const packet_t* packet, ndnpkt_name_t prefix);
+
+/* A file of packets. path: "-" = stdout. NULL after telling stderr why. */
+typedef struct pcap_file_s pcap_file_t;
+pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size);
+void pcap_file_packet(pcap_file_t* file, const packet_t* packet);
+/* False if something could not be written. */
+bool pcap_file_flush(pcap_file_t* file);
+void pcap_file_close(pcap_file_t* file);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* dump_follow.c: the packets of a region, as they come, by somebody of whom neither end knows. A third reader of a ring
+ * holds nothing back: a slot may be written again while it is copied. So the indices are read anew behind each copy, and
+ * tell whether that can have been.
+ *
+ * A slot that the consumer has not given back is not written: its copy is whole. One that was given back is written
+ * again only after all that lie between it and the tail, one round later; but a producer may have begun with a batch that
+ * it has not published yet, of which no index tells. Here a copy counts as whole as long as half a ring lies in between:
+ * that is, no producer publishes more than half a ring at once. What is older was missed. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "dump.h"
+
+/* As in the library: more is no face's. */
+#define MAX_CAPACITY (UINT32_C(1) << 30)
+#define MAX_SLOT_BYTES (UINT32_C(1) << 30)
+
+static bool has_slots(const header_t* header) {
+  return header->capacity >= 1 && header->capacity <= MAX_CAPACITY && header->slot_size >= 1 &&
+         header->slot_size <= MAX_SLOT_BYTES;
+}
+
+static bool is_possible(const follow_t* f, uint32_t tail, uint32_t head) {
+  return tail - head <= f->header.capacity;
+}
+
+static int start_way(follow_t* f, way_t* way, bool is_a2e) {
+  uint32_t tail, head;
+  int err = source_read_indices(&f->source, is_a2e, &tail, &head);
+
+  if (err < 0) return err;
+  *way = (way_t){.is_a2e = is_a2e, .next = is_possible(f, tail, head) ? head : tail};
+  return 0;
+}
+
+int follow_start(follow_t* f, const source_t* source) {
+  uint8_t last;
+  int err;
+
+  f->source = *source;
+  f->slot = NULL;
+  err = source_read_header(source, &f->header);
+  if (err < 0) return err;
+  if (f->header.magic != MAGIC || !has_slots(&f->header)) return -EPROTO;
+  /* Its end is there: only then is the size of a slot worth an allocation. */
+  err = source_read(source, &last, 1, region_bytes(&f->header) - 1);
+  if (err < 0) return err;
+  f->slot = malloc(f->header.slot_size);
+  if (f->slot == NULL) return -ENOMEM;
+  err = start_way(f, &f->a2e, true);
+  return err < 0 ? err : start_way(f, &f->e2a, false);
+}
+
+void follow_end(follow_t* f) {
+  source_close(&f->source);
+  free(f->slot);
+  f->slot = NULL;
+}
+
+/* How many packets before the tail are whole in their slots, seen from the next one. */
+static uint32_t reach(const follow_t* f, const way_t* way, uint32_t tail, uint32_t head) {
+  uint32_t capacity = f->header.capacity;
+  uint32_t used =
+      is_possible(f, tail, head) ? tail - head : 0; /* the head was read later, and may have passed the tail */
+  uint32_t behind = capacity / 2;
+
+  /* Where indices wrap and slots do not, a slot may be written again before its round is over. */
+  if ((capacity & (capacity - 1)) != 0 && tail < way->next) behind = 0;
+  return used > behind ? used : behind;
+}
+
+static void miss(follow_t* f, way_t* way, const packet_t* where, uint32_t n) {
+  way->missed += n;
+  way->next += n;
+  f->on_missed(f, where, n);
+}
+
+static int take(follow_t* f, way_t* way, packet_t* packet, uint32_t* tail, uint32_t* head) {
+  uint32_t length = 0;
+  int err = source_read_slot(&f->source, &f->header, way->is_a2e, way->next, f->slot, &length);
+
+  if (err < 0) return err;
+  /* The kernel has read the slot on this thread, and reads the indices on it: not earlier. */
+  atomic_thread_fence(memory_order_seq_cst);
+  err = source_read_indices(&f->source, way->is_a2e, tail, head);
+  if (err < 0) return err;
+  if (*tail - way->next > reach(f, way, *tail, *head)) {
+    miss(f, way, packet, 1);
+    return 0;
+  }
+  way->next++;
+  packet->bytes = f->slot;
+  packet->is_impossible = length > f->header.slot_size;
+  packet->claimed_len = length;
+  packet->len = packet->is_impossible ? 0 : length;
+  if (length > 0) f->on_packet(f, packet); /* a slot of length 0 is no packet */
+  return 0;
+}
+
+/* The two indices are not of one instant, so they may look impossible now and then; but not twice the same. */
+static bool is_broken(const follow_t* f, way_t* way, uint32_t tail, uint32_t head) {
+  bool is_impossible = !is_possible(f, tail, head);
+  bool stays = way->was_impossible && way->seen_tail == tail && way->seen_head == head;
+
+  way->was_impossible = is_impossible;
+  way->seen_tail = tail;
+  way->seen_head = head;
+  return is_impossible && stays;
+}
+
+/* At most one ring full: then it is the other direction's turn. */
+static int look(follow_t* f, way_t* way) {
+  packet_t packet = {.is_a2e = way->is_a2e};
+  uint32_t tail, head, n;
+  int err = source_read_indices(&f->source, way->is_a2e, &tail, &head);
+
+  if (err < 0) return err;
+  if (is_broken(f, way, tail, head)) return -EPROTO;
+  clock_gettime(CLOCK_REALTIME, &packet.time);
+  for (n = 0; n < f->header.capacity && way->next != tail && !f->is_done; n++) {
+    uint32_t whole = reach(f, way, tail, head);
+
+    if (tail - way->next > whole) miss(f, way, &packet, tail - way->next - whole);
+    if (way->next == tail) break;
+    err = take(f, way, &packet, &tail, &head);
+    if (err < 0) return err;
+  }
+  return n > 0;
+}
+
+int follow_look(follow_t* f) {
+  int a2e = look(f, &f->a2e), e2a;
+
+  if (a2e < 0) return a2e;
+  e2a = look(f, &f->e2a);
+  return e2a < 0 ? e2a : a2e | e2a;
+}
