@@ -293,8 +293,8 @@ NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
  * wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
  * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or the peer sleeps, and
  * still deferring: -EAGAIN, no byte is left: ndnshm_defer(ep, 1) and settle again before you wait; -ENOBUFS, none can be
- * written now, because the kernel has no memory for it or the last took long (ndnshm_wake()): settle again in a
- * millisecond or so, and wait until then if you like. (Another error of the write counts as if the peer were awake: the
+ * written now, because the kernel has no memory for it or the last call took long (ndnshm_wake()): settle again in a
+ * millisecond or so, or when ndnshm_rest() says, and wait until then if you like. (Another error of the write counts as if the peer were awake: the
  * next look tries again.) Or -EIO, as ndnshm_wake().
  * (Design 3) */
 NDNSHM_EXTERN void ndnshm_defer(ndnshm_t* ep, unsigned int bytes);
@@ -305,12 +305,20 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO, pipe or socket.
  * Returns the bytes drained, 0 to 4096. Call it on readability only (Design 3).
- * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After a byte
- * that took more than 1 ms of CPU time the next comes 100 ms later at the earliest, for who defers. After three calls that
- * each took that, or slept for more than 10 ms, and 10 ms together, none is made any more: leave the face.
+ * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After one
+ * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 100 ms later at the earliest, for
+ * who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together, none is
+ * made any more: leave the face.
  * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
  * calls on the descriptors slow), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
+
+/* For how many ms to leave ndnshm_fd() alone, 0 for not at all, because the peer has made a call slow: at least 100 ms, and
+ * as long, up to a second, that all slow peers of this thread cost 2 % of its time. Ask before ndnshm_wake(): where it is
+ * not 0, stop polling the descriptor, and look by the clock, at the ring each 100 ms or so and at the descriptor, with
+ * ndnshm_wake(), when the time is over. Who does not ask pays for at most three such calls a face. Costs no system call.
+ * NULL, or not open: 0. */
+NDNSHM_EXTERN unsigned int ndnshm_rest(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
  * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes

@@ -8,7 +8,10 @@
 
 #define SLOW_NS 1000000    /* of CPU time; by the clock, what makes suspicious */
 #define ASLEEP_NS 10000000 /* without CPU: longer than who holds a pipe's lock for its own copy is off the CPU */
-#define REST_NS 100000000
+#define REST_MIN_NS 100000000
+#define REST_MAX_NS 1000000000
+/* In fifty times what was lost, 2 % of the time is lost at most, whoever lost it. */
+#define RESTS_FACTOR 50
 /* Both are enough together: one slow call may have a reason of its own, as SIGSTOP or want of memory. */
 #define SLOW_CALLS_MAX 3
 #define LOST_MAX_NS 10000000
@@ -16,6 +19,9 @@
 #define FIRST_CALLS 16
 /* In a hundred times what was lost no more than 1 % of the time is lost. */
 #define FORGETS_FACTOR 100
+
+/* Peers that were slow share what this thread can spare for them. */
+static _Thread_local uint64_t slow_ones_rest_until_ns;
 
 static uint64_t read_clock(clockid_t clock) {
   struct timespec t = {0, 0};
@@ -65,7 +71,9 @@ static void note_slow(ndnshm__patience_t* patience, uint64_t began_ns, uint64_t 
   patience->lost_ns += cost_ns;
   patience->forgets_at_ns = later_of(patience->forgets_at_ns, now_ns) + FORGETS_FACTOR * cost_ns;
   patience->suspects_until_ns = later_of(patience->suspects_until_ns, patience->forgets_at_ns);
-  patience->rests_until_ns = now_ns + REST_NS;
+  patience->rests_until_ns = now_ns + REST_MIN_NS;
+  slow_ones_rest_until_ns = later_of(slow_ones_rest_until_ns, now_ns) + RESTS_FACTOR * cost_ns;
+  if (slow_ones_rest_until_ns > now_ns + REST_MAX_NS) slow_ones_rest_until_ns = now_ns + REST_MAX_NS;
 }
 
 void ndnshm__patience_stop(ndnshm__patience_t* patience, const ndnshm__stopwatch_t* watch, const char* name,
@@ -84,8 +92,17 @@ void ndnshm__patience_stop(ndnshm__patience_t* patience, const ndnshm__stopwatch
   errno = saved_errno;
 }
 
-bool ndnshm__patience_rests(const ndnshm__patience_t* patience) {
-  return patience->rests_until_ns != 0 && read_clock(CLOCK_MONOTONIC) < patience->rests_until_ns;
+/* While nothing may be done, nothing is forgotten either. */
+uint64_t ndnshm__patience_rests_ns(ndnshm__patience_t* patience) {
+  uint64_t now_ns, until_ns = patience->rests_until_ns;
+
+  if (until_ns == 0) return 0;
+  now_ns = read_clock(CLOCK_MONOTONIC);
+  if (now_ns < patience->forgets_at_ns) until_ns = later_of(until_ns, slow_ones_rest_until_ns);
+  if (now_ns >= until_ns) return 0;
+  patience->forgets_at_ns = later_of(patience->forgets_at_ns, until_ns + FORGETS_FACTOR * patience->lost_ns);
+  patience->suspects_until_ns = later_of(patience->suspects_until_ns, patience->forgets_at_ns);
+  return until_ns - now_ns;
 }
 
 bool ndnshm__patience_is_over(const ndnshm__patience_t* patience) {

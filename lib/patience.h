@@ -7,6 +7,11 @@
  * asleep in the kernel, which only a pipe can, for more than 10 ms. Three slow calls that took 10 ms together are enough.
  * What was lost is forgotten when a hundred times as long has passed; so a peer costs no more than 1 % of the time for long.
  *
+ * After a slow call the peer is left alone for 100 ms, and together with all others of this thread that have been slow for
+ * fifty times what the call cost, or a second: all of them have 2 % of the thread's time, however many they are and whether
+ * they fail and come again. But the first slow call of each is beyond that: nothing tells before. Reading is no better than
+ * writing: what we take out of a socket makes room, of which the kernel tells all who sleep on the other end.
+ *
  * Time that the thread was ready to run and did not is no fault of the peer's. A clock on the wall cannot tell it, and is
  * cheap: it looks at every call, and when it has seen a slow one the calls that follow are measured by the CPU time of the
  * thread and by how often it went to sleep, for a hundred times as long as that call took. So are the first calls.
@@ -23,7 +28,7 @@
 typedef struct ndnshm__patience_s {
   uint64_t suspects_until_ns; /* calls are measured exactly until then */
   uint64_t forgets_at_ns;     /* what follows ... */
-  uint64_t rests_until_ns;    /* no byte should be written until then; 0 = one may */
+  uint64_t rests_until_ns;    /* no byte should be written or read until then; 0 = it was never slow */
   uint64_t lost_ns;           /* in slow calls */
   unsigned int slow_calls;
   unsigned int first_calls; /* so far, up to those that are measured exactly */
@@ -42,8 +47,8 @@ void ndnshm__patience_start(ndnshm__patience_t* patience, ndnshm__stopwatch_t* r
 void ndnshm__patience_stop(ndnshm__patience_t* patience, const ndnshm__stopwatch_t* watch, const char* name,
                            bool may_sleep);
 
-/* True while the last slow call is not long ago: less than 100 ms. */
-bool ndnshm__patience_rests(const ndnshm__patience_t* patience);
+/* How long the peer is to be left alone; 0 = a call may be made. */
+uint64_t ndnshm__patience_rests_ns(ndnshm__patience_t* patience);
 
 /* True, for good, when enough was lost: wake.h makes no call any more. */
 bool ndnshm__patience_is_over(const ndnshm__patience_t* patience);

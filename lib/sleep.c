@@ -97,6 +97,11 @@ int ndnshm_wake(ndnshm_t* ep) {
   return err < 0 ? err : n;
 }
 
+unsigned int ndnshm_rest(ndnshm_t* ep) {
+  return ep != NULL && ep->open ? (unsigned int) ((ndnshm__patience_rests_ns(&ep->wake.patience) + 999999) / 1000000)
+                                : 0;
+}
+
 /* --- The slow look ---------------------------------------------------------------------------- */
 
 static int check_magic(ndnshm_t* ep) {
@@ -113,7 +118,7 @@ static int check_magic(ndnshm_t* ep) {
 static int look_for_app(ndnshm_t* ep) {
   int n;
 
-  if (!ep->is_engine || ep->is_attached) return 0;
+  if (!ep->is_engine || ep->is_attached || ndnshm__patience_rests_ns(&ep->wake.patience) > 0) return 0;
   n = ndnshm__wake_drain(&ep->wake);
   if (n >= 0) note_attached(ep);
   if (n <= 0) return 0;

@@ -12,6 +12,10 @@
 #include <unistd.h>
 
 #define DRAIN_BYTES 4096
+/* What is read from a socket at once: each byte may be one that was sent by itself, and each of those that is taken out
+ * wakes whoever sleeps on the other end. A single byte, which it nearly always is, leaves room and so ends the reading. */
+#define PIECE_BYTES 2
+#define PIECES_MAX 64
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x100 /* since Linux 6.18, which many headers do not know */
 #endif
@@ -133,7 +137,7 @@ static int write_for(ndnshm__wake_t* wake, uint32_t* flag, uint32_t* other) {
 
 bool ndnshm__wake_claim(ndnshm__wake_t* wake, uint32_t* flag) {
   /* The look that is owed finds the flag again. */
-  if (wake->defers && (!wake->may_write || ndnshm__patience_rests(&wake->patience))) return false;
+  if (wake->defers && (!wake->may_write || ndnshm__patience_rests_ns(&wake->patience) > 0)) return false;
   return take_down(flag) && write_for(wake, flag, NULL) > 0;
 }
 
@@ -148,8 +152,8 @@ int ndnshm__wake_settle(ndnshm__wake_t* wake) {
   if (wake->published && ndnshm__load_relaxed(wake->peer_parked) != 0) parked = wake->peer_parked;
   if (wake->released && ndnshm__load_relaxed(wake->peer_waiting) != 0) waiting = wake->peer_waiting;
   if (parked != NULL || waiting != NULL) {
+    if (ndnshm__patience_rests_ns(&wake->patience) > 0) return -ENOBUFS; /* first: else it would be tried at once */
     if (!wake->may_write) return -EAGAIN;
-    if (ndnshm__patience_rests(&wake->patience)) return -ENOBUFS;
   }
   if (parked != NULL && !take_down(parked)) parked = NULL;
   if (waiting != NULL && !take_down(waiting)) waiting = NULL;
@@ -164,19 +168,36 @@ bool ndnshm__wake_heal(ndnshm__wake_t* wake, bool may_wait) {
   return (may_wait || ndnshm__load_relaxed(wake->peer_parked) == 0) && write_to_peer(wake) == 1;
 }
 
-int ndnshm__wake_drain(ndnshm__wake_t* wake) {
+/* Up to `max` bytes of what lies there, which is DRAIN_BYTES or less. Results as of draining. */
+static int read_some(ndnshm__wake_t* wake, size_t max) {
   ndnshm__stopwatch_t watch;
   char bytes[DRAIN_BYTES];
   ssize_t n;
 
-  if (ndnshm__patience_is_over(&wake->patience)) return 0;
   ndnshm__patience_start(&wake->patience, &watch);
   do {
-    n = wake->is_socket ? recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)
-                        : read(wake->rx_fd, bytes, sizeof(bytes));
+    n = wake->is_socket ? recv(wake->rx_fd, bytes, max, MSG_DONTWAIT) : read(wake->rx_fd, bytes, max);
   } while (n < 0 && errno == EINTR);
   ndnshm__patience_stop(&wake->patience, &watch, wake->is_socket ? "recv" : "read", !wake->is_socket);
   if (n > 0) return (int) n;
   if (n == 0 || errno == ECONNRESET) return -EPIPE; /* reset: the peer died with bytes of ours unread */
   return errno == EAGAIN ? 0 : -errno;
+}
+
+/* Piece by piece, until one was slow. What went wrong after the first is found again by the next. */
+static int drain_socket(ndnshm__wake_t* wake) {
+  int drained = 0, n = PIECE_BYTES;
+
+  for (int pieces = 0; n == PIECE_BYTES && pieces < PIECES_MAX; pieces++) {
+    if (drained > 0 && ndnshm__patience_rests_ns(&wake->patience) > 0) break;
+    n = read_some(wake, PIECE_BYTES);
+    if (n < 0 && drained == 0) return n;
+    if (n > 0) drained += n;
+  }
+  return drained;
+}
+
+int ndnshm__wake_drain(ndnshm__wake_t* wake) {
+  if (ndnshm__patience_is_over(&wake->patience)) return 0;
+  return wake->is_socket ? drain_socket(wake) : read_some(wake, DRAIN_BYTES);
 }

@@ -37,7 +37,7 @@ LIB_ROOMS = {
     "wake": ("patience", "words"),
     "endpoint": ("error", "fifo", "guard", "hurry", "layout", "names", "pair", "patience", "region", "ring", "wake", "words"),
     "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
-    "sleep": ("endpoint", "error", "fifo", "layout", "region", "ring", "wake", "words"),
+    "sleep": ("endpoint", "error", "fifo", "layout", "patience", "region", "ring", "wake", "words"),
     "sweep": ("error", "fifo", "layout", "names", "open"),
 }
 # The same for lib/ndnpkt/.

@@ -134,6 +134,82 @@ TEST_LOOP(what_was_lost_is_forgotten_in_a_hundred_times_as_long, 2) {
   ck_assert_int_eq(ndnshm__patience_is_over(&patience), _i == 1);
 }
 
+static bool rests(ndnshm__patience_t* patience) {
+  bool result;
+
+  clocks.is_on = true;
+  result = ndnshm__patience_rests_ns(patience) > 0;
+  clocks.is_on = false;
+  return result;
+}
+
+static void assert_rests_for(ndnshm__patience_t* patience, uint64_t ns) {
+  ck_assert(rests(patience));
+  pass(ns - 1, PREEMPTED);
+  ck_assert(rests(patience));
+  pass(1, PREEMPTED);
+  ck_assert(!rests(patience));
+}
+
+TEST(who_was_slow_is_left_alone_fifty_times_as_long) {
+  ndnshm__patience_t patience = {0};
+
+  start_clocks();
+  call_that_takes(&patience, MS, COMPUTING, true);
+  ck_assert(!rests(&patience));
+  call_that_takes(&patience, MS + MS / 2, COMPUTING, true);
+  assert_rests_for(&patience, 100 * MS);
+  call_that_takes(&patience, 4 * MS, COMPUTING, true);
+  assert_rests_for(&patience, 200 * MS);
+  call_that_takes(&patience, 2000 * MS, ASLEEP, true);
+  assert_rests_for(&patience, 1000 * MS);
+}
+
+/* However many they are, and whether they have failed meanwhile and begun anew; each begins with a slow call beyond that. */
+TEST(slow_ones_of_a_thread_share_2_percent_of_its_time) {
+  enum { PEERS = 50, SECONDS = 60 };
+  ndnshm__patience_t peers[PEERS] = {{0}}, quick = {0};
+  uint64_t first_ns = 0, lost_ns = 0;
+  unsigned int over = 0;
+
+  start_clocks();
+  for (int ms = 0; ms < SECONDS * 1000; ms++) {
+    for (int i = 0; i < PEERS; i++) {
+      if (rests(&peers[i])) continue;
+      *(peers[i].slow_calls == 0 ? &first_ns : &lost_ns) += 5 * MS;
+      call_that_takes(&peers[i], 5 * MS, COMPUTING, i % 2 == 0);
+      if (!ndnshm__patience_is_over(&peers[i])) continue;
+      peers[i] = (ndnshm__patience_t){0};
+      over++;
+    }
+    call_that_takes(&quick, MS / 10, COMPUTING, true);
+    ck_assert(!rests(&quick));
+    pass(MS, PREEMPTED);
+  }
+  ck_assert_uint_ge(over, 10);
+  ck_assert_uint_le(lost_ns, SECONDS * 1000 * MS / 50 + PEERS * 5 * MS);
+  ck_assert_uint_le(first_ns, lost_ns / 2 + PEERS * 5 * MS);
+}
+
+/* Else a peer that is slow whenever it may be would begin anew each time. */
+TEST(nothing_is_forgotten_while_a_peer_is_left_alone) {
+  ndnshm__patience_t patience = {0};
+
+  start_clocks();
+  for (int calls = 0; calls < 3; calls++) {
+    ck_assert(!ndnshm__patience_is_over(&patience));
+    call_that_takes(&patience, 5 * MS, COMPUTING, true);
+    assert_rests_for(&patience, 250 * MS);
+    for (int i = 0; i < 8; i++) { /* the others keep this thread busy */
+      ndnshm__patience_t other = {0};
+
+      call_that_takes(&other, 15 * MS, COMPUTING, true);
+      assert_rests_for(&patience, 750 * MS);
+    }
+  }
+  ck_assert(ndnshm__patience_is_over(&patience));
+}
+
 TEST(ordinary_call_costs_two_looks_at_the_clock) {
   ndnshm__patience_t patience = {0};
 
@@ -183,7 +259,7 @@ static int send_to_sleeper(face_t* f) {
   return ndnshm_settle(f->engine);
 }
 
-TEST(slow_bytes_come_each_100_ms_and_then_no_more) {
+TEST(slow_bytes_come_seldom_and_then_no_more) {
   face_t f = face_make("slow", 64, 100);
   ndnshm_stats_t stats;
 
@@ -196,10 +272,13 @@ TEST(slow_bytes_come_each_100_ms_and_then_no_more) {
     ck_assert_uint_eq(bytes_written, i);
     if (i == 3) break;
     ck_assert_int_eq(send_to_sleeper(&f), -ENOBUFS);
-    pass(100 * MS - 1, PREEMPTED);
+    ck_assert_uint_eq(ndnshm_rest(f.engine), 200);
+    pass(200 * MS - 1, PREEMPTED);
     ck_assert_int_eq(ndnshm_settle(f.engine), -ENOBUFS);
+    ck_assert_uint_eq(ndnshm_rest(f.engine), 1);
     ck_assert_uint_eq(bytes_written, i);
     pass(1, PREEMPTED);
+    ck_assert_uint_eq(ndnshm_rest(f.engine), 0);
   }
   ck_assert_int_eq(ndnshm_wake(f.engine), -EIO);
   ck_assert_int_eq(ndnshm_probe(f.engine), -EIO);
@@ -211,6 +290,40 @@ TEST(slow_bytes_come_each_100_ms_and_then_no_more) {
   ck_assert_uint_eq(bytes_written, 3);
   ck_assert_int_eq(ndnshm_get_stats(f.engine, &stats), 0);
   ck_assert_uint_eq(stats.wakeups_sent, 3);
+  clocks.is_on = false;
+  face_drop(&f);
+}
+
+static uint64_t byte_read_takes_ns;
+static unsigned int bytes_read;
+
+/* Each byte was sent by itself, and tells the sleepers of the peer of the room that it leaves. */
+ssize_t recv(int fd, void* bytes, size_t max, int flags) {
+  ssize_t n = syscall(SYS_recvfrom, fd, bytes, max, flags, NULL, NULL);
+
+  if (n > 0 && clocks.is_on) {
+    bytes_read += (unsigned int) n;
+    pass((uint64_t) n * byte_read_takes_ns, COMPUTING);
+  }
+  return n;
+}
+
+TEST(socket_is_read_in_pieces_until_one_is_slow) {
+  face_t f;
+
+  if (harness_kind() != BY_SOCKET) SKIP("is about sockets");
+  f = face_make("pieces", 64, 100);
+  byte_takes_ns = byte_read_takes_ns = 0;
+  start_clocks();
+  clocks.is_on = true;
+  for (int i = 0; i < 99; i++) ck_assert_int_eq(send(ndnshm_fd(f.app), "x", 1, 0), 1);
+  ck_assert_int_eq(ndnshm_wake(f.engine), 99);
+  for (int i = 0; i < 99; i++) ck_assert_int_eq(send(ndnshm_fd(f.app), "x", 1, 0), 1);
+  byte_read_takes_ns = 2 * MS;
+  bytes_read = 0;
+  ck_assert_int_eq(ndnshm_wake(f.engine), 4); /* the first two only made suspicious */
+  ck_assert_uint_eq(bytes_read, 4);
+  ck_assert_uint_eq(ndnshm_rest(f.engine), 200);
   clocks.is_on = false;
   face_drop(&f);
 }

@@ -39,9 +39,9 @@ PRIVATE_MEMORY = {
     # Bytes: to and from variables of the function itself.
     ("lib/wake.c", "write(fd, &byte, 1)"),
     ("lib/wake.c", "pwritev2(fd, &bytes, 1, -1, flags)"),
-    ("lib/wake.c", "read(wake->rx_fd, bytes, sizeof(bytes))"),
+    ("lib/wake.c", "read(wake->rx_fd, bytes, max)"),
     ("lib/wake.c", "send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT)"),
-    ("lib/wake.c", "recv(wake->rx_fd, bytes, sizeof(bytes), MSG_DONTWAIT)"),
+    ("lib/wake.c", "recv(wake->rx_fd, bytes, max, MSG_DONTWAIT)"),
     ("lib/region.c", "pread(fd, ret_header, sizeof(*ret_header), 0)"),
     ("lib/patience.c", "clock_gettime(clock, &t)"),
     ("lib/patience.c", "getrusage(RUSAGE_THREAD, &usage)"),

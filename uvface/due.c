@@ -42,12 +42,24 @@ static void settle(uvface__priv_t* f) {
   uvface__settle(f);
 }
 
+/* The ring of a face whose descriptor is to be left alone. */
+static void look_at_ring(uvface__priv_t* f, uint64_t now_ms, uint64_t rest_ms) {
+  f->look_due_ms = now_ms + (rest_ms < UVFACE__REST_LOOK_MS ? rest_ms : UVFACE__REST_LOOK_MS);
+  if (uvface__list_empty(&f->hot_link) && ndnshm_ready(f->ep, uvface__wants(f)) != 0) make_up_for_wakeup(f);
+}
+
 /* The FIFO of a throttled face, until the flood is over. */
 static void look(uvface__priv_t* f, uint64_t now_ms) {
+  uint64_t rest_ms;
   int n;
 
   f->look_due_ms = 0;
-  if (f->state != UVFACE__OPEN || (n = uvface__drain(f)) < 0) return;
+  if (f->state != UVFACE__OPEN) return;
+  if ((rest_ms = ndnshm_rest(f->ep)) != 0) {
+    look_at_ring(f, now_ms, rest_ms);
+    return;
+  }
+  if ((n = uvface__drain(f)) < 0) return;
   f->quiet_looks = n == 0 ? f->quiet_looks + 1 : 0;
   if (f->quiet_looks < QUIET_LOOKS || uvface__start_polling(f) < 0) f->look_due_ms = now_ms + UVFACE__LOOK_MS;
   f->empty_wakes = 0;

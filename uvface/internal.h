@@ -33,7 +33,8 @@
  *   parked     announced, in no list: the peer writes a byte, and the FIFO is polled; in timed_list as well if the peer
  *              does not announce that its byte will come for sure
  *   owing      its peer sleeps, and there can be no byte for it now, which is tried again by the clock: in timed_list as well
- *   throttled  the peer floods its FIFO, which is therefore not polled but looked at by the clock: in timed_list */
+ *   throttled  the peer floods its FIFO, or makes reading it slow; it is therefore not polled but looked at by the clock,
+ *              or only the ring is for a while: in timed_list */
 #ifndef UVFACE_INTERNAL_H
 #define UVFACE_INTERNAL_H
 
@@ -54,6 +55,8 @@
 #define UVFACE__SETTLE_MS 1
 /* How often the FIFO of a peer that floods it is looked at. */
 #define UVFACE__LOOK_MS 1
+/* How often the ring of a peer whose descriptors are to be left alone is looked at, at least. */
+#define UVFACE__REST_LOOK_MS 100
 
 /* A link of a circular list; an unlinked one points at itself. */
 typedef struct uvface__link_s {
@@ -204,7 +207,7 @@ typedef struct uvface__priv_s {
   uint64_t recheck_due_ms; /* loop time; 0 = nothing due */
   uint64_t retry_due_ms;
   uint64_t settle_due_ms;   /* a byte could not be written when it was owed */
-  uint64_t look_due_ms;     /* while throttled: the next look at the FIFO */
+  uint64_t look_due_ms;     /* while throttled: the next look */
   unsigned int empty_wakes; /* in a row, with nothing in the ring */
   unsigned int quiet_looks; /* in a row, while throttled */
   uint64_t spin_hits;

@@ -44,7 +44,9 @@ static void write_out(uvface__priv_t* f) {
 
 /* The loop may sleep meanwhile, but not end. */
 static void settle_later(uvface__priv_t* f) {
-  f->settle_due_ms = uv_hrtime() / 1000000 + UVFACE__SETTLE_MS;
+  uint64_t rest_ms = ndnshm_rest(f->ep);
+
+  f->settle_due_ms = uv_hrtime() / 1000000 + (rest_ms > 0 ? rest_ms : UVFACE__SETTLE_MS);
   uvface__at(f, f->settle_due_ms);
   uv_ref((uv_handle_t*) &f->ctx->timer);
 }

@@ -95,6 +95,14 @@ static void note_empty_wake(uvface__priv_t* f, uint64_t now_ns) {
   if (++f->empty_wakes >= EMPTY_WAKES_MAX && uvface__stop_polling(f) == 0) look_by_clock(f, now_ns);
 }
 
+/* The peer has made a call slow, and is neither written to nor read from for a while (ndnshm_rest()). */
+static bool let_rest(uvface__priv_t* f, uint64_t now_ns) {
+  if (ndnshm_rest(f->ep) == 0 || uvface__stop_polling(f) < 0) return false;
+  ndnshm_unpark(f->ep);
+  look_by_clock(f, now_ns);
+  return true;
+}
+
 static void fail_polling(uvface__priv_t* f, int error) {
   char why[sizeof(f->why)];
 
@@ -105,9 +113,9 @@ static void fail_polling(uvface__priv_t* f, int error) {
 /* An error on a socket says that the peer died with bytes of ours unread. That is found behind what it had sent: a byte,
  * or as much as it liked, which then is looked at by the clock. On anything else it is the descriptor's. */
 static void fail_or_lose(uvface__priv_t* f, int error, uint64_t now_ns) {
-  int n = uvface__drain(f);
+  int n = 1;
 
-  for (int drains = 1; n > 0 && drains < LAST_DRAINS; drains++) n = uvface__drain(f);
+  for (int drains = 0; n > 0 && drains < LAST_DRAINS && ndnshm_rest(f->ep) == 0; drains++) n = uvface__drain(f);
   if (n > 0) look_by_clock(f, now_ns);
   if (n == 0) fail_polling(f, error);
 }
@@ -120,7 +128,7 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
   (void) events; /* read() == 0 tells of a death; UV_DISCONNECT differs between libuv's versions */
   if (status < 0)
     fail_or_lose(f, status, now_ns);
-  else if (uvface__drain(f) >= 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
+  else if (!let_rest(f, now_ns) && uvface__drain(f) >= 0 && ndnshm_ready(f->ep, uvface__wants(f)) == 0)
     note_empty_wake(f, now_ns);
   else
     f->empty_wakes = 0;
