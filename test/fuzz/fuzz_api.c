@@ -552,10 +552,11 @@ static int connect_to(end_t* end, unsigned int name, uint8_t code) {
   err = leave(uvface_connect(&end->face, link_name(name), &options));
   engine = engine_of(name);
   if (err < 0) {
-    /* A region that is sealed has given up its name: there is no second app for it. */
+    /* A region that is sealed has given up its name: there is no second app for it. The hand that opens a FIFO is one. */
     FUZZ_REQUIRE(may_not_open(end, err) || err == UV_ENOENT || (err == UV_ECONNREFUSED && engine == NULL) ||
                  (err == UV_EPROTO && engine != NULL && is_poked(engine)) ||
-                 (err == UV_EBUSY && engine != NULL && (engine->link->open[1] > 0 || engine->link->closed[1])));
+                 (err == UV_EBUSY && engine != NULL &&
+                  (engine->link->open[1] > 0 || engine->link->closed[1] || is_poked(engine))));
     check_words(end, "uvface_connect");
     return err;
   }
