@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* api.h: what the files of fuzz_api share: the ledger of what was sent (api_ledger.c), links between ends and what a peer
- * does to them by hand (api_links.c), and faces with what is known of them (fuzz_api.c).
+/* api.h: the ground of fuzz_api: the ledger of what was sent (api_ledger.c), links between ends, and what a peer does to
+ * them by hand (api_links.c). The faces of a program stand on it (api_ends.h).
  *
  * Guarantees that a packet can be told from every other one: by its bytes alone it says on which link, in which direction
  * and as the how-manieth it was sent. One thread. */
