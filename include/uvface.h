@@ -56,6 +56,18 @@ typedef void (*uvface_close_cb)(uvface_t* face);
  * a call of the user's; may call every function on every face. */
 typedef void (*uvface_event_cb)(uvface_t* face, unsigned int events, int status);
 
+/* A packet was sent (direction UVFACE_SENT: it is in the ring, or in the buffer of a stream) or is about to be delivered
+ * (UVFACE_RECEIVED), as the user of the face sends and gets it: behind a filter when it is received, before one when it is
+ * sent. npieces pieces, one after the other; 1 if it was received. The bytes are valid until it returns or closes the face;
+ * on a face that borrows, those received are the slot's, which the peer can change meanwhile. A packet of uvface_commit() is
+ * shown right before it is published, all others right after. Called inside the call that sends, or in a turn of the loop.
+ * It may call every function on every face; if it closes this one, the call that sends returns UV_ECANCELED, whether the
+ * packet was sent or not. */
+typedef void (*uvface_tap_cb)(uvface_t* face, int direction, const uv_buf_t pieces[], unsigned int npieces);
+
+/* Which way, for uvface_tap_cb. */
+enum { UVFACE_SENT = 1, UVFACE_RECEIVED = 2 };
+
 /* A face. Caller-allocated; not a uv_handle_t and never to be cast to one. */
 struct uvface_s {
   /* public */
@@ -374,6 +386,12 @@ UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);
  * too. It does not keep the loop alive. cb: NULL = nobody. Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop
  * thread. */
 UVFACE_EXTERN int uvface_set_event_cb(uvface_t* face, uvface_event_cb cb);
+
+/* Has cb see each packet that is sent and received, for traces; at any time between init and close, also within cb. Where
+ * there is none it costs nothing. A packet of which uvface_recv_stop() or uvface_close() within cb has made an end is not
+ * delivered. A slot that was reserved before there was a tap is not shown. cb: NULL = none.
+ * Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop thread. */
+UVFACE_EXTERN int uvface_set_tap(uvface_t* face, uvface_tap_cb cb);
 
 /* Nonzero while the face is receiving or has sends pending. Loop thread. */
 UVFACE_EXTERN int uvface_is_active(const uvface_t* face);

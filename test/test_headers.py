@@ -61,7 +61,7 @@ ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "stamp.c", "dump_follo
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.
-UVFACE_ORDER = ("window", "stream", "internal", "transport", "loop", "state", "events", "settle", "send", "recv", "turn", "due", "face")
+UVFACE_ORDER = ("window", "stream", "internal", "tap", "transport", "loop", "state", "events", "settle", "send", "recv", "turn", "due", "face")
 # What each file of uvface/mgmt/ may include and call, beside itself. The two sides of the door know nothing of each other.
 MGMT_ROOMS = {
     "version": (),

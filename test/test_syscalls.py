@@ -150,7 +150,7 @@ DECLARATIONS = (
     ("lib/endpoint.c", "ndnshm__region_header_t h;"),
 )
 # The user's own functions, and a test's.
-CALLBACKS = {"cb", "visit", "cb_", "recv_cb", "event_cb", "on_packet", "on_send", "on_end", "on_close", "sa_handler", "sa_sigaction", "ndnshm__point"}
+CALLBACKS = {"cb", "visit", "cb_", "recv_cb", "event_cb", "tap_cb", "on_packet", "on_send", "on_end", "on_close", "sa_handler", "sa_sigaction", "ndnshm__point"}
 KEYWORDS = {"void", "if", "for", "while", "switch", "return", "defined", "do", "else"}
 # Ours, but named above because they pass memory on.
 PASSED_ON = {"read_header", "ndnshm__region_inspect"}

@@ -342,6 +342,7 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
     return err;
   }
   f->ep = ep;
+  uvface__aim(f);
   f->is_private = way->is_private;
   f->capacity = ndnshm_get_capacity(ep);
   f->slot_size = (uint32_t) ndnshm_get_mtu(ep);

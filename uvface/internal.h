@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* internal.h: what the files of the adapter share: a face's private half and the context of its loop.
  *
+ *   tap.c     sending while somebody looks, and over streams
  *   loop.c    the context of a loop: its handles and its lists
  *   window.c  how long it pays to look before sleeping (window.h)
  *   stream.c  packets over a stream socket (stream.h)
@@ -153,11 +154,14 @@ typedef enum uvface__state_e {
 typedef struct uvface__priv_s {
   uvface_t* face;
   uvface__loop_t* ctx;
-  ndnshm_t* ep;             /* NULL while CLOSED, and over a stream: then what the core does is nothing */
+  ndnshm_t* ep;    /* NULL while CLOSED, and over a stream: then what the core does is nothing */
+  ndnshm_t* tx_ep; /* the same for packets that go there with nobody looking: NULL, too, while there is a tap */
   uvface__stream_t* stream; /* NULL, unless the face is over one */
   uvface_filter_t* filter;  /* or NULL */
   uvface_event_cb event_cb; /* or NULL */
-  bool is_watched;          /* there is one of the two: the face is served the longer way */
+  uvface_tap_cb tap_cb;     /* or NULL */
+  struct iovec lent;        /* the slot of a reservation, where sends are told; base NULL: none, or not known */
+  bool is_watched;          /* there is one of the three: the face is served the longer way */
   uv_poll_t poll;
   uv_idle_t closer; /* lives only while closing */
   uvface__state_t state;
@@ -248,6 +252,19 @@ static inline void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns) {
 
 #define UVFACE__CONTAINER(pointer, type, member) ((type*) ((char*) (pointer) -offsetof(type, member)))
 
+/* --- tap.c ------------------------------------------------------------------------------------ */
+
+/* Aims sends at the ring, or at the functions below: there is a ring now, or a tap, or none any more. */
+void uvface__aim(uvface__priv_t* f);
+/* As ndnshm_send() and so on, of a ring or a stream; then tell the tap, if there is one. UV_ECANCELED: that has closed the
+ * face. */
+int uvface__put_told(uvface__priv_t* f, const struct iovec bufs[], unsigned int nbufs);
+int uvface__put_batch_told(uvface__priv_t* f, const struct iovec pkts[], unsigned int npkts);
+int uvface__lend_told(uvface__priv_t* f, size_t len, struct iovec* ret_slot);
+int uvface__publish_told(uvface__priv_t* f, size_t len);
+/* Tells the tap, if there is one, of packets that are about to be delivered. */
+void uvface__tell_received(uvface__priv_t* f, const struct iovec pkts[], int npkts);
+
 /* --- loop.c ----------------------------------------------------------------------------------- */
 
 /* The context of a loop, made if there is none, held by one more face. What is to be done in each turn before the poll
@@ -301,7 +318,7 @@ void uvface__end_stream(uvface__priv_t* f, int error, const char* function);
 
 /* The code that ended a face that is over, as recv_cb gets it. */
 int uvface__end_status(const uvface__priv_t* f);
-/* Its filter or its event_cb has changed. */
+/* Its filter, its event_cb or its tap has changed. */
 void uvface__watch_or_not(uvface__priv_t* f);
 
 /* --- events.c --------------------------------------------------------------------------------- */

@@ -93,10 +93,9 @@ static bool show(uvface__priv_t* f, struct iovec* packet) {
   return filter == NULL || filter->on_packet == NULL || filter->on_packet(filter, f->face, (uv_buf_t*) packet) != 0;
 }
 
-/* Of packets from a ring, those that are passed on: they move together. A filter that ends receiving, ends it for the
- * rest of them, too. */
-static int show_all(uvface__priv_t* f, int npkts) {
-  struct iovec* pkts = f->ctx->pkts; /* a face that is closed by its filter has no context any more */
+/* Of packets from a ring, those that the filter passes on: they move together. A filter that ends receiving, ends it for
+ * the rest of them, too. */
+static int filter_all(uvface__priv_t* f, struct iovec pkts[], int npkts) {
   int n = 0;
 
   if (f->filter_told) return 0; /* it is to see no packet after the end, and the user none that it has not seen */
@@ -105,6 +104,16 @@ static int show_all(uvface__priv_t* f, int npkts) {
 
     if (show(f, &packet)) pkts[n++] = packet;
   }
+  return n;
+}
+
+/* Of packets that were taken, those that are delivered, after filter and tap have seen them. */
+static int show_all(uvface__priv_t* f, int npkts) {
+  struct iovec* pkts = f->ctx->pkts; /* a face that is closed meanwhile has no context any more */
+  int n = npkts;
+
+  if (f->stream == NULL) n = filter_all(f, pkts, npkts); /* of a stream the filter has seen them */
+  uvface__tell_received(f, pkts, n);
   return f->receiving ? n : 0;
 }
 
@@ -192,6 +201,17 @@ int uvface_set_filter(uvface_t* face, uvface_filter_t* filter) {
   return 0;
 }
 
+int uvface_set_tap(uvface_t* face, uvface_tap_cb cb) {
+  uvface__priv_t* f = face != NULL ? face->priv_ : NULL;
+
+  if (f == NULL) return UV_EINVAL;
+  if (f->state == UVFACE__CLOSING) return uvface__refuse(f, "uvface_set_tap", UV_ENOTCONN);
+  f->tap_cb = cb;
+  uvface__aim(f);
+  uvface__watch_or_not(f);
+  return 0;
+}
+
 /* --- Delivering ------------------------------------------------------------------------------- */
 
 static void report_end(uvface__priv_t* f) {
@@ -212,7 +232,7 @@ static void deliver(uvface__priv_t* f, int npkts, uint64_t now_ns) {
   until_ns =
       uvface__window_hit(&f->rx_window, now_ns, uvface__rx_spent(f) || uvface__tx_spent(f), &f->ctx->preemptions);
   uvface__stay_hot(f, until_ns);
-  if (f->is_watched && f->stream == NULL) npkts = show_all(f, npkts);
+  if (f->is_watched) npkts = show_all(f, npkts);
   if (f->recv_cb != NULL && npkts > 0) f->recv_cb(f->face, npkts, (const uv_buf_t*) f->ctx->pkts);
   ndnshm_release(f->ep);
 }

@@ -32,6 +32,8 @@ static int why_not(uvface__priv_t* f, const char* function) {
 /* What the core refused, in its words; that a ring is full needs none. */
 static int refused(uvface__priv_t* f, const char* function, int err) {
   if (err == UV_EAGAIN) return uvface__await_room(f);
+  if (err == UV_ECANCELED && f->state != UVFACE__OPEN)
+    return uvface__complain(f, err, "%s: the tap has ended the face", function);
   if (err == UV_EPROTO || err == UV_EIO) /* the peer broke the protocol, or the region is lost */
     uvface__fail(f, err, function, uvface__words(f));
   else if (err == UV_EPIPE || err == UV_EBADF) /* the stream is over, or lost */
@@ -287,6 +289,7 @@ void uvface__send_flush(uvface__priv_t* f, uint64_t now_ns) {
   uvface__before_publish(f);
   while (f->queued.first != NULL && !uvface__tx_spent(f) && (err = push_queued(f, f->queued.first)) == 0)
     finish(f, dequeue(f), 0);
+  if (f->state != UVFACE__OPEN) return; /* the tap has ended it */
   uvface__after_publish(f);
   if (f->tx_budget.packets != packets_before) {
     bool more = uvface__rx_spent(f) || uvface__tx_spent(f);

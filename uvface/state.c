@@ -118,7 +118,7 @@ int uvface__end_status(const uvface__priv_t* f) {
 }
 
 void uvface__watch_or_not(uvface__priv_t* f) {
-  f->is_watched = f->filter != NULL || f->event_cb != NULL;
+  f->is_watched = f->filter != NULL || f->event_cb != NULL || f->tap_cb != NULL;
 }
 
 int uvface__drain(uvface__priv_t* f) {

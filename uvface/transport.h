@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* transport.h: what carries a face: a region of shared memory (ndnshm.h) or a stream socket (stream.h).
  *
- * The calls that both have in the same shape, for a face that is open. Loop thread. */
+ * The calls that both have in the same shape, for a face that is open. Those that send take the short way to a ring, and
+ * all others that of tap.c. Loop thread. */
 #ifndef UVFACE_TRANSPORT_H
 #define UVFACE_TRANSPORT_H
 
 #include "internal.h"
 
 static inline int uvface__put(uvface__priv_t* f, const struct iovec bufs[], unsigned int nbufs) {
-  return f->ep != NULL ? ndnshm_send(f->ep, bufs, nbufs) : uvface__stream_send(f->stream, bufs, nbufs);
+  return f->tx_ep != NULL ? ndnshm_send(f->tx_ep, bufs, nbufs) : uvface__put_told(f, bufs, nbufs);
 }
 
 static inline int uvface__put_batch(uvface__priv_t* f, const struct iovec pkts[], unsigned int npkts) {
-  return f->ep != NULL ? ndnshm_send_batch(f->ep, pkts, npkts) : uvface__stream_send_batch(f->stream, pkts, npkts);
+  return f->tx_ep != NULL ? ndnshm_send_batch(f->tx_ep, pkts, npkts) : uvface__put_batch_told(f, pkts, npkts);
 }
 
 static inline int uvface__lend(uvface__priv_t* f, size_t len, struct iovec* ret_slot) {
-  return f->ep != NULL ? ndnshm_reserve(f->ep, len, ret_slot) : uvface__stream_reserve(f->stream, len, ret_slot);
+  return f->tx_ep != NULL ? ndnshm_reserve(f->tx_ep, len, ret_slot) : uvface__lend_told(f, len, ret_slot);
 }
 
 static inline int uvface__publish(uvface__priv_t* f, size_t len) {
-  return f->ep != NULL ? ndnshm_commit(f->ep, len) : uvface__stream_commit(f->stream, len);
+  return f->tx_ep != NULL ? ndnshm_commit(f->tx_ep, len) : uvface__publish_told(f, len);
 }
 
 /* Of what the face waits for, what is there after all; if nothing is, it sleeps. */
