@@ -74,6 +74,14 @@ unsigned int harness_slow(void);
  * tests that limit the one or race the other have nothing to say there. */
 bool harness_under_valgrind(void);
 
+/* True under qemu-user (env UVFACE_EMULATED: its command, which starts other programs, too). It has memory of its own in
+ * this process, and answers some calls without asking the kernel. */
+bool harness_under_emulation(void);
+
+/* For harness_setup() of a program that is about bus errors: ends it, skipped, where qemu tells the handler a wrong
+ * address. It swaps the halves of si_addr for 64-bit big-endian programs (seen in 7.2 and 10.0). */
+void harness_needs_fault_address(void);
+
 /* True with AddressSanitizer or ThreadSanitizer, whose shadow memory is larger than any limit. */
 bool harness_under_sanitizer(void);
 

@@ -257,7 +257,7 @@ ndnpkt_response_t raw_ask(raw_t* raw, const char* module, const char* verb, cons
   return response;
 }
 
-unsigned int raw_create(raw_t* raw, const char* name, const uint8_t* key, long mtu, uint64_t* ret_face_id) {
+unsigned int raw_create(raw_t* raw, const char* name, const uint8_t* key, int64_t mtu, uint64_t* ret_face_id) {
   char uri[300];
   ndnpkt_parameters_t parameters = {.has = NDNPKT_HAS_URI};
   ndnpkt_response_t response;
@@ -455,7 +455,7 @@ static int attach_and_send(const char* name, const int fds[3]) {
 
 /* A child that waits for an answer that was lost must end. */
 static void be_impatient(int fd) {
-  const struct timeval limit = {.tv_sec = harness_slow(), .tv_usec = 0};
+  const struct timeval limit = {.tv_sec = (time_t) harness_slow(), .tv_usec = 0};
 
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 }

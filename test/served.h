@@ -85,7 +85,7 @@ ndnpkt_response_t raw_response(raw_t* raw);
 ndnpkt_response_t raw_ask(raw_t* raw, const char* module, const char* verb, const ndnpkt_parameters_t* parameters,
                           unsigned int code);
 /* The code of faces/create for that name; ret_face_id may be NULL. key: NULL = by name. mtu < 0: none. */
-unsigned int raw_create(raw_t* raw, const char* name, const uint8_t* key, long mtu, uint64_t* ret_face_id);
+unsigned int raw_create(raw_t* raw, const char* name, const uint8_t* key, int64_t mtu, uint64_t* ret_face_id);
 unsigned int raw_register(raw_t* raw, const char* uri, uint64_t face_id);
 
 /* --- The app's side of a handoff, one step at a time -------------------------------------------- */

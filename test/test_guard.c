@@ -41,6 +41,10 @@ static ndnshm__guard_t* guard_of(volatile char* base) {
   return guard;
 }
 
+void harness_setup(void) {
+  harness_needs_fault_address();
+}
+
 TEST(fault_under_guard_reads_zeros_and_writes_harmlessly) {
   volatile char* lost = map_nothing();
   volatile char* other = map_nothing();

@@ -985,7 +985,7 @@ TEST(faces_are_refused_with_a_reason) {
   ck_assert_uint_eq(raw_create(&app, "a/b", NULL, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, ".dot", NULL, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, "x", NULL, 1 << 20, NULL), 400); /* 16 slots of 1 MiB */
-  ck_assert_uint_eq(raw_create(&app, "x", NULL, 1l << 33, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, "x", NULL, 1ll << 33, NULL), 400);
   raw_ask(&app, "faces", "create",
           &(ndnpkt_parameters_t){.has = NDNPKT_HAS_URI, .uri = wire_text("udp4://192.0.2.1:6363")}, 400);
   raw_ask(&app, "faces", "create",

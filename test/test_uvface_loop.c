@@ -652,6 +652,7 @@ static void busy_wait(uint64_t ns) {
 static void forgetful_thread(void* arg) {
   forgetful_t* peer = arg;
   size_t stride = 9024;
+  uint32_t len = 1;
 
   for (uint32_t n = 1; n <= TRIALS_MAX && peer->forgotten < FORGOTTEN; n++) {
     uint64_t awake_ns;
@@ -661,7 +662,8 @@ static void forgetful_thread(void* arg) {
     __atomic_store_n(word_at(peer, 320), 0, __ATOMIC_SEQ_CST);
     if (write(peer->a2e_fd, "", 1) != 1 || !becomes(word_at(peer, 320), 1, NEVER_NS, &awake_ns)) break;
     busy_wait(300000);
-    memcpy(peer->region + 448 + ((n - 1) % 256) * stride, "\1\0\0\0x", 5);
+    memcpy(peer->region + 448 + ((n - 1) % 256) * stride, &len, sizeof(len));
+    peer->region[448 + ((n - 1) % 256) * stride + sizeof(len)] = 'x';
     __atomic_store_n(word_at(peer, 64), n, __ATOMIC_RELEASE);
     peer->sent++;
     if (harness_now_ns() - awake_ns > 800000) {

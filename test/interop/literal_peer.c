@@ -482,7 +482,7 @@ static bool parse_option(peer_t* peer, const char* option, const char* value) {
   else if (strcmp(option, "--slot") == 0)
     peer->slot_size = (uint32_t) number;
   else if (strcmp(option, "--size") == 0)
-    peer->size_bytes = number;
+    peer->size_bytes = (size_t) number;
   else if (strcmp(option, "--start-index") == 0)
     peer->start_index = (uint32_t) number;
   else if (strcmp(option, "--withhold-byte") == 0)
@@ -509,7 +509,7 @@ static bool parse_positional(peer_t* peer, unsigned int position, const char* te
   if (!parse_number(text, position == 2 ? UINT64_MAX : UINT32_MAX, &number)) return false;
   if (position == 2) peer->count = number;
   if (position == 2) peer->count_given = true;
-  if (position == 3) peer->size_bytes = number;
+  if (position == 3) peer->size_bytes = (size_t) number;
   return position <= 3;
 }
 

@@ -23,7 +23,7 @@ static uint64_t mix(uint64_t x) {
 }
 
 static size_t words_of(uint64_t seq) {
-  return mix(seq) % (sizeof(((packet_t*) NULL)->words) / 8 + 1);
+  return (size_t) (mix(seq) % (sizeof(((packet_t*) NULL)->words) / 8 + 1));
 }
 
 static uint64_t sum_of(const packet_t* p, size_t words, uint64_t salt) {
@@ -70,11 +70,11 @@ uint64_t stress_get(const stress_count_t* count) {
 }
 
 void stress_note_round_trip(stress_board_t* board, uint64_t ns) {
-  size_t bucket = ns;
+  size_t bucket = (size_t) ns;
   if (ns >= UINT64_C(1) << 40) ns = (UINT64_C(1) << 40) - 1;
   if (ns >= 32) {
     unsigned int shift = 58u - (unsigned int) __builtin_clzll(ns);
-    bucket = (size_t) (shift + 1) * 32 + (ns >> shift & 31);
+    bucket = (size_t) (shift + 1) * 32 + (size_t) (ns >> shift & 31);
   }
   stress_add(&board->round_trips[bucket], 1);
 }
@@ -103,7 +103,7 @@ void stress_say(stress_board_t* board, const char* format, ...) {
 }
 
 void stress_nap(unsigned int us) {
-  nanosleep(&(struct timespec){us / 1000000, (long) (us % 1000000) * 1000}, NULL);
+  nanosleep(&(struct timespec){(time_t) (us / 1000000), (long) (us % 1000000) * 1000}, NULL);
 }
 
 uint32_t stress_random(uint32_t* state) {
