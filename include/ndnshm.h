@@ -53,7 +53,8 @@ typedef struct ndnshm_options_s {
                          root and this process's own; engine of a private face: the app's user; (uid_t) -1 =
                          leave, or nobody else, or not known */
   gid_t gid;              /* group of region and FIFOs; (gid_t) -1 = leave */
-  unsigned int flags;     /* both: NDNSHM_SIGBUS_GUARD; engine of a private face: NDNSHM_WAKE_SOCKET or _PIPE */
+  unsigned int flags;     /* both: NDNSHM_SIGBUS_GUARD, NDNSHM_LEVEL_TRIGGERED; engine of a private face:
+                             NDNSHM_WAKE_SOCKET or _PIPE */
   uint32_t max_slot_size; /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as it
                              says, and copied; 0 = 16 MiB */
 } ndnshm_options_t;
@@ -73,7 +74,10 @@ enum {
    * if options.uid is this process's effective user, who could stop it anyway; else, and where uid is -1, a socket. */
   NDNSHM_WAKE_BY_USER = 0,
   NDNSHM_WAKE_SOCKET = 2,
-  NDNSHM_WAKE_PIPE = 4
+  NDNSHM_WAKE_PIPE = 4,
+  /* ndnshm_fd() is polled level-triggered: ndnshm_wake() makes do with one read, which nearly always is enough, for what is
+   * left makes the descriptor readable again. */
+  NDNSHM_LEVEL_TRIGGERED = 16
 };
 
 /* Counters since create or connect. */
@@ -304,11 +308,14 @@ NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
 NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO, pipe or socket.
- * Returns the bytes drained, 0 to 4096. Call it on readability only (Design 3).
+ * It reads to the end, so that an edge may be told once for a byte and the end of the peer together, but no more than
+ * 64 KiB (2 KiB of a socket); with NDNSHM_LEVEL_TRIGGERED, which saves a system call, it reads once.
+ * Returns the bytes drained, 0 to 65536. Who waits for edges calls it again before he waits, if it was more than 1024: the
+ * peer floods, and there may be more. Call it on readability only (Design 3).
  * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After one
  * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 100 ms later at the earliest, for
  * who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together, none is
- * made any more: leave the face.
+ * made any more, and it returns -EIO: leave the face.
  * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
  * calls on the descriptors slow), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);

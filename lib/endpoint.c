@@ -30,7 +30,8 @@
 /* The largest slots that an app takes unless it says otherwise. */
 #define DEFAULT_MAX_SLOT_BYTES ((uint32_t) 16 << 20)
 
-#define KNOWN_FLAGS ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE))
+#define KNOWN_FLAGS \
+  ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE | NDNSHM_LEVEL_TRIGGERED))
 
 /* What texts call a face, or a part of it, that has no name. */
 #define PRIVATE_FACE "private face"
@@ -69,6 +70,7 @@ static int take_options(ndnshm_t* ep, const ndnshm_options_t* options, ndnshm_op
     return ndnshm__fail(&ep->error, -EINVAL, "options: unknown flags %#x", taken->flags);
   if ((taken->flags & NDNSHM_WAKE_SOCKET) != 0 && (taken->flags & NDNSHM_WAKE_PIPE) != 0)
     return ndnshm__fail(&ep->error, -EINVAL, "options: flags %#x ask for a socket and for pipes", taken->flags);
+  ep->is_level_triggered = (taken->flags & NDNSHM_LEVEL_TRIGGERED) != 0;
   return 0;
 }
 

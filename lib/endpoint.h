@@ -30,11 +30,12 @@ struct ndnshm_s {
   ndnshm_stats_t stats;
   /* the rest */
   bool is_engine;
-  bool is_attached;       /* engine: an app is there, or was */
-  bool has_other_name;    /* engine: somebody has given the region one, and it cannot be sealed */
-  bool is_private;        /* has no names: descriptors are handed over */
-  pid_t pid;              /* of the process that opened it; a child's copy leaves its face alone */
-  ndnshm__pair_t app_end; /* engine of a private face: what the app gets, until it is closed here */
+  bool is_attached;        /* engine: an app is there, or was */
+  bool has_other_name;     /* engine: somebody has given the region one, and it cannot be sealed */
+  bool is_level_triggered; /* what is left in the descriptor is told again */
+  bool is_private;         /* has no names: descriptors are handed over */
+  pid_t pid;               /* of the process that opened it; a child's copy leaves its face alone */
+  ndnshm__pair_t app_end;  /* engine of a private face: what the app gets, until it is closed here */
   ndnshm__region_t region;
   ndnshm__names_t names;
   ndnshm__error_t error;

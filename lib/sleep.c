@@ -79,6 +79,23 @@ void ndnshm_unpark(ndnshm_t* ep) {
   if (ep != NULL && ep->open) ndnshm__wake_withdraw(&ep->wake);
 }
 
+/* So many reads empty a FIFO, if it is not being filled meanwhile. */
+#define DRAINS_MAX 16
+
+/* To the end, for it may be told of once only. */
+static int drain(ndnshm_t* ep) {
+  int n = ndnshm__wake_drain(&ep->wake), drained = 0;
+
+  for (int drains = 1; n > 0; drains++) {
+    drained += n;
+    if (ep->is_level_triggered || drains == DRAINS_MAX) break;
+    n = ndnshm__wake_drain(&ep->wake);
+  }
+  ep->stats.wakeups_received += (uint64_t) drained;
+  if (drained > 0) note_attached(ep);
+  return n < 0 ? n : drained;
+}
+
 int ndnshm_wake(ndnshm_t* ep) {
   const char *path, *call;
   int n, err;
@@ -88,11 +105,10 @@ int ndnshm_wake(ndnshm_t* ep) {
   call = ep->wake.is_socket ? "recv" : "read";
   path = ep->is_engine ? ep->names.a2e : ep->names.e2a;
   ndnshm__wake_withdraw(&ep->wake);
-  n = ndnshm__wake_drain(&ep->wake);
+  n = drain(ep);
   if (n == -EPIPE) return ndnshm__fail(&ep->error, NDNSHM_EOF, "%s %s: end of file, the peer is gone", call, path);
   if (n < 0) return ndnshm__fail(&ep->error, n, "%s %s: %s", call, path, strerror(-n));
   note_attached(ep);
-  if (n > 0) ep->stats.wakeups_received += (uint64_t) n;
   err = ndnshm__check_patience(ep);
   return err < 0 ? err : n;
 }

@@ -3,8 +3,10 @@
 #include "ends.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* --- Sleeping and waking ---------------------------------------------------------------------------- */
@@ -91,6 +93,63 @@ TEST_LOOP(waking_withdraws_both_announcements, 2) {
   ck_assert_int_eq(ndnshm_wake(e.sleeper), 1);
   ck_assert(*e.parked == 0 && *e.waiting == 0);
   ck_assert_int_eq(ndnshm_wake(e.sleeper), 0);
+  face_drop(&f);
+}
+
+/* An edge may be told once for both. */
+TEST_LOOP(waking_finds_the_end_that_came_with_a_byte, 2) {
+  face_t f = face_make("last", 4, 100);
+  ends_t e = ends_of(&f, _i);
+  ndnshm_stats_t stats;
+
+  ck_assert_uint_eq(ndnshm_park(e.sleeper, NDNSHM_PACKETS), 0);
+  send_text(e.other, "bye");
+  ndnshm_shutdown(e.other);
+  ck_assert_int_eq(ndnshm_wake(e.sleeper), NDNSHM_EOF);
+  ck_assert_int_eq(ndnshm_get_stats(e.sleeper, &stats), 0);
+  ck_assert_uint_eq(stats.wakeups_received, 1);
+  assert_receives(e.sleeper, "bye");
+  face_drop(&f);
+}
+
+TEST(who_is_told_again_reads_once) {
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  face_t f = face_plan("level");
+
+  options.flags = NDNSHM_LEVEL_TRIGGERED;
+  face_create(&f, 4, 100);
+  face_join(&f, &options);
+  ck_assert_uint_eq(ndnshm_park(f.app, NDNSHM_PACKETS), 0);
+  send_text(f.engine, "bye");
+  ndnshm_shutdown(f.engine);
+  ck_assert_int_eq(ndnshm_wake(f.app), 1);
+  ck_assert_int_eq(ndnshm_wake(f.app), NDNSHM_EOF);
+  face_drop(&f);
+}
+
+/* Not for ever, and who has to go on sees it. */
+TEST(flood_is_drained_in_pieces_that_can_be_told) {
+  static const char bytes[65536];
+  face_t f = face_make("flood", 4, 100);
+  int fd = f.kind == NAMED ? open(f.a2e_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1, n, drained = 0;
+  int64_t written;
+
+  if (f.kind == NAMED) {
+    written = write(fd, bytes, sizeof(bytes));
+    close(fd);
+  } else if (f.kind == BY_SOCKET) {
+    written = send(ndnshm_fd(f.app), bytes, sizeof(bytes), MSG_DONTWAIT);
+  } else {
+    face_drop(&f);
+    SKIP("nobody else can write to its pipe");
+  }
+  ck_assert_int_gt(written, 4096);
+  while ((n = ndnshm_wake(f.engine)) > 1024) {
+    ck_assert_int_le(n, f.kind == NAMED ? 65536 : 2048);
+    drained += n;
+  }
+  ck_assert_int_eq(drained + n, written);
+  ck_assert_int_eq(ndnshm_wake(f.engine), 0);
   face_drop(&f);
 }
 

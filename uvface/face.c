@@ -288,7 +288,7 @@ static int open_core(const way_t* way, const ndnshm_options_t* options, ndnshm_t
 }
 
 static unsigned int core_flags(unsigned int flags) {
-  unsigned int core = 0;
+  unsigned int core = NDNSHM_LEVEL_TRIGGERED; /* as libuv polls */
 
   if ((flags & UVFACE_SIGBUS_GUARD) != 0) core |= NDNSHM_SIGBUS_GUARD;
   if ((flags & UVFACE_WAKE_SOCKET) != 0) core |= NDNSHM_WAKE_SOCKET;
