@@ -132,6 +132,7 @@ PRIVATE_MEMORY = {
     ("uvface/stream.c", "getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &bytes)"),
     ("uvface/stream.c", "getpeername(sock, (struct sockaddr*) &peer, &peer_bytes)"),
     ("uvface/stream.c", "setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))"),
+    ("uvface/stream.c", "setsockopt(s->fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off))"),
     ("uvface/stream.c", "fcntl(s->fd, F_SETFD, FD_CLOEXEC)"),
     ("uvface/face.c", "fcntl(sock, F_GETFL)"),
     ("uvface/face.c", "fcntl(sock, F_SETFL, flags)"),

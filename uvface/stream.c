@@ -24,6 +24,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* since Linux 6.16, which many headers do not know; Unix sockets alone have it */
+#endif
+
 /* What each buffer holds beside one element that is not whole. */
 #define BUFFER_BYTES ((size_t) 64 * 1024)
 /* As much is written at once, and not kept for the end of the turn: so that the peer has something to do meanwhile. */
@@ -198,10 +202,11 @@ int uvface__stream_new(int sock, size_t mtu, uvface__stream_t** ret_stream) {
 }
 
 void uvface__stream_own(uvface__stream_t* s) {
-  int on = 1;
+  int on = 1, off = 0;
 
   fcntl(s->fd, F_SETFD, FD_CLOEXEC);
   setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* another kind of socket refuses, and does not wait */
+  setsockopt(s->fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)); /* closing what a peer sends may cost time */
   s->is_ours = true;
 }
 

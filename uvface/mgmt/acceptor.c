@@ -21,6 +21,10 @@
 
 #include "handoff.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* since Linux 6.16, which many headers do not know */
+#endif
+
 /* Connections that one turn of the loop takes. Each costs some ten microseconds, and others wait meanwhile; if there are
  * more, the next come a while later, so that most turns go without. */
 #define ACCEPTS_PER_TURN 8
@@ -110,6 +114,13 @@ static int take_name(int fd, const char* path, char* why, size_t cap) {
   return uvface__explain(why, cap, "bind", path, errno);
 }
 
+/* Connections take after the socket that they came to: none ever brings descriptors, whose closing could cost us time. */
+static void refuse_descriptors(int fd) {
+  static const int off = 0;
+
+  setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
+}
+
 /* Before listen(): until then every connection is refused, so nobody comes in by permissions that are not right yet. */
 static int set_access(const uvface__socket_place_t* place, char* why, size_t cap) {
   if (chmod(place->path, place->mode) != 0) return uvface__explain(why, cap, "chmod", place->path, errno);
@@ -144,6 +155,7 @@ static int begin_to_listen(uvface__acceptor_t* a, const uvface__socket_place_t* 
   a->dev = st.st_dev;
   a->ino = st.st_ino;
   if ((err = set_access(place, why, cap)) < 0) return err;
+  refuse_descriptors(a->fd);
   if (listen(a->fd, place->backlog) != 0) return uvface__explain(why, cap, "listen", place->path, errno);
   if (!is_named(place->path, a->dev, a->ino)) return uvface__explain(why, cap, "listen", place->path, EADDRINUSE);
   return 0;
