@@ -144,7 +144,7 @@ TEST(impossible_options_are_einval) {
   ndnshm_options_t o = NDNSHM_OPTIONS_INIT;
 
   for (int i = 0; i < 4; i++) {
-    o.size = (size_t[]){0, 4, sizeof(o) + 1, SIZE_MAX}[i];
+    o.size = (size_t[]){0, sizeof(size_t) / 2, sizeof(o) + 1, SIZE_MAX}[i];
     assert_create_fails(&f, &o, -EINVAL, "options", "size", "NDNSHM_OPTIONS_INIT");
     ck_assert_int_eq(ndnshm_connect(f.app, f.name, &o), -EINVAL);
   }

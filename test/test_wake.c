@@ -47,7 +47,8 @@ ssize_t pwritev2(int fd, const struct iovec* bufs, int nbufs, off_t at, int flag
     errno = EOPNOTSUPP;
     return -1;
   }
-  return interrupted() ? -1 : syscall(SYS_pwritev2, fd, bufs, nbufs, at, 0, flags);
+  /* the offset goes in two words, of which 64-bit machines use the first alone */
+  return interrupted() ? -1 : syscall(SYS_pwritev2, fd, bufs, nbufs, (long) at, (long) (at >> 32), flags);
 }
 
 int pthread_sigmask(int how, const sigset_t* set, sigset_t* before) {
@@ -406,7 +407,7 @@ static bool kernel_spares_sigpipe(void) {
   bool spares;
 
   ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-  spares = syscall(SYS_pwritev2, fds[1], &byte, 1, (off_t) -1, 0, 0x100) == 1;
+  spares = syscall(SYS_pwritev2, fds[1], &byte, 1, -1l, -1l, 0x100) == 1;
   close(fds[0]);
   close(fds[1]);
   return spares;
