@@ -94,9 +94,10 @@ typedef struct ndnshm_stats_s {
                                 private face: 1 = it is sealed against that */
   uint32_t attached;         /* engine of a named face: 1 = an app has come; seen at its first packet or wake-up, or by
                                 ndnshm_probe() */
-  uint32_t names_left; /* engine of a named face, after ndnshm_shutdown(): how many of its three names are still there,
+  uint32_t names_left;  /* engine of a named face, after ndnshm_shutdown(): how many of its three names are still there,
                                 because this process may not remove them: it has given up the rights that it made them
                                 with. 0 while open */
+  uint32_t reserved[9]; /* 0; for counters to come, so that the size stays */
 } ndnshm_stats_t;
 
 /* The header of a region as ndnshm_inspect() saw it: raw, unchecked values of somebody else's memory. */
