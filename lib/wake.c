@@ -49,10 +49,20 @@ static int write_byte(int fd, int flags) {
   return errno == EAGAIN ? 0 : -errno;
 }
 
-/* SIGPIPE is blocked in this thread for the write, and taken off the queue if the write raised it and none was pending
- * before, which can only be where it was blocked before. */
-static int write_byte_with_sigpipe_blocked(int fd) {
+/* Takes a signal off the queue, if it is there: where it was ignored it is not. False if the system lets nobody look. */
+static bool take_off(const sigset_t* signal) {
   static const struct timespec now = {0, 0};
+  int taken;
+
+  do {
+    taken = sigtimedwait(signal, NULL, &now);
+  } while (taken < 0 && errno == EINTR);
+  return taken >= 0 || errno == EAGAIN;
+}
+
+/* SIGPIPE is blocked in this thread for the write, and taken off the queue if the write raised it and none was pending
+ * before, which can only be where it was blocked before. It stays blocked if it cannot be taken off: it would kill. */
+static int write_byte_with_sigpipe_blocked(int fd) {
   sigset_t sigpipe, before, pending;
   bool was_pending = false;
   int written;
@@ -61,12 +71,10 @@ static int write_byte_with_sigpipe_blocked(int fd) {
   sigaddset(&sigpipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
   if (sigismember(&before, SIGPIPE) == 1) {
-    sigpending(&pending);
-    was_pending = sigismember(&pending, SIGPIPE) == 1;
+    was_pending = sigpending(&pending) != 0 || sigismember(&pending, SIGPIPE) == 1;
   }
   written = write_byte(fd, 0);
-  if (written == -EPIPE && !was_pending)
-    while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
+  if (written == -EPIPE && !was_pending && !take_off(&sigpipe)) sigaddset(&before, SIGPIPE);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return written;
 }

@@ -119,7 +119,7 @@ PRIVATE_MEMORY = {
     ("lib/wake.c", "pthread_sigmask(SIG_BLOCK, &sigpipe, &before)"),
     ("lib/wake.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
     ("lib/wake.c", "sigpending(&pending)"),
-    ("lib/wake.c", "sigtimedwait(&sigpipe, NULL, &now)"),
+    ("lib/wake.c", "sigtimedwait(signal, NULL, &now)"),
     ("lib/region.c", "ioctl(fd, FS_IOC_GETFLAGS, flags)"),
     ("lib/region.c", "ioctl(fd, FS_IOC_SETFLAGS, flags)"),
     ("lib/guard.c", "sigaction(signal_number, &by_default, NULL)"),

@@ -7,11 +7,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -357,6 +362,61 @@ TEST_LOOP(pending_sigpipe_stays_pending, 2) {
 
   link_plan(&s.link, "pending");
   assert_child_passes(wake_the_dead, &s);
+}
+
+/* From now on the kernel refuses both ways to be spared: the flag, and to take the signal back. */
+static bool filter_calls(void) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#ifdef SYS_rt_sigtimedwait
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigtimedwait, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+#endif
+#ifdef SYS_rt_sigtimedwait_time64
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigtimedwait_time64, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+#endif
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
+
+  flag_is_unknown = true;
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+#define NO_FILTER 77
+
+/* The signal waits for ever: nobody else in this thread asked for it. */
+static int wake_the_dead_under_a_filter(void* arg) {
+  sigpipe_t* s = arg;
+
+  signal(SIGPIPE, SIG_DFL);
+  REQUIRE(link_open(&s->link) == 0);
+  if (!filter_calls()) {
+    link_drop(&s->link);
+    return NO_FILTER;
+  }
+  close(s->link.engine.rx_fd);
+  s->link.engine.rx_fd = -1;
+  REQUIRE(!sigpipe_is(get_mask));
+  for (int i = 0; i < 3; i++) {
+    ndnshm__wake_announce_parked(&s->link.engine);
+    REQUIRE(!ndnshm__wake_parked_peer(&s->link.app));
+    REQUIRE(sigpipe_is(get_mask) && sigpipe_is(sigpending));
+  }
+  link_drop(&s->link);
+  return 0;
+}
+
+TEST(sigpipe_that_cannot_be_taken_back_stays_blocked) {
+  sigpipe_t s = {.old_kernel = true};
+  int status;
+
+  if (harness_under_valgrind()) SKIP("valgrind needs these calls itself");
+  link_plan(&s.link, "filtered");
+  status = harness_wait(harness_fork(wake_the_dead_under_a_filter, &s), DEADLINE_MS);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FILTER) SKIP("no filters of system calls here");
+  ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int) status);
 }
 
 static int wake_the_living(void* arg) {
