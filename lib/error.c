@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "probes.h"
+
 int ndnshm__fail(ndnshm__error_t* error, int code, const char* format, ...) {
   int saved_errno = errno;
   va_list args;
@@ -14,6 +16,7 @@ int ndnshm__fail(ndnshm__error_t* error, int code, const char* format, ...) {
   va_start(args, format);
   vsnprintf(error->text, sizeof(error->text), format, args);
   va_end(args);
+  NDNSHM__PROBE2(fail, code, error->text);
   errno = saved_errno;
   return code;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "endpoint.h"
+#include "probes.h"
 
 /* Copies in an arena start at multiples of this, so that a decoder may read words. */
 #define PACKET_ALIGN_BYTES 8
@@ -171,10 +172,14 @@ static int fail_no_buffers(ndnshm_t* ep) {
   return ep == NULL ? -EINVAL : ndnshm__fail(&ep->error, -EINVAL, "no buffers: cannot be sent");
 }
 
+/* Out of line: what it does must not cost a packet that finds room. */
+static int fail_room(ndnshm_t* ep, int room) __attribute__((noinline, cold));
+
 static int fail_room(ndnshm_t* ep, int room) {
   if (room < 0) return fail_protocol(ep, "head index");
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep);
   ep->stats.tx_full++;
+  NDNSHM__PROBE3(full, ep, ep->names.shm, ep->tx.capacity);
   return -EAGAIN;
 }
 

@@ -7,6 +7,7 @@
 
 #include "endpoint.h"
 #include "fifo.h"
+#include "probes.h"
 
 /* Engine: an app is there. The seal waits for it, because the app must find the region's name and open the region
  * for writing. */
@@ -15,6 +16,7 @@ static void note_attached(ndnshm_t* ep) {
 
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
+  NDNSHM__PROBE2(attach, ep, ep->names.shm);
   if (!ndnshm__region_can_be_sealed()) return;
   ndnshm__fifo_vouch(ep->wake.rx_fd); /* first: with its name the region stops telling others that we live */
   seal = ndnshm__region_seal(&ep->region, ep->names.shm);
@@ -62,10 +64,12 @@ unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what) {
   unsigned int ready = ndnshm_ready(ep, what);
 
   if (ep != NULL && ndnshm__region_is_lost(&ep->region)) ready = what; /* receiving or sending tells why */
-  if (ready != 0)
+  if (ready != 0) {
     ndnshm_unpark(ep);
-  else if (ep != NULL && (what & NDNSHM_PACKETS) != 0)
+  } else if (ep != NULL && (what & NDNSHM_PACKETS) != 0) {
     ep->stats.parks++;
+    NDNSHM__PROBE2(park, ep, ep->names.shm);
+  }
   return ready;
 }
 
@@ -106,9 +110,13 @@ int ndnshm_wake(ndnshm_t* ep) {
   path = ep->is_engine ? ep->names.a2e : ep->names.e2a;
   ndnshm__wake_withdraw(&ep->wake);
   n = drain(ep);
-  if (n == -EPIPE) return ndnshm__fail(&ep->error, NDNSHM_EOF, "%s %s: end of file, the peer is gone", call, path);
+  if (n == -EPIPE) {
+    NDNSHM__PROBE2(gone, ep, ep->names.shm);
+    return ndnshm__fail(&ep->error, NDNSHM_EOF, "%s %s: end of file, the peer is gone", call, path);
+  }
   if (n < 0) return ndnshm__fail(&ep->error, n, "%s %s: %s", call, path, strerror(-n));
   note_attached(ep);
+  NDNSHM__PROBE3(wake, ep, ep->names.shm, n);
   err = ndnshm__check_patience(ep);
   return err < 0 ? err : n;
 }

@@ -23,7 +23,8 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 LIB_ROOMS = {
     "words": (),
     "layout": (),
-    "error": (),
+    "probes": (),
+    "error": ("probes",),
     "cache": (),
     "guard": (),
     "names": ("error",),
@@ -36,8 +37,8 @@ LIB_ROOMS = {
     "patience": (),
     "wake": ("patience", "words"),
     "endpoint": ("error", "fifo", "guard", "hurry", "layout", "names", "pair", "patience", "region", "ring", "wake", "words"),
-    "packets": ("endpoint", "error", "region", "ring", "wake", "words"),
-    "sleep": ("endpoint", "error", "fifo", "layout", "patience", "region", "ring", "wake", "words"),
+    "packets": ("endpoint", "error", "probes", "region", "ring", "wake", "words"),
+    "sleep": ("endpoint", "error", "probes", "fifo", "layout", "patience", "region", "ring", "wake", "words"),
     "sweep": ("error", "fifo", "layout", "names", "open"),
 }
 # The same for lib/ndnpkt/.
