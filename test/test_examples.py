@@ -535,6 +535,24 @@ def routes_go_with_the_app(directory):
     network.stop()
 
 
+def a_signal_prints_the_faces(directory):
+    network = Network(directory)
+    path, sha256 = write_file(directory, 20000)
+    producer = network.serve(path)
+    expect(network.fetch("--expect-sha256", sha256), 0, sha256)
+    socket = network.app("ndn-producer", "--prefix", "/s", "--file", path, "--no-shm")
+    socket.wait_for("registered", 10 * SLOW)
+    network.forwarder.signal(signal.SIGUSR1)
+    network.forwarder.wait_for("s CPU", 10 * SLOW)
+    found = re.findall(r"face \d+ by ([a-z ]+): in (\d+) packets, \d+ bytes; out (\d+) packets, \d+ bytes; \d+ queued, \d+ drops, "
+                       r"(\d+) routes; \d+ sleeps, \d+ times woken, \d+ times full", network.forwarder.text())
+    carriers = sorted((carrier, routes) for carrier, _, _, routes in found)
+    check_equal([one for one in carriers if one[1] == "1"], [("shared memory", "1"), ("socket", "1")], "SIGUSR1 prints each face")
+    busy = max(found, key=lambda one: int(one[2]))
+    tap.check(busy[0] == "shared memory" and int(busy[1]) > 1 and int(busy[2]) > 1, "with what it has carried", found)
+    network.stop(producer, socket)
+
+
 def too_large_a_packet_is_dropped(directory):
     network = Network(directory)
     content = os.urandom(20000)
@@ -892,7 +910,7 @@ TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_
          the_demo, files_of_every_shape, two_consumers_and_the_cache, every_way_to_the_forwarder,
          wrong_content_is_refused, no_route_and_no_answer, answers_that_are_no_file, any_answer_tells_the_version,
          garbage_is_dropped, tokens_go_back_to_who_sent_them, nacks_of_apps_go_back, hop_limits_count_down,
-         dead_apps_are_forgotten, routes_go_with_the_app, too_large_a_packet_is_dropped,
+         dead_apps_are_forgotten, routes_go_with_the_app, a_signal_prints_the_faces, too_large_a_packet_is_dropped,
          who_does_not_read_holds_up_nobody, a_face_that_cannot_be_made, nobody_reads_its_messages,
          one_forwarder_for_a_socket, two_forwarders, no_token_goes_up, peek_and_poke, peek_and_poke_say_what_is_wrong,
          hello_engine_and_hello_app, forwarder_killed_halfway_and_started_again,

@@ -73,7 +73,7 @@ typedef struct upward_s {
 struct forwarder_s {
   uv_loop_t loop;
   uv_timer_t sweep, expire;
-  uv_signal_t signals[2];
+  uv_signal_t signals[2], asked; /* to end, and to print the faces */
   uvface_server_t server;
   uvface_client_t client; /* of the uplink */
   port_t uplink;
@@ -513,6 +513,7 @@ static void forwarder_stop(forwarder_t* fwd) {
   uv_close((uv_handle_t*) &fwd->sweep, NULL);
   uv_close((uv_handle_t*) &fwd->expire, NULL);
   unwatch_signals(fwd->signals);
+  if (!uv_is_closing((uv_handle_t*) &fwd->asked)) uv_close((uv_handle_t*) &fwd->asked, NULL);
 }
 
 static void on_signal(uv_signal_t* handle, int signum) {
@@ -532,6 +533,29 @@ static void print_counters(const forwarder_t* fwd) {
 #undef NUMBER
 }
 
+static void print_face(const port_t* port) {
+  uvface_stats_t stats;
+  const char* carrier = uvface_get_transport(port->face) == UVFACE_SHM ? "shared memory" : "socket";
+  if (uvface_get_stats(port->face, &stats) < 0) return;
+#define NUMBER(value) (unsigned long long) (value)
+  printf(
+      "ndn-forwarder: face %llu by %s: in %llu packets, %llu bytes; out %llu packets, %llu bytes; %llu queued, %llu "
+      "drops, %llu routes; %llu sleeps, %llu times woken, %llu times full\n",
+      NUMBER(port->face_id), carrier, NUMBER(stats.rx_packets), NUMBER(stats.rx_bytes), NUMBER(stats.tx_packets),
+      NUMBER(stats.tx_bytes), NUMBER(port->queued), NUMBER(port->drops), NUMBER(port->hop.nroutes), NUMBER(stats.parks),
+      NUMBER(stats.wakeups_received), NUMBER(stats.tx_full));
+#undef NUMBER
+}
+
+static void on_asked(uv_signal_t* handle, int signum) {
+  const forwarder_t* fwd = handle->data;
+  (void) signum;
+  for (const port_t* port = fwd->ports; port != NULL; port = port->next) print_face(port);
+  if (fwd->uplink.face != NULL) print_face(&fwd->uplink);
+  print_counters(fwd);
+  fflush(stdout);
+}
+
 static int forwarder_init(forwarder_t* fwd) {
   uint64_t seed;
   int err = uv_loop_init(&fwd->loop);
@@ -546,6 +570,9 @@ static int forwarder_init(forwarder_t* fwd) {
   fwd->uplink.fwd = fwd;
   fwd->uplink.hop.data = &fwd->uplink;
   err = watch_signals(&fwd->loop, fwd->signals, fwd, on_signal);
+  if (err == 0) err = uv_signal_init(&fwd->loop, &fwd->asked);
+  fwd->asked.data = fwd;
+  if (err == 0) err = uv_signal_start(&fwd->asked, on_asked, SIGUSR1);
   err = err < 0 ? err : uvface_server_init(&fwd->loop, &fwd->server);
   if (err == 0 && fwd->uplink_uri != NULL) err = uvface_client_init(&fwd->loop, &fwd->client);
   return err;
@@ -610,7 +637,8 @@ static int forwarder_run(forwarder_t* fwd) {
 static int usage(void) {
   fputs(
       "usage: ndn-forwarder --listen PATH [--uplink URI] [--no-shm] [--mtu BYTES] [--cs-bytes BYTES] [--verbose]\n"
-      "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n",
+      "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n"
+      "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n",
       stderr);
   return 2;
 }
