@@ -9,7 +9,9 @@
  * different endpoints are independent), nor delivery to a peer that does not read.
  *
  * Nothing here blocks, needs a second thread, calls exit, or installs a signal handler unless asked to
- * (NDNSHM_SIGBUS_GUARD). Needs libc only.
+ * (NDNSHM_SIGBUS_GUARD); but the names of a face are in directories that others use as well, and to make, look up and
+ * remove them waits for whoever holds the kernel's locks on those (docs/security.rst, "What is not promised";
+ * NDNSHM_CHORES). Needs libc only.
  * Every function that can fail returns 0 or a count on success and a negative errno value (-EINVAL ...)
  * or NDNSHM_EOF on failure; ndnshm_errmsg() says which call failed on what, and why. "Errors:" lists what a function
  * returns; where the system fails a call for a reason that is not listed (a seccomp filter, say), its errno is passed
@@ -54,7 +56,7 @@ typedef struct ndnshm_options_s {
                          leave, or nobody else, or not known */
   gid_t gid;              /* group of region and FIFOs; (gid_t) -1 = leave */
   unsigned int flags;     /* both: NDNSHM_SIGBUS_GUARD, NDNSHM_LEVEL_TRIGGERED; engine of a private face:
-                             NDNSHM_WAKE_SOCKET or _PIPE */
+                             NDNSHM_WAKE_SOCKET or _PIPE; of a named one: NDNSHM_CHORES */
   uint32_t max_slot_size; /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as it
                              says, and copied; 0 = 16 MiB */
 } ndnshm_options_t;
@@ -75,6 +77,10 @@ enum {
   NDNSHM_WAKE_BY_USER = 0,
   NDNSHM_WAKE_SOCKET = 2,
   NDNSHM_WAKE_PIPE = 4,
+  /* Engine of a named face: leaves to the caller what can have to wait for a lock of the kernel's that an app holds: to
+   * seal the region, to remove the names, to close the FIFOs. Without it the calls that lead to it do it: ndnshm_wake(),
+   * ndnshm_probe(), ndnshm_announce(), ndnshm_park(), ndnshm_shutdown() and ndnshm_free(). See ndnshm_take_chore(). */
+  NDNSHM_CHORES = 8,
   /* ndnshm_fd() is polled level-triggered: ndnshm_wake() makes do with one read, which nearly always is enough, for what is
    * left makes the descriptor readable again. */
   NDNSHM_LEVEL_TRIGGERED = 16
@@ -191,13 +197,29 @@ NDNSHM_EXTERN void ndnshm_app_fds_close(ndnshm_t* ep);
 NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
- * region's and the FIFOs' names if they are still ours. The mapping, and so every packet handed out
+ * region's and the FIFOs' names if they are still ours; with NDNSHM_CHORES an engine of a named face leaves both to who
+ * takes the chore, and until that is done the names cannot be taken by anybody else. The mapping, and so every packet handed out
  * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. In a forked child it
  * only closes the child's descriptors: the face is its parent's. */
 NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 
 /* Shuts down if need be, unmaps, frees. ep: NULL is allowed. */
 NDNSHM_EXTERN void ndnshm_free(ndnshm_t* ep);
+
+/* A piece of work that can have to wait: for as long as an app that may write to the region takes for one write, which
+ * can be for ever. It needs nothing of the endpoint any more. */
+typedef struct ndnshm_chore_s ndnshm_chore_t;
+
+/* Engine of a named face, with NDNSHM_CHORES: what is to be done now: to seal the region, once an app is there, and again
+ * after the probe if it failed for a passing cause; or to leave, after ndnshm_shutdown(). NULL = nothing. To be asked for
+ * after ndnshm_wake(), ndnshm_probe() and ndnshm_shutdown(); what is not taken is not sealed, or is done by ndnshm_free().
+ * ep: NULL is allowed. The chore is the caller's: it owes one ndnshm_do_chore(), before the process ends; ep may be used,
+ * shut down and freed meanwhile. After fork() it is the parent's. ep's thread. */
+NDNSHM_EXTERN ndnshm_chore_t* ndnshm_take_chore(ndnshm_t* ep);
+
+/* Does it, once, and frees it. Waits as long as it must. Chores may be done at the same time, also two of one endpoint.
+ * What has come of a sealing, ndnshm_get_stats() and ndnshm_probe() tell. chore: NULL is allowed. Any thread. */
+NDNSHM_EXTERN void ndnshm_do_chore(ndnshm_chore_t* chore);
 
 /* The last failure of create, connect, sending or of the ring, as "call object: reason"; "" if there was none.
  * Valid until the next call on ep. */
@@ -318,7 +340,7 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
  * who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together, none is
  * made any more, and it returns -EIO: leave the face.
  * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
- * calls on the descriptors slow), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
+ * calls on the descriptors slow, or truncated the region before it was seen), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
 /* For how many ms to leave ndnshm_fd() alone, 0 for not at all, because the peer has made a call slow: at least 100 ms, and
@@ -330,7 +352,7 @@ NDNSHM_EXTERN unsigned int ndnshm_rest(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
  * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes
- * or parks, once an app is there.
+ * or parks, once an app is there; and tries here again what failed for a passing cause.
  * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
  * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not be sealed because
  * somebody gave it another name), -ENOTCONN, -EINVAL. */

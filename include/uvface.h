@@ -177,7 +177,7 @@ struct uvface_stats_s {
   uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
   uint32_t hot_ns;           /* the adaptive window at this moment */
   uint32_t sealed;           /* engine: 1 = the region is append-only since the app attached, so that nobody
-                                can truncate it; 0 = the kernel refused, or no app yet; both ends of a private
+                                can truncate it; 0 = the kernel refused, not done yet, or no app yet; both ends of a private
                                 face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
   uint32_t attached;         /* engine: 1 = an app has come, seen within a second (as UVFACE_ATTACHED) */
@@ -376,8 +376,9 @@ UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
  * failed). Loop thread. */
 UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 
-/* Closes the face: its names vanish and the peer sees end of file at once; pending sends get
- * UV_ECANCELED in order; then cb, once, on a later turn. Only then may face and requests be reused.
+/* Closes the face: the peer sees end of file and its names vanish at once, or, where somebody holds a lock of the
+ * kernel's that this needs, when he lets go; pending sends get UV_ECANCELED in order; then cb, once, on a later turn, when
+ * the names are gone, or have not gone for two seconds. Only then may face and requests be reused.
  * cb: may be NULL. A second close is ignored. In a forked child, after uv_loop_fork(), only its descriptors are closed: the
  * face is its parent's. Loop thread. (Design 5, rule 5) */
 UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);

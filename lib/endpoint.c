@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fifo.h"
@@ -30,8 +29,9 @@
 /* The largest slots that an app takes unless it says otherwise. */
 #define DEFAULT_MAX_SLOT_BYTES ((uint32_t) 16 << 20)
 
-#define KNOWN_FLAGS \
-  ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE | NDNSHM_LEVEL_TRIGGERED))
+#define KNOWN_FLAGS                                                                                       \
+  ((unsigned int) (NDNSHM_SIGBUS_GUARD | NDNSHM_WAKE_SOCKET | NDNSHM_WAKE_PIPE | NDNSHM_LEVEL_TRIGGERED | \
+                   NDNSHM_CHORES))
 
 /* What texts call a face, or a part of it, that has no name. */
 #define PRIVATE_FACE "private face"
@@ -150,10 +150,9 @@ static void begin(ndnshm_t* ep, bool is_engine, bool is_private) {
   ep->is_attached = is_private; /* nobody opens a private face: there is nothing to look for, and nothing to seal */
   ep->wake.tx_may_signal = is_private;
   ep->wake.is_socket = false;
-  ep->has_other_name = false;
+  ep->may_seal = ep->seal_is_due = false;
   ep->wake.patience = (ndnshm__patience_t){0};
   ep->stats.sealed = 0;
-  ep->stats.names_left = 0;
 }
 
 /* What a successful attempt met on its way is no failure. */
@@ -164,6 +163,8 @@ static void set_open(ndnshm_t* ep) {
 
 static void abandon(ndnshm_t* ep) {
   ndnshm_shutdown(ep);
+  ndnshm__claim_drop(ep->claim);
+  ep->claim = NULL;
   ndnshm__region_unmap(&ep->region);
 }
 
@@ -182,6 +183,15 @@ static int prepare_region(ndnshm_t* ep, const plan_t* plan, const ndnshm_options
   ep->region.header->engine_caps = OWN_CAPS;
   /* release: pairs with the system call by which an app reads the header as a whole */
   ndnshm__store_release_u64(&ep->region.header->magic, NDNSHM__MAGIC);
+  return 0;
+}
+
+/* Before the first name is taken: from now on shutting down removes what is ours. Whether the region can be sealed is
+ * asked here, where it needs nothing that may have run out when an app comes. */
+static int stake_claim(ndnshm_t* ep) {
+  ep->claim = ndnshm__claim_new(&ep->names, ep->region.fd);
+  if (ep->claim == NULL) return ndnshm__fail(&ep->error, -ENOMEM, "malloc for %s: out of memory", ep->names.shm);
+  ep->may_seal = ndnshm__region_can_be_sealed(ep->region.fd);
   return 0;
 }
 
@@ -249,7 +259,9 @@ int ndnshm_create(ndnshm_t* ep, const char* name, const ndnshm_options_t* option
   if ((err = ndnshm__names_init(name, &ep->names, &ep->error)) < 0) return err;
   if ((err = clear_names(ep, &plan)) < 0) return err;
   begin(ep, true, false);
+  ep->leaves_chores = (taken.flags & NDNSHM_CHORES) != 0;
   err = prepare_region(ep, &plan, &taken);
+  if (err == 0) err = stake_claim(ep);
   if (err == 0) err = appear(ep, &plan);
   if (err < 0) {
     abandon(ep);
@@ -460,49 +472,72 @@ int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* option
   return 0;
 }
 
-/* Without looking for the name: to look for one that is gone waits for whoever holds up the directory. */
-static uint32_t has_a_name(int fd) {
-  struct stat st;
-
-  return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink > 0;
+/* What the peer sees of the end of a face in shared memory. */
+static void take_leave(ndnshm_t* ep) {
+  if (!ep->open || ndnshm__region_check(&ep->region) || ndnshm__region_has_grown(&ep->region)) return;
+  ep->wake.may_write = true;
+  if (ndnshm__wake_settle(&ep->wake) > 0) ep->stats.wakeups_sent++; /* before the end of file that follows */
+  ndnshm__wake_withdraw(&ep->wake);
+  if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
 }
 
-/* What the peer and the file system see of the end of a face. */
-static void take_leave(ndnshm_t* ep) {
-  if (ep->open && !ndnshm__region_check(&ep->region) && !ndnshm__region_has_grown(&ep->region)) {
-    ep->wake.may_write = true;
-    if (ndnshm__wake_settle(&ep->wake) > 0) ep->stats.wakeups_sent++; /* before the end of file that follows */
-    ndnshm__wake_withdraw(&ep->wake);
-    if (!ep->is_engine) ndnshm__store_release(ep->own_caps, 0); /* the next app may be ndn-rs */
+/* Descriptors and names are the claim's now: the region's may still be in use for sealing. */
+static void give_up_claim(ndnshm_t* ep) {
+  ep->seal_is_due = false;
+  ep->region.fd = -1;
+  if (ep->pid != getpid()) {
+    ndnshm__claim_forget(ep->claim, ep->wake.rx_fd, ep->wake.tx_fd);
+    ep->claim = NULL;
+    return;
   }
-  if (ep->is_engine && !ep->is_private) {
-    /* The name that keeps other engines away goes last: the region's, or a2e's where a sealed region has none. */
-    ndnshm__fifo_unlink(ep->wake.tx_fd, ep->names.e2a);
-    ndnshm__fifo_unlink(ep->wake.rx_fd, ep->names.a2e);
-    ndnshm__region_unlink(&ep->region, ep->names.shm);
-    ep->stats.names_left = has_a_name(ep->wake.tx_fd) + has_a_name(ep->wake.rx_fd) + has_a_name(ep->region.fd);
-  }
+  ep->chore = ndnshm__claim_leave(ep->claim, ep->wake.rx_fd, ep->wake.tx_fd);
+  if (!ep->open || !ep->leaves_chores) ndnshm_do_chore(ndnshm_take_chore(ep));
+}
+
+static void close_all(ndnshm_t* ep) {
+  ndnshm__pair_t own = {ep->wake.rx_fd, ep->wake.tx_fd};
+
+  ndnshm__pair_close(&own);
+  ndnshm__pair_close(&ep->app_end);
+  ndnshm__region_close(&ep->region);
 }
 
 /* A forked child has a copy of the endpoint, and closes its descriptors; the face is its parent's. */
 void ndnshm_shutdown(ndnshm_t* ep) {
-  ndnshm__pair_t own;
-
   if (ep == NULL) return;
   if (ep->pid == getpid()) take_leave(ep);
-  own = (ndnshm__pair_t){ep->wake.rx_fd, ep->wake.tx_fd};
-  ndnshm__pair_close(&own);
+  if (ep->claim == NULL)
+    close_all(ep);
+  else if (ep->region.fd >= 0) /* not yet */
+    give_up_claim(ep);
   ep->wake.rx_fd = ep->wake.tx_fd = -1;
-  ndnshm__pair_close(&ep->app_end);
-  ndnshm__region_close(&ep->region);
   ep->open = false;
 }
 
 void ndnshm_free(ndnshm_t* ep) {
   if (ep == NULL) return;
   ndnshm_shutdown(ep);
+  if (ep->pid == getpid()) ndnshm_do_chore(ndnshm_take_chore(ep)); /* which nobody has taken */
+  ndnshm__claim_drop(ep->claim);
   ndnshm__region_unmap(&ep->region);
   free(ep);
+}
+
+ndnshm_chore_t* ndnshm_take_chore(ndnshm_t* ep) {
+  ndnshm_chore_t* chore;
+
+  if (ep == NULL) return NULL;
+  chore = ep->chore;
+  ep->chore = NULL;
+  if (!ep->seal_is_due) return chore;
+  ep->seal_is_due = false;
+  ndnshm__fifo_vouch(ep->wake.rx_fd); /* first: with its name the region stops telling others that we live */
+  return ndnshm__claim_seal(ep->claim);
+}
+
+void ndnshm__seal(ndnshm_t* ep) {
+  ep->seal_is_due = true;
+  if (!ep->leaves_chores) ndnshm_do_chore(ndnshm_take_chore(ep));
 }
 
 int ndnshm__fail_lost(ndnshm_t* ep) {
@@ -551,6 +586,10 @@ unsigned int ndnshm_peer_caps(const ndnshm_t* ep) {
 int ndnshm_get_stats(const ndnshm_t* ep, ndnshm_stats_t* ret_stats) {
   if (ep == NULL || ret_stats == NULL) return -EINVAL;
   *ret_stats = ep->stats;
+  if (ep->claim != NULL) {
+    ret_stats->sealed = ndnshm__claim_outcome(ep->claim) == NDNSHM__SEALED;
+    ret_stats->names_left = ndnshm__claim_names_left(ep->claim);
+  }
   ret_stats->attached = ep->is_engine && !ep->is_private && ep->is_attached;
   return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef NDNSHM_ENDPOINT_H
 #define NDNSHM_ENDPOINT_H
 
+#include "chore.h"
 #include "ndnshm.h"
 #include "names.h"
 #include "pair.h"
@@ -31,7 +32,11 @@ struct ndnshm_s {
   /* the rest */
   bool is_engine;
   bool is_attached;        /* engine: an app is there, or was */
-  bool has_other_name;     /* engine: somebody has given the region one, and it cannot be sealed */
+  bool may_seal;           /* engine of a named face: it was tried when the region was made */
+  bool seal_is_due;        /* the same: an app is there, or the last attempt failed for a passing cause */
+  bool leaves_chores;      /* the same: to who asks for them (NDNSHM_CHORES) */
+  ndnshm__claim_t* claim;  /* the same; holds the region's descriptor in the end */
+  ndnshm_chore_t* chore;   /* after shutdown, until somebody takes it */
   bool is_level_triggered; /* what is left in the descriptor is told again */
   bool is_private;         /* has no names: descriptors are handed over */
   pid_t pid;               /* of the process that opened it; a child's copy leaves its face alone */
@@ -43,6 +48,9 @@ struct ndnshm_s {
 
 /* The bits that the peer announces, loaded once; ep is open. */
 unsigned int ndnshm__announced_caps(const ndnshm_t* ep);
+
+/* Engine of a named face: its region is to be sealed; does it, unless chores are left to somebody else. */
+void ndnshm__seal(ndnshm_t* ep);
 
 /* The error of an endpoint whose region is lost. */
 int ndnshm__fail_lost(ndnshm_t* ep);

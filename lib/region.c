@@ -402,15 +402,15 @@ int ndnshm__region_lock_stale(const char* shm_name, const ndnshm__access_t* acce
   return 0;
 }
 
-static bool is_named(const ndnshm__region_t* region, const char* shm_name) {
+bool ndnshm__region_unlink(int fd, const char* shm_name) {
   char path[PATH_BYTES];
 
   path_of(shm_name, path);
-  return region->fd >= 0 && ndnshm__is_named(region->fd, path);
-}
-
-void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name) {
-  if (is_named(region, shm_name)) shm_unlink(shm_name);
+  if (!ndnshm__is_named(fd, path)) return true;
+  /* unlink() waits for the lock of the file while it has that of the directory, and everybody there waits with it. Who
+   * looks for data waits for the file alone: then whoever holds it for a while holds up nobody else. */
+  lseek(fd, 0, SEEK_DATA);
+  return unlink(path) == 0 || errno == ENOENT;
 }
 
 int ndnshm__region_guard(ndnshm__region_t* region, ndnshm__error_t* error) {
@@ -436,32 +436,34 @@ bool ndnshm__region_has_grown(const ndnshm__region_t* region) {
   return region->fd >= 0 && fstat(region->fd, &st) == 0 && (uint64_t) st.st_size > region->geometry.region_bytes;
 }
 
-static bool set_append_only(int fd) {
+static bool set_append_only(int fd, bool is_on) {
   int flags[2] = {0, 0}; /* the kernel takes an int, but the request's number says long, which valgrind believes */
 
   if (ioctl(fd, FS_IOC_GETFLAGS, flags) != 0) return false;
-  flags[0] |= FS_APPEND_FL;
+  flags[0] = is_on ? flags[0] | FS_APPEND_FL : flags[0] & ~FS_APPEND_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, flags) == 0;
 }
 
-/* Tries it on a file without a name: nobody could remove one with a name if this process died meanwhile. */
-bool ndnshm__region_can_be_sealed(void) {
-  int fd = open_unnamed(O_EXCL);
-  bool can;
-
-  if (fd < 0) return false;
-  can = set_append_only(fd);
-  close(fd);
-  return can;
+bool ndnshm__region_can_be_sealed(int fd) {
+  return set_append_only(fd, true) && set_append_only(fd, false);
 }
 
-ndnshm__seal_t ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name) {
+/* Of a failed call: what lacks rights, or support, will lack them the next time as well. */
+static ndnshm__seal_t judge_failure(void) {
+  bool is_final = errno == EPERM || errno == EACCES || errno == EROFS || errno == ENOTTY || errno == EOPNOTSUPP;
+
+  return is_final ? NDNSHM__SEAL_REFUSED : NDNSHM__SEAL_FAILED;
+}
+
+ndnshm__seal_t ndnshm__region_seal(int fd, const char* shm_name) {
+  char path[PATH_BYTES];
   struct stat st;
 
-  ndnshm__region_unlink(region, shm_name);
-  if (fstat(region->fd, &st) != 0) return NDNSHM__NOT_SEALED;
-  if (st.st_nlink > 0) return NDNSHM__HAS_OTHER_NAME; /* with none left, it cannot get another */
-  return set_append_only(region->fd) ? NDNSHM__SEALED : NDNSHM__NOT_SEALED;
+  path_of(shm_name, path);
+  if (!ndnshm__region_unlink(fd, shm_name) || fstat(fd, &st) != 0) return judge_failure();
+  if (st.st_nlink > 0) /* with none left, it cannot get another */
+    return ndnshm__is_named(fd, path) ? NDNSHM__SEAL_FAILED : NDNSHM__HAS_OTHER_NAME;
+  return set_append_only(fd, true) ? NDNSHM__SEALED : judge_failure();
 }
 
 void ndnshm__region_close(ndnshm__region_t* region) {

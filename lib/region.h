@@ -86,18 +86,25 @@ bool ndnshm__region_check(ndnshm__region_t* region);
  * piece with the region, makes the kernel hold up whoever touches the region meanwhile. Nothing is touched here. */
 bool ndnshm__region_has_grown(const ndnshm__region_t* region);
 
-/* True if this process may seal regions. */
-bool ndnshm__region_can_be_sealed(void);
+/* True if a region that has no name yet will take a seal: tries it, and takes the seal off again. */
+bool ndnshm__region_can_be_sealed(int fd);
 
 /* Makes the file append-only, which no attached app undoes: nobody can truncate it or punch holes from then on, nor
  * open it for writing, and what is mapped goes on as before. The name goes first, for an append-only file cannot
- * be removed; for the same reason it is not done while there is another name, which somebody has given it. Not sealed
- * either where the kernel refuses (no CAP_LINUX_IMMUTABLE, a file system without flags). */
-typedef enum ndnshm__seal_e { NDNSHM__NOT_SEALED, NDNSHM__SEALED, NDNSHM__HAS_OTHER_NAME } ndnshm__seal_t;
-ndnshm__seal_t ndnshm__region_seal(ndnshm__region_t* region, const char* shm_name);
+ * be removed; for the same reason it is not done while there is another name, which somebody has given it. Waits for who
+ * writes to the file. */
+typedef enum ndnshm__seal_e {
+  NDNSHM__NOT_SEALED, /* and not tried, or not yet done with it */
+  NDNSHM__SEALED,
+  NDNSHM__HAS_OTHER_NAME,
+  NDNSHM__SEAL_FAILED, /* for now */
+  NDNSHM__SEAL_REFUSED /* for good */
+} ndnshm__seal_t;
+ndnshm__seal_t ndnshm__region_seal(int fd, const char* shm_name);
 
-/* Removes the name if it still names this region. */
-void ndnshm__region_unlink(const ndnshm__region_t* region, const char* shm_name);
+/* Removes the name if it still names the region that is open as fd. Waits for who writes to the file. False: it is still
+ * there; errno tells why. */
+bool ndnshm__region_unlink(int fd, const char* shm_name);
 
 /* Closes the descriptor; the mapping stays. */
 void ndnshm__region_close(ndnshm__region_t* region);

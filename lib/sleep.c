@@ -6,22 +6,15 @@
 #include <string.h>
 
 #include "endpoint.h"
-#include "fifo.h"
 #include "probes.h"
 
 /* Engine: an app is there. The seal waits for it, because the app must find the region's name and open the region
  * for writing. */
 static void note_attached(ndnshm_t* ep) {
-  ndnshm__seal_t seal;
-
   if (!ep->open || !ep->is_engine || ep->is_attached) return;
   ep->is_attached = true;
   NDNSHM__PROBE2(attach, ep, ep->names.shm);
-  if (!ndnshm__region_can_be_sealed()) return;
-  ndnshm__fifo_vouch(ep->wake.rx_fd); /* first: with its name the region stops telling others that we live */
-  seal = ndnshm__region_seal(&ep->region, ep->names.shm);
-  ep->stats.sealed = seal == NDNSHM__SEALED;
-  ep->has_other_name = seal == NDNSHM__HAS_OTHER_NAME;
+  if (ep->may_seal) ndnshm__seal(ep);
 }
 
 unsigned int ndnshm_ready(ndnshm_t* ep, unsigned int what) {
@@ -106,6 +99,7 @@ int ndnshm_wake(ndnshm_t* ep) {
 
   if (ep == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
+  if (ep->is_engine && !ep->is_attached && ndnshm__region_check(&ep->region)) return ndnshm__fail_lost(ep);
   call = ep->wake.is_socket ? "recv" : "read";
   path = ep->is_engine ? ep->names.a2e : ep->names.e2a;
   ndnshm__wake_withdraw(&ep->wake);
@@ -150,9 +144,13 @@ static int look_for_app(ndnshm_t* ep) {
   return n;
 }
 
-/* Who gives the region another name means to outlive us with it. */
-static int check_names(ndnshm_t* ep) {
-  if (!ep->has_other_name) return 0;
+/* What has become of the seal. Who gives the region another name means to outlive us with it. What failed for a passing
+ * cause is tried again. */
+static int check_seal(ndnshm_t* ep) {
+  ndnshm__seal_t outcome = ep->claim != NULL ? ndnshm__claim_outcome(ep->claim) : NDNSHM__NOT_SEALED;
+
+  if (outcome == NDNSHM__SEAL_FAILED) ndnshm__seal(ep);
+  if (outcome != NDNSHM__HAS_OTHER_NAME) return 0;
   return ndnshm__fail(&ep->error, -EPROTO, "fstat %s: the region was given another name, and cannot be sealed",
                       ep->names.shm);
 }
@@ -167,7 +165,7 @@ int ndnshm_probe(ndnshm_t* ep) {
     return ndnshm__fail(&ep->error, -EPROTO, "fstat %s: somebody made the region's file longer", ep->names.shm);
   if ((err = check_magic(ep)) < 0) return err;
   n = look_for_app(ep);
-  err = check_names(ep);
+  err = check_seal(ep);
   if (err == 0) err = ndnshm__check_patience(ep);
   return err < 0 ? err : n;
 }

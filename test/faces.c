@@ -217,6 +217,19 @@ void run_asleep(uv_loop_t* loop, int ms) {
   turns_since(began_ns, run_for(loop, ms), 100);
 }
 
+static bool is_closed;
+
+static void on_closed(uvface_t* face) {
+  (void) face;
+  is_closed = true;
+}
+
+void close_face(uvface_t* face) {
+  is_closed = false;
+  uvface_close(face, on_closed);
+  RUN_UNTIL(face->loop, is_closed);
+}
+
 int fill_ring(uvface_t* face) {
   static char element[2] = {5, 0};
   uv_buf_t buf = uv_buf_init(element, uvface_get_transport(face) == UVFACE_STREAM ? 2 : 1);

@@ -93,6 +93,9 @@ void run_asleep(uv_loop_t* loop, int ms);
 /* Runs the loop until it has nothing more to do, and asserts uv_loop_close() == 0. */
 void finish_loop(uv_loop_t* loop);
 
+/* Closes the face and runs the loop until its close callback, before which its names go. */
+void close_face(uvface_t* face);
+
 /* The face's statistics now. */
 uvface_stats_t stats_of(const uvface_t* face);
 

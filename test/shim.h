@@ -6,7 +6,8 @@
  * steps are counted in program order while armed, and that a call that is made to fail has no effect; except
  * for close(), which closes all the same, as Linux does. Closing what is not open fails the test. Does not know calls that libuv makes inside itself, nor
  * those that cannot fail (uv_prepare_init() and the like; uv_poll_start() on a descriptor that uv_poll_init()
- * has just accepted). For one thread; a forked child takes the arms over, and counts for itself. */
+ * has just accepted). For one thread: the process's first, whose calls alone count, and to which pthread_create() gives
+ * no other while armed; a forked child takes the arms over, and counts for itself. */
 #ifndef SHIM_H
 #define SHIM_H
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Checks the rooms of the house, and prints TAP: each public header compiles alone and twice, as C11 and as
 C++11, without a warning; the core knows nothing of libuv, nor of packets; includes point one way; atomics
-live in words, wake, guard and stamp only. Looks at the sources, not at what was built.
+live in words, wake, guard, chore and stamp only. Looks at the sources, not at what was built.
 
 Usage: test_headers.py SOURCE_ROOT CC...   (CXX in the environment, or c++)
 """
@@ -33,12 +33,13 @@ LIB_ROOMS = {
     "region": ("error", "guard", "layout", "names", "open"),
     "fifo": ("error", "names", "open"),
     "pair": ("error", "open"),
+    "chore": ("fifo", "names", "region"),
     "ring": ("cache", "layout", "words"),
     "patience": (),
     "wake": ("patience", "words"),
-    "endpoint": ("error", "fifo", "guard", "hurry", "layout", "names", "pair", "patience", "region", "ring", "wake", "words"),
+    "endpoint": ("chore", "error", "fifo", "guard", "hurry", "layout", "names", "pair", "patience", "region", "ring", "wake", "words"),
     "packets": ("endpoint", "error", "probes", "region", "ring", "wake", "words"),
-    "sleep": ("endpoint", "error", "probes", "fifo", "layout", "patience", "region", "ring", "wake", "words"),
+    "sleep": ("chore", "endpoint", "error", "probes", "layout", "patience", "region", "ring", "wake", "words"),
     "sweep": ("error", "fifo", "layout", "names", "open"),
 }
 # The same for lib/ndnpkt/.
@@ -56,13 +57,13 @@ NDNPKT_ROOMS = {
     "stamp": (),
     "mgmt": ("tlv", "name", "crypto", "encode", "stamp"),
 }
-# guard.c: the list that a signal handler reads while threads change it; stamp.c: the time that all threads share;
-# dump_follow.c: one fence between two reads by the kernel.
-ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "stamp.c", "dump_follow.c"}
+# guard.c: the list that a signal handler reads while threads change it; chore.c: what another thread is at; stamp.c: the
+# time that all threads share; dump_follow.c: one fence between two reads by the kernel.
+ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "chore.c", "stamp.c", "dump_follow.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.
-UVFACE_ORDER = ("window", "stream", "internal", "tap", "transport", "loop", "state", "events", "settle", "send", "recv", "turn", "due", "face")
+UVFACE_ORDER = ("window", "stream", "internal", "tap", "transport", "loop", "chores", "state", "events", "settle", "send", "recv", "turn", "due", "face")
 # What each file of uvface/mgmt/ may include and call, beside itself. The two sides of the door know nothing of each other.
 MGMT_ROOMS = {
     "version": (),

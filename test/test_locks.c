@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* test_locks.c: apps that misuse the wake-up of a face: that hold locks of the kernel while the engine wants to wake them
- * or to be woken, hang thousands of sleepers on it, pour bytes and urgent bytes into it, or shut half of it down. The
- * longest stay in the loop is what counts: time that the scheduler gave to others does not, time that a call waited does. */
+/* test_locks.c: apps that misuse what they share with their engine: that hold locks of the kernel while it wants to wake
+ * them, to be woken, to seal the region or to remove it, hang thousands of sleepers on the wake-up, pour bytes and urgent
+ * bytes into it, or shut half of it down. The longest stay in the loop is what counts: time that the scheduler gave to
+ * others does not, time that a call waited does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -277,6 +279,297 @@ TEST_LOOP(app_whose_bytes_wake_thousands_fails_alone, (int) N_KINDS * 2) {
   puppet_drop(&app);
   uvface_close(&engine, NULL);
   pair_close(&others);
+}
+
+/* --- Who writes to the region for long ------------------------------------------------------------------ */
+
+/* A process that writes to a file from a page that comes when it is told to, or when it has given up on us: as long it
+ * holds the lock of the file, and unlink() waits for that while it holds the directory's. */
+typedef struct holder_s {
+  char path[128];
+  int orders[2];
+  pid_t pid;
+  int uffd;
+} holder_t;
+
+#define HOLD_MAX_MS (10000 * (int) harness_slow())
+#define HOLD_MAX_NS ((uint64_t) HOLD_MAX_MS * 1000000)
+
+static void* serve_one_fault(void* arg) {
+  const holder_t* h = arg;
+  struct pollfd order = {.fd = h->orders[1], .events = POLLIN};
+  struct uffdio_zeropage zero = {.range = {.len = PAGE}};
+  struct uffd_msg msg;
+
+  if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg)) return NULL;
+  zero.range.start = msg.arg.pagefault.address & ~(uint64_t) (PAGE - 1);
+  if (write(h->orders[1], "h", 1) == 1) poll(&order, 1, HOLD_MAX_MS);
+  ioctl(h->uffd, UFFDIO_ZEROPAGE, &zero);
+  return NULL;
+}
+
+static int holder_body(void* arg) {
+  holder_t* h = arg;
+  unsigned char* page;
+  pthread_t faults;
+  char byte;
+  off_t end;
+  int fd;
+
+  h->uffd = open_userfaultfd();
+  page = late_pages(h->uffd, 1);
+  REQUIRE(read(h->orders[1], &byte, 1) == 1); /* the file is there */
+  fd = open(h->path, O_RDWR | O_CLOEXEC);
+  end = lseek(fd, 0, SEEK_END);
+  REQUIRE(fd >= 0 && page != NULL);
+  REQUIRE(pthread_create(&faults, NULL, serve_one_fault, h) == 0);
+  REQUIRE(pwrite(fd, page, 8, end - 8) == 8); /* where the last slot is, which nobody uses */
+  return pthread_join(faults, NULL);
+}
+
+/* Before there is anything that a child could inherit. */
+static void holder_start(holder_t* h, const char* path) {
+  snprintf(h->path, sizeof(h->path), "%s", path);
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->orders), 0);
+  h->pid = harness_fork(holder_body, h);
+}
+
+/* From now on the lock is held. */
+static void hold(const holder_t* h) {
+  char byte;
+
+  ck_assert_int_eq(write(h->orders[0], "g", 1), 1);
+  ck_assert_int_eq(read(h->orders[0], &byte, 1), 1);
+}
+
+static void let_go(holder_t* h) {
+  ck_assert_int_eq(write(h->orders[0], "g", 1), 1);
+  ck_assert_int_eq(harness_wait(h->pid, DEADLINE_MS), 0);
+  close(h->orders[0]);
+  close(h->orders[1]);
+}
+
+/* A face with an app that is moved by hand, and on the same loop a pair that goes on meanwhile. */
+typedef struct beside_s {
+  pair_t pair;
+  uvface_t engine;
+  puppet_t app;
+  holder_t holder;
+  char name[80];
+  int echoes, ended, closed;
+  uint64_t longest_ns;
+} beside_t;
+
+static void count_echo(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  beside_t* b = face->data;
+
+  (void) pkts;
+  if (npkts > 0) b->echoes += (int) npkts;
+}
+
+static void note_closed(uvface_t* face) {
+  beside_t* b = face->data;
+
+  b->closed = 1;
+}
+
+static void reply(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  if (npkts > 0) uvface_try_send_batch(face, pkts, (unsigned int) npkts);
+}
+
+static void open_beside(beside_t* b) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+
+  faces_kind = NAMED;
+  options.capacity = 16;
+  *b = (beside_t){.ended = 0};
+  snprintf(b->name, sizeof(b->name), "%s", harness_name("held"));
+  holder_start(&b->holder, harness_shm_path(b->name));
+  pair_open(&b->pair, &options);
+  b->pair.app.data = b;
+  ASSERT_OK(uvface_recv_start(&b->pair.engine, reply));
+  ASSERT_OK(uvface_recv_start(&b->pair.app, count_echo));
+  ASSERT_OK(uvface_init(&b->pair.loop, &b->engine));
+  ASSERT_OK(uvface_create(&b->engine, b->name, &options));
+  ASSERT_OK(uvface_recv_start(&b->engine, reply));
+  b->engine.data = b;
+  hold(&b->holder);
+  puppet_attach(&b->app, b->name);
+}
+
+static void note_stay(beside_t* b, uint64_t ns) {
+  if (ns > b->longest_ns) b->longest_ns = ns;
+}
+
+/* One turn. */
+static void turn(beside_t* b) {
+  note_stay(b, turn_ns(&b->pair.loop));
+}
+
+/* The pair goes on: so many round trips, while the lock is held all the time. */
+static void assert_goes_on(beside_t* b) {
+  char byte = 'x';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+  uint64_t end_ns = harness_now_ns() + HOLD_MAX_NS;
+
+  for (int n = 0; n < 100; n++) {
+    b->echoes = 0;
+    ck_assert_int_eq(uvface_try_send(&b->pair.app, &buf, 1), 1);
+    while (b->echoes == 0 && harness_now_ns() < end_ns) turn(b);
+    ck_assert_int_eq(b->echoes, 1);
+  }
+}
+
+static void assert_was_not_held(const beside_t* b) {
+  ck_assert_msg(b->longest_ns < STAY_MAX_NS, "%llu us in a turn", (unsigned long long) b->longest_ns / 1000);
+}
+
+static bool took_echo(puppet_t* app) {
+  char text[8];
+
+  return puppet_take(app, text, sizeof(text)) == 4 && memcmp(text, "echo", 4) == 0;
+}
+
+/* And the own face, too. */
+static void assert_serves_meanwhile(beside_t* b) {
+  bool echoed = false;
+
+  ck_assert(puppet_send(&b->app, "echo", 4));
+  for (uint64_t end_ns = harness_now_ns() + HOLD_MAX_NS; !echoed && harness_now_ns() < end_ns;) {
+    turn(b);
+    echoed = took_echo(&b->app);
+  }
+  ck_assert(echoed);
+}
+
+static uint64_t close_ns(beside_t* b) {
+  uint64_t waited = waited_for_cpu_ns(), began = harness_now_ns(), took;
+
+  uvface_close(&b->engine, note_closed);
+  took = harness_now_ns() - began;
+  waited = waited_for_cpu_ns() - waited;
+  return took > waited ? took - waited : 0;
+}
+
+static void close_beside(beside_t* b) {
+  puppet_drop(&b->app);
+  pair_close(&b->pair);
+  ck_assert(!exists(harness_shm_path(b->name)) && !exists(harness_a2e_path(b->name)) &&
+            !exists(harness_e2a_path(b->name)));
+}
+
+static bool has_ended(const puppet_t* app) {
+  char bytes[64];
+  ssize_t n;
+
+  while ((n = read(app->rx_fd, bytes, sizeof(bytes))) > 0) continue;
+  return n == 0;
+}
+
+TEST(app_that_writes_to_the_region_for_long_does_not_hold_the_loop_that_seals_it) {
+  beside_t b;
+  int fd = open_userfaultfd();
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  open_beside(&b);
+  assert_serves_meanwhile(&b);
+  assert_goes_on(&b);
+  assert_serves_meanwhile(&b);
+  ck_assert_uint_eq(stats_of(&b.engine).sealed, 0);
+  ck_assert(exists(harness_shm_path(b.name)));
+  let_go(&b.holder);
+  RUN_UNTIL(&b.pair.loop, stats_of(&b.engine).sealed == 1);
+  ck_assert(!exists(harness_shm_path(b.name)));
+  assert_was_not_held(&b);
+  uvface_close(&b.engine, note_closed);
+  RUN_UNTIL(&b.pair.loop, b.closed);
+  close_beside(&b);
+}
+
+/* _i: while its region is being sealed, or while it has a name. The app sees the end at once; the close callback comes
+ * when the names are gone. */
+TEST_LOOP(app_that_writes_to_the_region_for_long_does_not_hold_the_loop_that_closes_the_face, 2) {
+  beside_t b;
+  int fd = open_userfaultfd();
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  if (_i == 0 && !harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  if (_i == 1) harness_forbid_sealing();
+  open_beside(&b);
+  assert_serves_meanwhile(&b);
+  assert_goes_on(&b); /* the face has slept: who seals it is waiting */
+  note_stay(&b, close_ns(&b));
+  assert_goes_on(&b);
+  RUN_UNTIL(&b.pair.loop, has_ended(&b.app));
+  ck_assert(exists(harness_shm_path(b.name)) && !exists(harness_a2e_path(b.name)));
+  ck_assert_int_eq(b.closed, 0);
+  let_go(&b.holder);
+  RUN_UNTIL(&b.pair.loop, b.closed);
+  ck_assert(!exists(harness_shm_path(b.name)));
+  assert_was_not_held(&b);
+  close_beside(&b);
+}
+
+/* Nor does it keep the loop from ending: the callback comes after all, and the name goes when it can. */
+TEST_LOOP(app_that_never_stops_writing_does_not_keep_the_face_from_closing, 2) {
+  beside_t b;
+  int fd = open_userfaultfd();
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  if (_i == 0 && !harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  if (_i == 1) harness_forbid_sealing();
+  open_beside(&b);
+  assert_serves_meanwhile(&b);
+  assert_goes_on(&b); /* the face has slept: who seals it is waiting */
+  note_stay(&b, close_ns(&b));
+  while (!b.closed) turn(&b);
+  assert_goes_on(&b);
+  assert_was_not_held(&b);
+  ck_assert(exists(harness_shm_path(b.name)));
+  uvface_close(&b.pair.app, NULL);
+  uvface_close(&b.pair.engine, NULL);
+  finish_loop(&b.pair.loop); /* all are closed */
+  let_go(&b.holder);
+  for (uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
+       exists(harness_shm_path(b.name)) && harness_now_ns() < end_ns;)
+    usleep(1000);
+  ck_assert(!exists(harness_shm_path(b.name)));
+  puppet_drop(&b.app);
+}
+
+/* A child that is forked meanwhile has no copy of the thread, and does not wait for it. */
+TEST(child_that_is_forked_meanwhile_closes_its_copy_and_leaves_the_face_alone) {
+  beside_t b;
+  int fd = open_userfaultfd(), status;
+  pid_t pid;
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  open_beside(&b);
+  assert_serves_meanwhile(&b);
+  pid = fork();
+  if (pid == 0) {
+    int bad = uv_loop_fork(&b.pair.loop);
+
+    uvface_close(&b.engine, note_closed);
+    uvface_close(&b.pair.app, NULL);
+    uvface_close(&b.pair.engine, NULL);
+    bad |= uv_run(&b.pair.loop, UV_RUN_DEFAULT) | uv_loop_close(&b.pair.loop);
+    _exit(bad != 0 || !b.closed || !exists(harness_a2e_path(b.name)));
+  }
+  status = harness_wait(pid, DEADLINE_MS);
+  ck_assert_int_eq(status, 0);
+  assert_serves_meanwhile(&b);
+  let_go(&b.holder);
+  RUN_UNTIL(&b.pair.loop, stats_of(&b.engine).sealed == 1);
+  uvface_close(&b.engine, note_closed);
+  RUN_UNTIL(&b.pair.loop, b.closed);
+  close_beside(&b);
 }
 
 /* --- Floods and halves ---------------------------------------------------------------------------------- */

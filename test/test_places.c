@@ -180,7 +180,7 @@ TEST_LOOP(squatted_name_fails_create_or_is_taken, SQUATS* PLACES) {
   ck_assert_int_eq(uvface_create(&p.face, p.name, NULL), expected);
   if (expected == 0) {
     ck_assert_int_eq(names_there(&p), 3);
-    uvface_close(&p.face, NULL);
+    close_face(&p.face);
     ck_assert_int_eq(names_there(&p), 0);
     if (fd >= 0) close(fd);
   } else {
@@ -229,7 +229,7 @@ TEST_LOOP(squatted_name_fails_connect, SQUATS* PLACES) {
   }
   assert_untouched(p.victims[place]);
   uvface_close(&app, NULL);
-  uvface_close(&p.face, NULL);
+  close_face(&p.face);
   ck_assert_int_eq(names_there(&p), 1); /* what is not the engine's own stays */
   unsquat(p.paths[place], fd);
   unlink(p.victims[place]);
@@ -707,6 +707,36 @@ TEST(dockers_64_mib_hold_14_default_faces) {
   open_place(&s.p, "docker");
   assert_child_passes_or_skips(fill_64_mib, &s);
   drop_place(&s.p);
+}
+
+static int seal_without_inodes(void* arg) {
+  place_t* p = arg;
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uvface_stats_t stats = {.sealed = 0};
+  uvface_t app;
+  int status = mount_small("/dev/shm", "size=1m,nr_inodes=2,mode=1777"); /* the directory's and one more */
+
+  if (status != 0) return status;
+  options.capacity = 16;
+  options.slot_size = 1000;
+  REQUIRE(uvface_create(&p->face, p->name, &options) == 0);
+  REQUIRE(open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) == -1 && errno == ENOSPC);
+  REQUIRE(uvface_init(&p->loop, &app) == 0 && uvface_connect(&app, p->name, NULL) == 0);
+  RUN_UNTIL(&p->loop, uvface_get_stats(&p->face, &stats) == 0 && stats.sealed == 1);
+  uvface_close(&app, NULL);
+  uvface_close(&p->face, NULL);
+  REQUIRE(uv_run(&p->loop, UV_RUN_DEFAULT) == 0);
+  REQUIRE(count_files("/dev/shm") == 0);
+  return 0;
+}
+
+TEST(region_is_sealed_though_no_inode_is_left_when_its_app_comes) {
+  place_t p;
+
+  if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  open_place(&p, "inodes");
+  assert_child_passes_or_skips(seal_without_inodes, &p);
+  drop_place(&p);
 }
 
 typedef struct inodes_s {

@@ -311,7 +311,7 @@ TEST(hard_link_to_a_live_region_is_in_use_too) {
 
   ck_assert_int_eq(link(f.path, alias.path), 0);
   assert_locked_out(&alias, "a live engine");
-  ndnshm__region_unlink(&f.region, f.names.shm);
+  ndnshm__region_unlink(f.region.fd, f.names.shm);
   ck_assert(!exists(f.path));
   ck_assert(exists(alias.path));
   unlink(alias.path);

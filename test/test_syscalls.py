@@ -23,7 +23,8 @@ NO_MEMORY = set(
     memcpy memset memcmp memmove strlen strnlen strspn strchr strrchr strcmp strncmp strerror
     snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
     close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise nanosleep
-    pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid sched_getscheduler
+    pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid sigfillset pthread_attr_init
+    pthread_attr_setstacksize pthread_attr_destroy pthread_tryjoin_np pthread_getcpuclockid pthread_detach lseek sched_getscheduler
     uv_translate_sys_error
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
     uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
@@ -66,7 +67,7 @@ PRIVATE_MEMORY = {
                     "MAP_NORESERVE, -1, 0)"),
     # Names: text of the endpoint's own.
     ("lib/endpoint.c", "shm_unlink(ep->names.shm)"),
-    ("lib/region.c", "shm_unlink(shm_name)"),
+    ("lib/region.c", "unlink(path)"),
     ("lib/endpoint.c", "access(ep->names.e2a, F_OK)"),
     ("lib/open.c", "linkat(fd, \"\", AT_FDCWD, path, AT_EMPTY_PATH)"),
     ("lib/open.c", "linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW)"),
@@ -105,7 +106,6 @@ PRIVATE_MEMORY = {
     ("lib/pair.c", "getsockopt(fd, SOL_SOCKET, name, &value, &bytes)"),
     ("lib/pair.c", "getpeername(fd, &peer, &bytes)"),
     ("lib/pair.c", "fstat(fd, &st)"),
-    ("lib/endpoint.c", "fstat(fd, &st)"),
     ("lib/region.c", "fstatfs(fd, &fs)"),
     ("lib/region.c", "fstat(fd, &st)"),
     ("lib/region.c", "fstat(*ret_fd, &st)"),
@@ -115,6 +115,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "fstat(region->fd, &st)"),
     ("lib/region.c", "lstat(path, &named)"),
     ("lib/fifo.c", "fstat(fd, &st)"),
+    ("lib/chore.c", "fstat(fd, &st)"),
     ("lib/fifo.c", "lstat(path, &st)"),
     ("lib/wake.c", "pthread_sigmask(SIG_BLOCK, &sigpipe, &before)"),
     ("lib/wake.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
@@ -138,6 +139,11 @@ PRIVATE_MEMORY = {
     ("uvface/face.c", "fcntl(sock, F_SETFL, flags)"),
     ("uvface/face.c", "getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)"),
     ("uvface/face.c", "uv_fileno((const uv_handle_t*) &f->poll, &fd)"),
+    ("uvface/chores.c", "pthread_sigmask(SIG_BLOCK, &all, &before)"),
+    ("uvface/chores.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
+    ("uvface/chores.c", "pthread_create(&worker->thread, &attr, run, chore)"),
+    ("uvface/chores.c", "nanosleep(&length, NULL)"),
+    ("uvface/chores.c", "clock_gettime(clock, &used)"),
     ("uvface/window.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.

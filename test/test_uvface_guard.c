@@ -263,8 +263,7 @@ TEST(sealed_region_refuses_every_attack_and_traffic_goes_on) {
   ck_assert_ptr_ne(view, MAP_FAILED);
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
-  run_for(&thief.pair.loop, 5); /* until it parks: long before the probe */
-  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
+  RUN_UNTIL(&thief.pair.loop, stats_of(&thief.pair.engine).sealed == 1);
   ck_assert(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, thief.region_fd, 0) == MAP_FAILED);
   ck_assert(ftruncate(thief.region_fd, 0) == -1 && errno == EPERM);
   ck_assert(fallocate(thief.region_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == -1 && errno == EPERM);
@@ -328,6 +327,44 @@ TEST(app_that_stays_silent_is_sealed_by_the_probe) {
   thief_close(&thief);
 }
 
+/* What an app, or anybody, can use up is not needed for it. (test_places has the same for inodes.) */
+TEST(region_is_sealed_though_no_descriptor_is_left_when_its_app_comes) {
+  thief_t thief;
+
+  if (!harness_may_seal()) SKIP("needs CAP_LINUX_IMMUTABLE");
+  if (harness_under_valgrind()) SKIP("valgrind needs descriptors of its own");
+  thief_open(&thief, 0);
+  ck_assert_int_eq(limit_descriptors(0), 0);
+  ck_assert_int_eq(dup(thief.region_fd), -1);
+  send_one(&thief.pair.app);
+  RUN_UNTIL(&thief.pair.loop, stats_of(&thief.pair.engine).sealed == 1);
+  ck_assert_int_eq(limit_descriptors(-1), 0);
+  thief_close(&thief);
+}
+
+/* Of an app that truncates the region before it shows itself the engine learns without touching it, and without a guard. */
+TEST(region_that_is_truncated_before_its_app_is_seen_fails_its_face_alone) {
+  uvface_options_t options = small(0);
+  thief_t thief = {0};
+  uv_loop_t loop;
+  uvface_t engine;
+
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &engine));
+  ASSERT_OK(uvface_create(&engine, harness_name("early"), &options));
+  engine.data = &thief;
+  ASSERT_OK(uvface_recv_start(&engine, on_thief));
+  run_until_parked(&loop, &engine);
+  ck_assert_int_eq(truncate(harness_shm_path(harness_name("early")), 0), 0);
+  thief.fifo_fd = open(harness_a2e_path(harness_name("early")), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  ck_assert_int_eq(write(thief.fifo_fd, "x", 1), 1);
+  ck_assert(run_until(&loop, &thief.error, DEADLINE_MS));
+  ck_assert_int_eq(thief.error, UV_EIO);
+  close(thief.fifo_fd);
+  uvface_close(&engine, NULL);
+  finish_loop(&loop);
+}
+
 TEST(name_of_a_sealed_region_is_still_taken) {
   thief_t thief;
   uvface_t other;
@@ -336,8 +373,7 @@ TEST(name_of_a_sealed_region_is_still_taken) {
   thief_open(&thief, 0);
   send_one(&thief.pair.app);
   ck_assert(run_until(&thief.pair.loop, &thief.packets, DEADLINE_MS));
-  run_for(&thief.pair.loop, 5);
-  ck_assert_uint_eq(stats_of(&thief.pair.engine).sealed, 1);
+  RUN_UNTIL(&thief.pair.loop, stats_of(&thief.pair.engine).sealed == 1);
   ASSERT_OK(uvface_init(&thief.pair.loop, &other));
   ck_assert_int_eq(uvface_create(&other, thief.pair.name, NULL), UV_EADDRINUSE);
   ck_assert_int_eq(uvface_connect(&other, thief.pair.name, NULL), UV_EBUSY);

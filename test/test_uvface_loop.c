@@ -215,7 +215,7 @@ TEST(closing_a_hot_face_leaves_the_loop_asleep) {
   ASSERT_OK(uvface_init(&pair.loop, &other));
   ASSERT_OK(uvface_create(&other, harness_name("other"), NULL));
   ASSERT_OK(uvface_recv_start(&other, count_packets)); /* hot from now on ... */
-  uvface_close(&other, NULL);                          /* ... and gone */
+  close_face(&other);                                  /* ... and gone */
   run_asleep(&pair.loop, 500);
   pair_close(&pair);
 }

@@ -108,6 +108,7 @@ static void probe(uvface__priv_t* f) {
 
   if (f->state != UVFACE__OPEN) return;
   n = ndnshm_probe(f->ep);
+  uvface__do_chores(f);
   if (n < 0)
     uvface__fail(f, n, "uvface_recv_cb", ndnshm_errmsg(f->ep));
   else if (n > 0) /* it was woken, and the probe took the byte */

@@ -2,8 +2,8 @@
 /* face.c: life and death of a face.
  *
  * Guarantees rules 1, 2 and 5 to 10 of docs/design.rst: after init a close is owed and always works;
- * the names vanish at once, the memory is given back two rounds of the loop later, when every inner
- * handle has surely finished, whoever closed it; a failed face answers every call with its error.
+ * the memory is given back two rounds of the loop later, when every inner
+ * handle has surely finished, whoever closed it, and the names are gone; a failed face answers every call with its error.
  * All functions belong to the loop's thread. */
 #include <assert.h>
 #include <errno.h>
@@ -306,7 +306,7 @@ static int open_endpoint(uvface__priv_t* f, const way_t* way, const uvface_optio
   core.mode = options->mode;
   core.uid = options->uid;
   core.gid = options->gid;
-  core.flags = core_flags(options->flags);
+  core.flags = core_flags(options->flags) | NDNSHM_CHORES;
   core.max_slot_size = options->max_slot_size;
   err = open_core(way, &core, ep);
   if (err < 0) return uvface__complain(f, err, "%s: %s", way->function, ndnshm_errmsg(ep));
@@ -349,6 +349,7 @@ static int open_face(uvface_t* face, const way_t* way, const uvface_options_t* o
   f->pid = getpid();
   f->state = UVFACE__OPEN;
   f->errmsg[0] = '\0'; /* of an attempt before */
+  f->minds_chores = way->is_engine && !way->is_private;
   snprintf(f->name, sizeof(f->name), "%s", way->name);
   apply_options(f, &taken);
   uvface__watch(f);
@@ -478,6 +479,15 @@ int uvface_attach(uvface_t* face, const int fds[3], const uvface_options_t* opti
 
 /* --- Death ------------------------------------------------------------------------------------ */
 
+static void on_close_round_two(uv_handle_t* handle);
+
+static void close_in_next_round(uvface__priv_t* f) {
+  uv_idle_init(f->face->loop, &f->closer);
+  uv_close((uv_handle_t*) &f->closer, on_close_round_two);
+}
+
+/* And in as many more as it takes for its names to go. A handle that is closed again and again, because it is the one
+ * thing in a loop that nobody else can close. */
 static void on_close_round_two(uv_handle_t* handle) {
   uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, closer);
   uvface_t* face = f->face;
@@ -485,6 +495,10 @@ static void on_close_round_two(uv_handle_t* handle) {
   uvface_filter_t* filter = f->filter;
 
   assert(f->pending == 0 && f->nqueued == 0);
+  if (!uvface__has_left(f)) {
+    close_in_next_round(f);
+    return;
+  }
   if (f->ctx != NULL) uvface__loop_free(f->ctx);
   face->priv_ = NULL;
   finishing = f;
@@ -503,8 +517,7 @@ static void on_close_round_one(uv_handle_t* handle) {
   uvface__priv_t* f = UVFACE__CONTAINER(handle, uvface__priv_t, closer);
 
   uvface__send_complete(f);
-  uv_idle_init(f->face->loop, &f->closer);
-  uv_close(handle, on_close_round_two);
+  close_in_next_round(f);
 }
 
 /* Within recv_cb what was lent counts as delivered, and is not the next app's again; over a stream what the socket takes at
@@ -531,7 +544,7 @@ void uvface_close(uvface_t* face, uvface_close_cb cb) {
   uvface__keep_turning(f->ctx);
   if (f->has_poll && !uv_is_closing((uv_handle_t*) &f->poll)) uv_close((uv_handle_t*) &f->poll, NULL);
   take_leave(f);
-  ndnshm_shutdown(f->ep);
+  uvface__leave(f);
   if (f->stream != NULL) uvface__stream_shutdown(f->stream);
   uv_idle_init(face->loop, &f->closer);
   f->closer.data = NULL;

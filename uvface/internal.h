@@ -5,6 +5,7 @@
  *   loop.c    the context of a loop: its handles and its lists
  *   window.c  how long it pays to look before sleeping (window.h)
  *   stream.c  packets over a stream socket (stream.h)
+ *   chores.c  what can have to wait: sealing and leaving, on threads of their own
  *   state.c   in what state a face is, and its words
  *   events.c  what happens to a face beside its packets: to event_cb
  *   settle.c  wake-ups: the looks at peers that were put off
@@ -39,7 +40,9 @@
 #ifndef UVFACE_INTERNAL_H
 #define UVFACE_INTERNAL_H
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "ndnshm.h"
 #include "stream.h"
@@ -150,6 +153,12 @@ typedef enum uvface__state_e {
   UVFACE__CLOSING
 } uvface__state_t;
 
+/* A thread that does one piece of work. */
+typedef struct uvface__worker_s {
+  pthread_t thread;
+  bool is_running; /* or has ended, and was not joined */
+} uvface__worker_t;
+
 /* The private half of a face. */
 typedef struct uvface__priv_s {
   uvface_t* face;
@@ -218,9 +227,15 @@ typedef struct uvface__priv_s {
   uint64_t recheck_hits;
   uint32_t capacity; /* of the rings, for statistics after the end */
   uint32_t slot_size;
-  char name[208];   /* the face's, for words */
-  char why[512];    /* what ended it: "call object: reason" */
-  char errmsg[640]; /* "function: call object: reason" */
+  /* chores */
+  bool minds_chores; /* engine of a named face: its app has not been seen, or a sealing not been told of */
+  uvface__worker_t sealer;
+  uvface__worker_t leaver;
+  uint64_t waited_ns; /* by the close callback, for both */
+  uint64_t looked_ns; /* the last time that it did */
+  char name[208];     /* the face's, for words */
+  char why[512];      /* what ended it: "call object: reason" */
+  char errmsg[640];   /* "function: call object: reason" */
 } uvface__priv_t;
 
 static inline bool uvface__rx_spent(const uvface__priv_t* f) {
@@ -285,6 +300,16 @@ void uvface__make_hot(uvface__priv_t* f);
 void uvface__keep_turning(uvface__loop_t* ctx);
 /* Sees to it that the timer serves the face at due_ms of loop time, or earlier. */
 void uvface__at(uvface__priv_t* f, uint64_t due_ms);
+
+/* --- chores.c --------------------------------------------------------------------------------- */
+
+/* Has done what the endpoint asks for, in a thread of its own: once an app is there, and with the slow probe. True: a
+ * sealing goes on, or has ended since the last call. */
+bool uvface__do_chores(uvface__priv_t* f);
+/* Shuts the endpoint down, and has its names removed. */
+void uvface__leave(uvface__priv_t* f);
+/* True once all that is done, or has taken too long to wait for: the endpoint may be freed. To be asked in each turn. */
+bool uvface__has_left(uvface__priv_t* f);
 
 /* --- state.c ---------------------------------------------------------------------------------- */
 

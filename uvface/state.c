@@ -128,5 +128,6 @@ int uvface__drain(uvface__priv_t* f) {
     uvface__lose_peer(f, ndnshm_errmsg(f->ep));
   else if (n < 0)
     uvface__fail(f, n, "uvface_recv_cb", ndnshm_errmsg(f->ep));
+  if (n >= 0 && f->minds_chores) f->minds_chores = uvface__do_chores(f);
   return n;
 }

@@ -234,6 +234,10 @@ static void fell_asleep(uvface__priv_t* f, unsigned int what) {
   bool is_not_woken = (what & ~f->announced & NDNSHM_SPACE) != 0;
   uint64_t now_ms;
 
+  if (f->minds_chores) { /* what was found without a wake-up came from an app as well */
+    uvface__do_chores(f);
+    uvface__look_for_events(f);
+  }
   uvface__window_sleep(&f->rx_window);
   uvface__window_sleep(&f->tx_window);
   if (!may_lose_wakeup && !is_not_woken) return;

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* chores.c: what can have to wait is done on threads of their own: sealing the region, and leaving.
+ *
+ * Guarantees that the loop does not wait for a lock of the kernel's that an app holds, as long as the system gives us
+ * threads. Not libuv's: an app could hold one of those few for ever, and what else the program has for them would wait. A
+ * face has two at most, one for each piece of work, and none while it has nothing of the kind to do. Loop thread. */
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Enough for a few system calls, and little where all memory is locked. */
+#define STACK_BYTES ((size_t) 256 * 1024)
+/* How long uvface_close() waits, which is a hundred times what it takes if nobody holds a lock; and for how long no close
+ * does so after one that waited in vain. */
+#define SHORT_WAIT_NS UINT64_C(10000000)
+#define SHORT_NAP_NS 50000
+#define NO_WAIT_NS UINT64_C(1000000000)
+/* How long the close callback waits, of the time that the loop has been turning; and how long a turn gives way to the
+ * thread meanwhile. */
+#define PATIENCE_NS UINT64_C(2000000000)
+#define NAP_NS 1000000
+
+static void* run(void* chore) {
+  ndnshm_do_chore(chore);
+  return NULL;
+}
+
+/* Signals are for the threads of the program. */
+static int make_thread(uvface__worker_t* worker, ndnshm_chore_t* chore) {
+  pthread_attr_t attr;
+  sigset_t all, before;
+  int err = pthread_attr_init(&attr);
+
+  if (err != 0) return err;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  err = pthread_attr_setstacksize(&attr, STACK_BYTES);
+  if (err == 0) err = pthread_create(&worker->thread, &attr, run, chore);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attr);
+  return err;
+}
+
+/* Where there is no thread to be had it is done here, and may wait. */
+static void start(uvface__worker_t* worker, ndnshm_chore_t* chore) {
+  if (chore == NULL) return;
+  worker->is_running = make_thread(worker, chore) == 0;
+  if (!worker->is_running) ndnshm_do_chore(chore);
+}
+
+/* A forked child has no copy of the thread. */
+static bool is_done(const uvface__priv_t* f, uvface__worker_t* worker) {
+  if (worker->is_running && (f->pid != getpid() || pthread_tryjoin_np(worker->thread, NULL) == 0))
+    worker->is_running = false;
+  return !worker->is_running;
+}
+
+static bool all_done(uvface__priv_t* f) {
+  bool is_sealed = is_done(f, &f->sealer);
+
+  return is_done(f, &f->leaver) && is_sealed;
+}
+
+bool uvface__do_chores(uvface__priv_t* f) {
+  bool was_sealing = f->sealer.is_running;
+
+  if (is_done(f, &f->sealer)) start(&f->sealer, ndnshm_take_chore(f->ep));
+  return was_sealing || f->sealer.is_running;
+}
+
+static void nap(long ns) {
+  const struct timespec length = {.tv_nsec = ns};
+
+  nanosleep(&length, NULL);
+}
+
+/* What takes no longer than ever is done when this returns. */
+static void wait_shortly(uvface__priv_t* f) {
+  static _Thread_local uint64_t gave_up_ns;
+  uint64_t began_ns = uv_hrtime(), now_ns = began_ns;
+
+  if (gave_up_ns != 0 && began_ns - gave_up_ns < NO_WAIT_NS) return;
+  while (!all_done(f) && now_ns - began_ns < SHORT_WAIT_NS) {
+    nap(SHORT_NAP_NS);
+    now_ns = uv_hrtime();
+  }
+  gave_up_ns = now_ns - began_ns < SHORT_WAIT_NS ? 0 : now_ns;
+}
+
+void uvface__leave(uvface__priv_t* f) {
+  ndnshm_shutdown(f->ep);
+  start(&f->leaver, ndnshm_take_chore(f->ep));
+  wait_shortly(f);
+}
+
+/* Once in a turn, however many faces wait: in a turn that does nothing else their looks come right after each other. */
+static void nap_in_turn(uint64_t now_ns) {
+  static _Thread_local uint64_t napped_ns;
+
+  if (now_ns - napped_ns < NAP_NS / 16) return;
+  nap(NAP_NS);
+  napped_ns = uv_hrtime();
+}
+
+/* One that never had the CPU waits for no lock. */
+static bool has_run(const uvface__worker_t* worker) {
+  struct timespec used = {.tv_sec = 0};
+  clockid_t clock;
+
+  if (!worker->is_running || pthread_getcpuclockid(worker->thread, &clock) != 0) return true;
+  return clock_gettime(clock, &used) != 0 || used.tv_sec != 0 || used.tv_nsec != 0;
+}
+
+static void abandon(uvface__worker_t* worker) {
+  if (worker->is_running) pthread_detach(worker->thread);
+  worker->is_running = false;
+}
+
+/* Of the time since the last look as much counts as a turn may take, so that neither a stopped process nor a busy machine
+ * makes it run out. */
+bool uvface__has_left(uvface__priv_t* f) {
+  uint64_t now_ns = uv_hrtime(), passed_ns = now_ns - f->looked_ns;
+
+  if (all_done(f)) return true;
+  f->looked_ns = now_ns;
+  f->waited_ns += passed_ns < 2 * NAP_NS ? passed_ns : 2 * NAP_NS;
+  if (f->waited_ns < PATIENCE_NS || !has_run(&f->leaver) || !has_run(&f->sealer)) {
+    nap_in_turn(now_ns);
+    return false;
+  }
+  abandon(&f->sealer);
+  abandon(&f->leaver);
+  return true;
+}
