@@ -354,8 +354,9 @@ NDNSHM_EXTERN unsigned int ndnshm_rest(ndnshm_t* ep);
  * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes
  * or parks, once an app is there; and tries here again what failed for a passing cause.
  * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
- * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not be sealed because
- * somebody gave it another name), -ENOTCONN, -EINVAL. */
+ * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not be
+ * sealed because somebody gave it another name), -ENOENT (engine that has no app yet: somebody removed a name of the face,
+ * and no app can come any more: create it again), -ENOTCONN, -EINVAL. */
 NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 
 /* --- Looking from outside --------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
  *
  * Errors are libuv's negative codes. uvface_errmsg() names the call, the object and the reason. "Errors:" lists what a
  * function returns; where the system fails a call for a reason that is not listed (a seccomp filter, say), its code is
- * passed on. A face that has failed answers with the code that failed it: UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM.
+ * passed on. A face that has failed answers with the code that failed it: UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM,
+ * UV_ENOENT.
  * "Design N" is section N of docs/protocol.rst and docs/design.rst. */
 #ifndef UVFACE_H
 #define UVFACE_H
@@ -37,14 +38,15 @@ typedef struct uvface_stats_s uvface_stats_t;
  * returns. They are private copies unless UVFACE_RECV_BORROW was asked for.
  * npkts < 0: an error, given once, receiving is already stopped: UV_EOF (peer gone, everything it sent
  * has been delivered), UV_EPROTO (peer broke the protocol), UV_EIO (region lost), UV_EBADF (somebody else
- * closed the face's descriptor), UV_ENOMEM (none for a packet of more than 256 KiB, which stays in the ring).
+ * closed the face's descriptor), UV_ENOMEM (none for a packet of more than 256 KiB, which stays in the ring), UV_ENOENT
+ * (engine that has no app yet: somebody removed a name of the face, so that no app can come; seen within a second).
  * Packets that were handed out count as delivered, borrowed ones too, even if the callback closes the face: the next
  * app does not get them again. */
 typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 /* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
- * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (as for uvface_recv_cb; the last also for the
- * rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in the ring. */
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (as for uvface_recv_cb; the last also
+ * for the rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
 /* The face's memory is the caller's again, to be freed or used for another face. Until this returns, uvface_get_stats(),
@@ -118,7 +120,7 @@ enum {
   UVFACE_ATTACHED = 1, /* engine: an app has come: before its first packet, or within a second if it is silent; of a
                           private face, a silent app of ndn-rs is not seen */
   UVFACE_GONE = 2, /* sending is over: the peer is gone (UV_EOF), or the face has failed (UV_EPROTO, UV_EIO, UV_EBADF,
-                          UV_ENOMEM). As soon as it is known, whether the face receives or not; what a peer that is gone
+                          UV_ENOMEM, UV_ENOENT). As soon as it is known, whether the face receives or not; what a peer that is gone
                           had sent can still be received, and recv_cb gets its own error after that */
   UVFACE_THROTTLED = 4, /* the peer has begun to flood its wake-up, or has stopped: stats.throttled says which */
   UVFACE_SEALED = 8,    /* engine of a named face: the region is append-only now, and has lost its name */
@@ -324,7 +326,7 @@ UVFACE_EXTERN int uvface_set_filter(uvface_t* face, uvface_filter_t* filter);
 
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
  * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
- * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. */
+ * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
 
 /* Stops delivery; packets stay in the ring. 0 also if it was stopped before, and on a face that has failed.
@@ -338,7 +340,7 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * Errors: UV_EINVAL (no byte at all, NULL; on a stream: not one element), UV_EMSGSIZE (larger than the MTU),
  * UV_ENOTCONN, UV_EPIPE
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
- * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF (the
+ * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT (the
  * face has failed). Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs,
                               uvface_send_cb cb);
@@ -355,7 +357,7 @@ UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv
  * you wait elsewhere. Closing wakes it, too. (docs/design.rst, section 6)
  * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE
  * (larger than the MTU), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles),
- * UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. (Design 5, rule 4) */
+ * UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop thread. (Design 5, rule 4) */
 UVFACE_EXTERN int uvface_try_send(uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs);
 
 /* Sends as many of npkts packets as find room now. Returns the packets taken (at least 1).
@@ -367,12 +369,12 @@ UVFACE_EXTERN int uvface_try_send_batch(uvface_t* face, const uv_buf_t pkts[], u
  * length. One reservation at a time; while it is open other sends wait. Dropped at close.
  * Errors: UV_EAGAIN (ring full, sends queued), UV_EMSGSIZE (larger than the MTU), UV_EINVAL (NULL, len 0), UV_EALREADY
  * (one is open), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO,
- * UV_EIO, UV_EBADF, UV_ENOMEM (the face has failed). Loop thread. */
+ * UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
 
 /* Publishes the first len bytes of the reserved slot as a packet; 0 gives it back unsent.
  * Errors: UV_EINVAL (NULL, nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN, UV_EPIPE (peer
- * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOMEM (the face has
+ * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has
  * failed). Loop thread. */
 UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 

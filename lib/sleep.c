@@ -4,6 +4,7 @@
  * The orders that make sure that no wake-up is lost stand in wake.h. One thread per endpoint at a time. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "endpoint.h"
 #include "probes.h"
@@ -144,6 +145,25 @@ static int look_for_app(ndnshm_t* ep) {
   return n;
 }
 
+static bool has_lost_its_name(int fd) {
+  struct stat st;
+
+  return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* Of an engine that waits for its app: without all of its names no app can come any more. Not by looking for them, for who
+ * looks for a name that is gone waits for whoever holds up the directory. An app that is there needs no name. */
+static int check_names(ndnshm_t* ep) {
+  const char* gone = NULL;
+
+  if (!ep->is_engine || ep->is_attached) return 0;
+  if (has_lost_its_name(ep->region.fd)) gone = ep->names.shm;
+  if (has_lost_its_name(ep->wake.rx_fd)) gone = ep->names.a2e;
+  if (has_lost_its_name(ep->wake.tx_fd)) gone = ep->names.e2a;
+  if (gone == NULL) return 0;
+  return ndnshm__fail(&ep->error, -ENOENT, "fstat %s: somebody removed it, no app can find the face any more", gone);
+}
+
 /* What has become of the seal. Who gives the region another name means to outlive us with it. What failed for a passing
  * cause is tried again. */
 static int check_seal(ndnshm_t* ep) {
@@ -165,7 +185,8 @@ int ndnshm_probe(ndnshm_t* ep) {
     return ndnshm__fail(&ep->error, -EPROTO, "fstat %s: somebody made the region's file longer", ep->names.shm);
   if ((err = check_magic(ep)) < 0) return err;
   n = look_for_app(ep);
-  err = check_seal(ep);
+  err = check_names(ep);
+  if (err == 0) err = check_seal(ep);
   if (err == 0) err = ndnshm__check_patience(ep);
   return err < 0 ? err : n;
 }

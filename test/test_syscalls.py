@@ -116,6 +116,7 @@ PRIVATE_MEMORY = {
     ("lib/region.c", "lstat(path, &named)"),
     ("lib/fifo.c", "fstat(fd, &st)"),
     ("lib/chore.c", "fstat(fd, &st)"),
+    ("lib/sleep.c", "fstat(fd, &st)"),
     ("lib/fifo.c", "lstat(path, &st)"),
     ("lib/wake.c", "pthread_sigmask(SIG_BLOCK, &sigpipe, &before)"),
     ("lib/wake.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),

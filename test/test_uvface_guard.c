@@ -438,6 +438,66 @@ TEST(engine_that_may_not_seal_goes_on_and_says_so) {
   thief_close(&thief);
 }
 
+/* --- The names were swept away -------------------------------------------------------------------- */
+
+static void sweep_away(const char* name, int which) {
+  const char* path = which == 0 ? harness_shm_path(name) : which == 1 ? harness_a2e_path(name) : harness_e2a_path(name);
+
+  ck_assert_int_eq(unlink(path), 0);
+}
+
+static void open_waiting(thief_t* t, uv_loop_t* loop, uvface_t* engine, const char* name) {
+  uvface_options_t options = small(0);
+
+  ASSERT_OK(uvface_init(loop, engine));
+  engine->data = t;
+  ck_assert_msg(uvface_create(engine, name, &options) == 0, "%s", uvface_errmsg(engine));
+  ASSERT_OK(uvface_recv_start(engine, on_thief));
+}
+
+/* _i: which. It can be created again, and an app finds it. */
+TEST_LOOP(waiting_engine_is_told_that_a_name_of_its_face_was_removed, 3) {
+  const char* parts[] = {"/ndn-shm-", ".a2e", ".e2a"};
+  thief_t thief = {0};
+  uv_loop_t loop;
+  uvface_t engine, app;
+
+  ASSERT_OK(uv_loop_init(&loop));
+  open_waiting(&thief, &loop, &engine, harness_name("swept"));
+  sweep_away(harness_name("swept"), _i);
+  ck_assert(run_until(&loop, &thief.error, DEADLINE_MS));
+  ck_assert_int_eq(thief.error, UV_ENOENT);
+  ck_assert_msg(strstr(uvface_errmsg(&engine), "somebody removed it") != NULL &&
+                    strstr(uvface_errmsg(&engine), parts[_i]) != NULL,
+                "%s", uvface_errmsg(&engine));
+  close_face(&engine);
+  open_waiting(&thief, &loop, &engine, harness_name("swept"));
+  ASSERT_OK(uvface_init(&loop, &app));
+  ck_assert_msg(uvface_connect(&app, harness_name("swept"), NULL) == 0, "%s", uvface_errmsg(&app));
+  uvface_close(&app, NULL);
+  uvface_close(&engine, NULL);
+  finish_loop(&loop);
+}
+
+/* The same probe that ends one that waits, and was opened later, has passed it by. */
+TEST(face_that_has_its_app_needs_no_names) {
+  thief_t thief, waiting = {0};
+  uvface_t engine;
+
+  harness_forbid_sealing();
+  thief_open(&thief, 0);
+  open_waiting(&waiting, &thief.pair.loop, &engine, harness_name("waits"));
+  for (int i = 0; i < 3; i++) sweep_away(thief.pair.name, i);
+  sweep_away(harness_name("waits"), 0);
+  ck_assert(run_until(&thief.pair.loop, &waiting.error, DEADLINE_MS));
+  ck_assert_int_eq(waiting.error, UV_ENOENT);
+  ck_assert_int_eq(thief.error, 0);
+  send_one(&thief.pair.app);
+  RUN_UNTIL(&thief.pair.loop, thief.packets == 1);
+  uvface_close(&engine, NULL);
+  thief_close(&thief);
+}
+
 /* --- Floods ----------------------------------------------------------------------------------- */
 
 static void flood(uv_idle_t* idle) {
