@@ -9,25 +9,45 @@ thrown away. The machine should have nothing else to do.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+
+
+def follows(dump):
+    """Whether it has found its face: then it holds signals back."""
+    with open(f'/proc/{dump.pid}/status', encoding='ascii') as status:
+        return int(re.search(r'^SigBlk:\s*(\w+)', status.read(), re.MULTILINE)[1], 16) != 0
+
+
+def side(tools, name, args, which, role):
+    return subprocess.Popen([os.path.join(tools, 'uvface-perf'), 'throughput', '--side', which, '--role', role, '--json',
+                             '--name', name, '--size', str(args.size), '--secs', str(args.secs)],
+                            stdout=subprocess.PIPE, text=True)
 
 
 def throughput(tools, name, args, dumped):
-    """Packets a second, and what the dump says that it saw."""
-    perf = [os.path.join(tools, 'uvface-perf'), 'throughput', '--json', '--name', name, '--size', str(args.size),
-            '--secs', str(args.secs)]
-    with subprocess.Popen(perf, stdout=subprocess.PIPE, text=True) as running, tempfile.TemporaryFile() as out:
+    """Packets a second, and what the dump says that it saw. It follows before the first packet goes."""
+    sink = side(tools, name, args, 'sink', 'engine')
+    while not os.path.exists(f'/dev/shm/ndn-shm-{name}') and sink.poll() is None:
+        time.sleep(0.01)
+    with tempfile.TemporaryFile() as out:
         dump = None
         if dumped:
-            while not os.path.exists(f'/dev/shm/ndn-shm-{name}') and running.poll() is None:
-                pass
             dump = subprocess.Popen([os.path.join(tools, 'uvface-dump'), *args.dump.split(), name], stdout=out,
                                     stderr=subprocess.PIPE, text=True)
-        rate = json.loads(running.communicate(timeout=120)[0])['packets_per_s']
-        return rate, dump.communicate(timeout=120)[1].strip().splitlines()[-1] if dump else ''
+            while dump.poll() is None and not follows(dump):
+                time.sleep(0.01)
+        source = side(tools, name, args, 'source', 'app')
+        source.communicate(timeout=120)
+        rate = json.loads(sink.communicate(timeout=120)[0])['packets_per_s']
+        said = dump.communicate(timeout=120)[1].strip().splitlines()[-1] if dump else ''
+        if dump and dump.returncode != 0:
+            sys.exit(f'uvface-dump: status {dump.returncode}: {said}')
+        return rate, said
 
 
 def spread(rates):

@@ -396,6 +396,27 @@ def test_processes():
     tap.check(status == 1 and out == "" and "no such face" in err, "no such name", (status, err))
 
 
+def test_sealed():
+    with Face("sealed").attach() as face:
+        following = ready(start(face.name))
+        face.app.put(interest("/a"))
+        tap.check(line_of(following.stdout).endswith(b"/a"), "it follows a face")
+        face.engine.order("recv")
+        face.engine.order("probe")
+        if face.engine.order("sealed") == "1":
+            tap.check(not os.path.exists(face.region), "whose region then loses its name")
+            face.app.put(interest("/b"))
+            tap.check(line_of(following.stdout).endswith(b"/b"), "and goes on")
+            for what in (face.name, str(face.app.pid), str(face.engine.pid)):
+                status, out, err = dump("-c", "1", what)
+                tap.check(status == 0 and out.endswith("INTEREST: /b\n"), "a sealed face is found by name and process",
+                          (what, status, out, err))
+        else:
+            tap.skip("a sealed face", "regions cannot be sealed here")
+        following.send_signal(signal.SIGTERM)
+        tap.check(finish(following)[0] == 0, "SIGTERM ends it well")
+
+
 def may_be_other():
     try:
         return os.geteuid() == 0 and dump("--version", user=OTHER)[0] == 0
@@ -489,7 +510,7 @@ def test_usage():
 
 def main():
     tests = [test_lines, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_ends,
-             test_processes, test_strangers, test_hostile, test_usage]
+             test_processes, test_sealed, test_strangers, test_hostile, test_usage]
     try:
         for test in tests:
             test()

@@ -20,7 +20,9 @@
 enum { FAILED = 1, USAGE = 2, FOUND_DEAD = 3 };
 #define LOOK_S 0.001
 #define LOWEST 19   /* of the nice values */
-#define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there */
+#define LOOKS 3     /* at processes that come and go */
+#define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there; then more seldom */
+#define QUIET_MAX_S 8.0
 #define PREFIX_BYTES 1024
 
 typedef struct options_s {
@@ -128,26 +130,32 @@ static const face_t* find_face(const faces_t* faces, const char* text) {
   return NULL;
 }
 
-static bool choose(const char* text, face_t* ret_face, source_t* ret_source) {
+/* 0, FAILED after telling why, or a negative errno. */
+static int choose_once(const char* text, face_t* ret_face, source_t* ret_source) {
   faces_t faces;
   const face_t* face;
-  bool is_good = false;
+  int err = FAILED;
 
   faces_scan(&faces, NULL, 0);
   face = find_face(&faces, text);
   if (face != NULL) {
     *ret_face = *face;
-    is_good = ret_face->has_header;
-    if (!is_good) fail(text, face->missing[0] != '\0' ? face->missing : "its region cannot be read");
-  }
-  if (is_good) {
-    int err = faces_open(ret_face, ret_source);
-
-    is_good = err == 0;
-    if (err < 0) fail(text, err == -EACCES ? "its region may be read by its owner and root" : strerror(-err));
+    if (face->has_header)
+      err = faces_open(ret_face, ret_source);
+    else
+      fail(text, face->missing[0] != '\0' ? face->missing : "its region cannot be read");
   }
   faces_free(&faces);
-  return is_good;
+  return err;
+}
+
+/* A face may lose its name, or its process, between two looks: then another look finds it, or why not. */
+static bool choose(const char* text, face_t* ret_face, source_t* ret_source) {
+  int err = -ENOENT;
+
+  for (int i = 0; i < LOOKS && err < 0; i++) err = choose_once(text, ret_face, ret_source);
+  if (err < 0) fail(text, err == -EACCES ? "its region may be read by its owner and root" : strerror(-err));
+  return err == 0;
 }
 
 /* --- Packets -------------------------------------------------------------------------------------- */
@@ -218,6 +226,13 @@ static double now_s(void) {
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
+/* While a region is sealed, and loses its name, a look at files and processes may miss it: so one look is not enough. */
+static bool has_ended(const face_t* face) {
+  for (int i = 0; i < LOOKS; i++)
+    if (is_there(face)) return false;
+  return true;
+}
+
 /* Why a look failed. */
 static const char* why_lost(int err) {
   if (err == -EPROTO) return "the indices of a ring are impossible";
@@ -229,7 +244,7 @@ static const char* why_lost(int err) {
 static int run(dump_t* d) {
   const options_t* o = d->options;
   int fd = o->write == NULL || strcmp(o->write, "-") == 0 ? STDOUT_FILENO : -1;
-  double heard_s = now_s();
+  double heard_s = now_s(), quiet_s = QUIET_S;
 
   do {
     int err = follow_look(&d->follow);
@@ -238,18 +253,22 @@ static int run(dump_t* d) {
     if (!flush(d))
       return wait_for_next(0, fd) ? fail(o->write != NULL ? o->write : "stdout", "cannot be written") : EXIT_SUCCESS;
     if (d->follow.is_done) return EXIT_SUCCESS;
-    is_quiet = err == 0 && now_s() - heard_s >= QUIET_S;
+    is_quiet = err == 0 && now_s() - heard_s >= quiet_s;
     if (err == 0 && d->face.state == DEAD) {
       fail(o->face, "its engine is dead");
       return FOUND_DEAD;
     }
     if (err == -EPROTO) return fail(o->face, why_lost(err));
-    if ((err < 0 || is_quiet) && !is_there(&d->face)) {
+    if ((err < 0 || is_quiet) && has_ended(&d->face)) {
       fail(o->face, "the face has ended");
       return EXIT_SUCCESS;
     }
     if (err < 0) return fail(o->face, why_lost(err));
     if (err > 0 || is_quiet) heard_s = now_s();
+    if (err > 0)
+      quiet_s = QUIET_S;
+    else if (is_quiet && quiet_s < QUIET_MAX_S)
+      quiet_s *= 2;
   } while (wait_for_next(LOOK_S, fd));
   return EXIT_SUCCESS;
 }

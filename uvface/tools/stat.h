@@ -169,7 +169,8 @@ typedef struct faces_s {
 /* All faces of the machine. before: of the last look, seconds ago, for rates; or NULL. */
 void faces_scan(faces_t* faces, const faces_t* before, double seconds);
 void faces_free(faces_t* faces);
-/* Opens the region of one of them for reading. 0, or a negative errno. */
+/* Opens the region of one of them for reading. 0, or a negative errno; -ENOENT, -ESTALE: it has lost its name since, or
+ * another has that name: scan again. */
 int faces_open(face_t* face, source_t* ret_source);
 
 /* --- What dead engines left ------------------------------------------------------------------------ */

@@ -225,7 +225,8 @@ static int open_region(const procs_t* procs, face_t* face, source_t* ret_source)
   snprintf(path, sizeof(path), SHM_DIRECTORY "/" REGION_PREFIX "%s", face->name);
   err = source_open(path, false, ret_source, &face->owner);
   if (err == 0) face->bytes = ret_source->bytes;
-  return err == -EACCES && open_by_use(procs, face, ret_source) == 0 ? 0 : err;
+  /* A region that was sealed a moment ago has lost its name. */
+  return (err == -EACCES || err == -ENOENT) && open_by_use(procs, face, ret_source) == 0 ? 0 : err;
 }
 
 static void explain(face_t* face, int err) {
@@ -388,11 +389,18 @@ void faces_free(faces_t* faces) {
 }
 
 int faces_open(face_t* face, source_t* ret_source) {
+  source_t source = {.fd = -1};
+  struct stat st;
   procs_t procs;
   int err;
 
   procs_scan(&procs);
-  err = open_region(&procs, face, ret_source);
+  err = open_region(&procs, face, &source);
   procs_free(&procs);
+  if (err == 0 && source.fd >= 0 && fstat(source.fd, &st) == 0 && (st.st_dev != face->dev || st.st_ino != face->ino)) {
+    source_close(&source);
+    err = -ESTALE;
+  }
+  if (err == 0) *ret_source = source;
   return err;
 }
