@@ -14,7 +14,7 @@
 
 #define BACKLOG 511
 #define APPS_MAX 1024
-#define USER_BYTES_MAX ((size_t) 4 << 30)
+#define USER_BYTES_MAX (SIZE_MAX >> 30 >= 4 ? (size_t) 4 << 30 : SIZE_MAX) /* 4 GiB, or all that 32 bits can count */
 #define FACES_MAX 8
 #define REGION_BYTES_MAX ((size_t) 64 << 20)
 #define APP_BYTES_MAX ((size_t) 256 << 20)
