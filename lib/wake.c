@@ -36,6 +36,16 @@ void ndnshm__wake_withdraw(ndnshm__wake_t* wake) {
 
 /* --- Waking ----------------------------------------------------------------------------------- */
 
+static ssize_t write_with_flags(int fd, const struct iovec* bytes, int flags) {
+#ifdef RWF_HIPRI
+  return pwritev2(fd, bytes, 1, -1, flags);
+#else /* a libc that knows none of the flags, as musl before 1.2.5, has no such call either */
+  (void) fd, (void) bytes, (void) flags;
+  errno = EOPNOTSUPP;
+  return -1;
+#endif
+}
+
 /* 1 = written; 0 = the FIFO is full, which wakes the peer as well; else -errno. */
 static int write_byte(int fd, int flags) {
   static const char byte = 1;
@@ -43,7 +53,7 @@ static int write_byte(int fd, int flags) {
   ssize_t n;
 
   do {
-    n = flags != 0 ? pwritev2(fd, &bytes, 1, -1, flags) : write(fd, &byte, 1);
+    n = flags != 0 ? write_with_flags(fd, &bytes, flags) : write(fd, &byte, 1);
   } while (n < 0 && errno == EINTR);
   if (n == 1) return 1;
   return errno == EAGAIN ? 0 : -errno;

@@ -39,7 +39,7 @@ COMPILER = re.compile(
 PRIVATE_MEMORY = {
     # Bytes: to and from variables of the function itself.
     ("lib/wake.c", "write(fd, &byte, 1)"),
-    ("lib/wake.c", "pwritev2(fd, &bytes, 1, -1, flags)"),
+    ("lib/wake.c", "pwritev2(fd, bytes, 1, -1, flags)"),
     ("lib/wake.c", "read(wake->rx_fd, bytes, max)"),
     ("lib/wake.c", "send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT)"),
     ("lib/wake.c", "recv(wake->rx_fd, bytes, max, MSG_DONTWAIT)"),
