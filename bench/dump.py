@@ -18,9 +18,9 @@ import time
 
 
 def follows(dump):
-    """Whether it has found its face: then it holds signals back."""
+    """Whether it has found its face: then it catches SIGINT."""
     with open(f'/proc/{dump.pid}/status', encoding='ascii') as status:
-        return int(re.search(r'^SigBlk:\s*(\w+)', status.read(), re.MULTILINE)[1], 16) != 0
+        return int(re.search(r'^SigCgt:\s*(\w+)', status.read(), re.MULTILINE)[1], 16) & 2 != 0
 
 
 def side(tools, name, args, which, role):
@@ -30,24 +30,26 @@ def side(tools, name, args, which, role):
 
 
 def throughput(tools, name, args, dumped):
-    """Packets a second, and what the dump says that it saw. It follows before the first packet goes."""
+    """Packets a second, and what the dump says that it saw. Both kinds of rounds begin alike: the dump follows before the
+    first packet goes, or has gone before."""
     sink = side(tools, name, args, 'sink', 'engine')
     while not os.path.exists(f'/dev/shm/ndn-shm-{name}') and sink.poll() is None:
         time.sleep(0.01)
     with tempfile.TemporaryFile() as out:
-        dump = None
-        if dumped:
-            dump = subprocess.Popen([os.path.join(tools, 'uvface-dump'), *args.dump.split(), name], stdout=out,
-                                    stderr=subprocess.PIPE, text=True)
-            while dump.poll() is None and not follows(dump):
-                time.sleep(0.01)
+        dump = subprocess.Popen([os.path.join(tools, 'uvface-dump'), *args.dump.split(), name], stdout=out,
+                                stderr=subprocess.PIPE, text=True)
+        while dump.poll() is None and not follows(dump):
+            time.sleep(0.01)
+        if not dumped:
+            dump.terminate()
+            dump.wait()
         source = side(tools, name, args, 'source', 'app')
         source.communicate(timeout=120)
         rate = json.loads(sink.communicate(timeout=120)[0])['packets_per_s']
-        said = dump.communicate(timeout=120)[1].strip().splitlines()[-1] if dump else ''
-        if dump and dump.returncode != 0:
+        said = dump.communicate(timeout=120)[1].strip().splitlines()[-1]
+        if dump.returncode != 0:
             sys.exit(f'uvface-dump: status {dump.returncode}: {said}')
-        return rate, said
+        return rate, said if dumped else ''
 
 
 def spread(rates):

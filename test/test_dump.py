@@ -99,11 +99,11 @@ def start(*arguments, user=None, stdout=subprocess.PIPE, **more):
 
 
 def ready(process):
-    """Waits until it follows: then it holds signals back."""
+    """Waits until it follows: then it catches SIGINT."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
         with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
-            if int(re.search(r"^SigBlk:\s*(\w+)", status.read(), re.MULTILINE)[1], 16):
+            if int(re.search(r"^SigCgt:\s*(\w+)", status.read(), re.MULTILINE)[1], 16) & 2:
                 break
     return process
 

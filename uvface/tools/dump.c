@@ -260,6 +260,8 @@ static int run(dump_t* d) {
     }
     if (err == -EPROTO) return fail(o->face, why_lost(err));
     if ((err < 0 || is_quiet) && has_ended(&d->face)) {
+      if (err >= 0) follow_look(&d->follow); /* what came while it was looked for */
+      flush(d);
       fail(o->face, "the face has ended");
       return EXIT_SUCCESS;
     }
