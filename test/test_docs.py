@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks that the documentation and the code say the same, and prints TAP: every public prototype, type,
-member, constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is, and a
-function's header and page name the same error codes; the C blocks of README.md are the marked regions of the smallest
-examples; each test that a page names exists and is run; docs/security.rst has a row for each requirement and sizes that
-are right; files, programs, sections, rules, functions and options that pages or comments name exist; and
-docs/contributing.rst lists the files of the libraries. Does not judge the prose.
+"""Checks that the documentation and the code say the same, and prints TAP: every public prototype, type, member,
+constant and macro of include/ is documented in docs/ exactly as it is declared, nothing else is, and a function's
+header and page name the same error codes, and docs/errors.rst all of them; the C blocks of README.md are the marked
+regions of the smallest examples; each test that a page names exists and is run; docs/security.rst has a row for
+each requirement and sizes that are right; files, programs, sections, rules, functions and options that pages or
+comments name exist; and docs/contributing.rst lists the files of the libraries. Does not judge the prose.
 
 Usage: test_docs.py SOURCE_ROOT
 """
@@ -56,6 +56,9 @@ ENTRY = re.compile(r"^\.\. c:(function|type):: *(.*)\n((?:(?:    .*)?\n)*)", re.
 RETVAL = re.compile(r":retval ([^:]+):(.*(?:\n {8}.*)*)")
 AS_IN_PAGE = re.compile(r"As :c:func:`(\w+)`")
 TERM = re.compile(r"^    ``(UV_\w+)``$", re.MULTILINE)
+# An entry of docs/errors.rst: a code without its prefix, what it says, and whose it is.
+LISTED = re.compile(r"^``(E\w+)``\n((?:(?:    .*)?\n)*)", re.MULTILINE)
+ROLE = re.compile(r":c:(?:func|type):`(\w+)`")
 # What pages and comments name, and what must therefore exist.
 SOURCES = ("lib", "lib/ndnpkt", "uvface", "uvface/mgmt", "uvface/tools")
 FOLDERS = ("include", *SOURCES, "docs", "docs/examples", "bench", ".ci")
@@ -156,8 +159,9 @@ def check_reference(tap, root):
 
 def callable_name(declaration):
     """The name that a prototype or the type of a callback declares; None for another type."""
-    match = re.search(r"\(\*(\w+)\)\(|(\w+)\(", normal(declaration))
-    return match and (match.group(1) or match.group(2))
+    text = normal(declaration)
+    match = re.search(r"\(\*(\w+)\)\(", text) or re.search(r"(\w+)\(", text)
+    return match and match.group(1)
 
 
 def errors_in_headers(root):
@@ -171,7 +175,8 @@ def errors_in_headers(root):
                 named = REMARK.sub("", named)
             for declaration in declarations.split(";\n"):
                 name = callable_name(declaration)
-                text = comment if declaration.startswith("typedef") else named
+                is_told = declaration.startswith("typedef") and re.search(r"\bstatus\b|\bssize_t\b", declaration)
+                text = comment if is_told else named
                 if name is not None:
                     found[name] = set(CODE.findall(text)), set(AS.findall(named))
     return found
@@ -219,6 +224,19 @@ def check_errors(tap, root):
         differ += [f"{name}: {code} only in the header" for code in sorted(header - page)]
         differ += [f"{name}: {code} only in the page" for code in sorted(page - header)]
     tap.check(not differ, "headers and pages name the same errors of each function", "\n".join(differ))
+
+
+def check_error_list(tap, root):
+    """docs/errors.rst against the headers: each code with all functions and callbacks that have it, and no others."""
+    want, have = set(), set()
+    for name, codes in resolved(errors_in_headers(root)).items():
+        want |= {f"{re.sub('^(UV_|NDNSHM_|-)', '', code)}: {name}" for code in codes}
+    entries = LISTED.findall((root / "docs/errors.rst").read_text())
+    for code, body in entries:
+        have |= {f"{code}: {name}" for name in ROLE.findall(body.rpartition("\n\n    ")[2])}
+    tap.check(len(entries) > 30, "docs/errors.rst lists error codes")
+    differ = [f"missing: {line}" for line in sorted(want - have)] + [f"too many: {line}" for line in sorted(have - want)]
+    tap.check(not differ, "docs/errors.rst lists each error code with those that have it", "\n".join(differ))
 
 
 def region_of(path, marker):
@@ -386,6 +404,7 @@ def main():
     tap = Tap()
     check_reference(tap, root)
     check_errors(tap, root)
+    check_error_list(tap, root)
     check_readme(tap, root)
     check_tests(tap, root)
     check_security(tap, root)
