@@ -130,6 +130,25 @@ TEST_KINDS(end_is_told_before_the_receive_callback_is) {
   pair_close(&pair);
 }
 
+/* It is found where packets are taken, on the way to the receive callback. */
+TEST_KINDS(broken_protocol_is_told_before_the_receive_callback_is) {
+  pair_t pair;
+  puppet_t app;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  puppet_attach(&app, pair.name);
+  puppet_fill(&app, UINT32_MAX, "text", 4);
+  puppet_publish(&app);
+  RUN_UNTIL(&pair.loop, heard('e'));
+  ck_assert_str_eq(story, "age");
+  ck_assert_int_eq(gone_status, UV_EPROTO);
+  ck_assert_int_eq(recv_status, UV_EPROTO);
+  puppet_drop(&app);
+  pair_close(&pair);
+}
+
 TEST(region_that_was_lost_is_told_to_a_face_that_does_not_receive) {
   pair_t pair;
 
@@ -177,6 +196,71 @@ TEST_KINDS(engine_hears_of_an_app_that_is_silent) {
   pair_close(&pair);
 }
 
+/* Which announces nothing. */
+TEST(engine_hears_of_an_app_of_ndn_rs_that_is_silent) {
+  pair_t pair;
+  puppet_t app;
+
+  harness_forbid_sealing();
+  faces_kind = NAMED;
+  open_engine(&pair, 0);
+  puppet_attach(&app, pair.name);
+  RUN_UNTIL(&pair.loop, heard('a'));
+  ck_assert_str_eq(story, "a");
+  puppet_drop(&app);
+  pair_close(&pair);
+}
+
+/* It has sent a packet and no byte, and the packet was taken before anybody wanted to hear. */
+TEST_KINDS(engine_hears_of_an_app_of_ndn_rs_that_has_sent) {
+  pair_t pair;
+  puppet_t app;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, NULL));
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  puppet_attach(&app, pair.name);
+  puppet_fill(&app, 4, "text", 4);
+  puppet_store(puppet_own_tail(&app), app.tail);
+  RUN_UNTIL(&pair.loop, packets == 1);
+  ck_assert_uint_eq(stats_of(&pair.engine).wakeups_received, 0);
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+  RUN_UNTIL(&pair.loop, heard('a'));
+  ck_assert_str_eq(story, "pa");
+  puppet_drop(&app);
+  pair_close(&pair);
+}
+
+/* The packet lies there, and nobody takes it. */
+TEST_KINDS(engine_that_does_not_receive_hears_of_an_app_of_ndn_rs_that_has_sent) {
+  pair_t pair;
+  puppet_t app;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  puppet_attach(&app, pair.name);
+  puppet_fill(&app, 4, "text", 4);
+  puppet_store(puppet_own_tail(&app), app.tail);
+  RUN_UNTIL(&pair.loop, heard('a'));
+  ck_assert_str_eq(story, "a");
+  puppet_drop(&app);
+  pair_close(&pair);
+}
+
+TEST_LOOP(descriptors_that_nobody_used_were_no_app, 2) {
+  pair_t pair;
+  int fds[3];
+
+  faces_kind = _i == 0 ? BY_SOCKET : BY_PIPES;
+  open_engine(&pair, 0);
+  ck_assert(face_take(pair.name, fds));
+  close_fds(fds);
+  RUN_UNTIL(&pair.loop, heard('g'));
+  ck_assert_str_eq(story, "g");
+  pair_close(&pair);
+}
+
 TEST(app_that_came_and_went_between_two_looks_is_told_of_whole) {
   pair_t pair;
 
@@ -197,12 +281,41 @@ TEST(seal_is_told) {
   ASSERT_OK(face_connect(&pair.app, pair.name, NULL));
   RUN_UNTIL(&pair.loop, heard('s'));
   ck_assert_uint_eq(stats_of(&pair.engine).sealed, 1);
-  ck_assert_int_eq(story[0], 'a');
+  run_for(&pair.loop, 20);
+  ck_assert_str_eq(story, "as"); /* each once */
   ck_assert(!exists(harness_shm_path(pair.name)));
   pair_close(&pair);
 }
 
 /* --- Floods -------------------------------------------------------------------------------------- */
+
+static uint32_t throttled_then;
+
+static void look_whether_throttled(uvface_t* face) {
+  throttled_then = stats_of(face).throttled;
+}
+
+TEST_KINDS(flood_that_goes_on_is_told_to_who_asks_later) {
+  puppet_t flooder;
+  pair_t pair;
+
+  harness_forbid_sealing();
+  open_engine(&pair, 0);
+  ASSERT_OK(uvface_recv_start(&pair.engine, on_packets));
+  puppet_attach(&flooder, pair.name);
+  for (int i = 0; i < 10000 && strcmp(story, "atat") != 0; i++) {
+    if (strcmp(story, "at") == 0) {
+      in_event = look_whether_throttled;
+      ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event));
+    }
+    puppet_write(&flooder, "x", 1);
+    uv_run(&pair.loop, UV_RUN_NOWAIT);
+  }
+  ck_assert_str_eq(story, "atat");
+  ck_assert_uint_eq(throttled_then, 1);
+  puppet_drop(&flooder);
+  pair_close(&pair);
+}
 
 TEST_KINDS(flood_is_told_when_it_begins_and_when_it_ends) {
   puppet_t flooder;
@@ -362,6 +475,10 @@ TEST(what_was_so_before_is_told_to_who_asks_later) {
   ck_assert_str_eq(story, ""); /* never inside a call */
   RUN_UNTIL(&pair.loop, heard('g'));
   ck_assert_str_eq(story, "ag");
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, NULL));
+  ASSERT_OK(uvface_set_event_cb(&pair.engine, on_event)); /* somebody else's, for all that is known */
+  RUN_UNTIL(&pair.loop, told == 4);
+  ck_assert_str_eq(story, "agag");
   ASSERT_OK(uvface_set_event_cb(&pair.engine, NULL));
   pair_close(&pair);
 }
