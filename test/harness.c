@@ -77,8 +77,8 @@ bool harness_under_emulation(void) {
 }
 
 void harness_needs_fault_address(void) {
-  if (!harness_under_emulation() || __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) return;
-  puts("1..0 # SKIP qemu tells big-endian programs a wrong address of a bus error");
+  if (!harness_under_emulation() || (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(void*) == 8)) return;
+  puts("1..0 # SKIP qemu tells this architecture a wrong address of a bus error");
   exit(0);
 }
 

@@ -79,7 +79,8 @@ bool harness_under_valgrind(void);
 bool harness_under_emulation(void);
 
 /* For harness_setup() of a program that is about bus errors: ends it, skipped, where qemu tells the handler a wrong
- * address. It swaps the halves of si_addr for 64-bit big-endian programs (seen in 7.2 and 10.0). */
+ * address. It swaps the halves of si_addr for 64-bit big-endian programs (seen in 7.2 and 10.0), and is a page off for
+ * 32-bit ones (seen in 7.2, not in 10.0). */
 void harness_needs_fault_address(void);
 
 /* True with AddressSanitizer or ThreadSanitizer, whose shadow memory is larger than any limit. */
