@@ -2,8 +2,8 @@
 /* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, which face is meant, and
  * when to end.
  *
- * It looks once a millisecond, and takes what nobody else wants of the CPU (SCHED_IDLE): an end of a face that has
- * something to do goes first. So it may miss packets, which it counts, and never slows who sends them. */
+ * It looks once a millisecond, with the lowest priority: an end of a face that has something to do goes first. So it may
+ * miss packets, which it counts. What it costs the face measures bench/dump.py. */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
