@@ -56,7 +56,7 @@ typedef struct ndnshm_options_s {
                          leave, or nobody else, or not known */
   gid_t gid;              /* group of region and FIFOs; (gid_t) -1 = leave */
   unsigned int flags;     /* both: NDNSHM_SIGBUS_GUARD, NDNSHM_LEVEL_TRIGGERED; engine of a private face:
-                             NDNSHM_WAKE_SOCKET or _PIPE; of a named one: NDNSHM_CHORES */
+                             NDNSHM_WAKE_SOCKET or _PIPE; of any: NDNSHM_CHORES */
   uint32_t max_slot_size; /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as it
                              says, and copied; 0 = 16 MiB */
 } ndnshm_options_t;
@@ -77,8 +77,8 @@ enum {
   NDNSHM_WAKE_BY_USER = 0,
   NDNSHM_WAKE_SOCKET = 2,
   NDNSHM_WAKE_PIPE = 4,
-  /* Engine of a named face: leaves to the caller what can have to wait for a lock of the kernel's that an app holds: to
-   * seal the region, to remove the names, to close the FIFOs. Without it the calls that lead to it do it: ndnshm_wake(),
+  /* Engine: leaves to the caller what an app can make slow. Of a named face, what may wait for a lock of the kernel's that
+   * the app holds: to seal the region, to remove the names, to close the FIFOs; of a private face, to close the socket. Without it the calls that lead to it do it: ndnshm_wake(),
    * ndnshm_probe(), ndnshm_announce(), ndnshm_park(), ndnshm_shutdown() and ndnshm_free(). See ndnshm_take_chore(). */
   NDNSHM_CHORES = 8,
   /* ndnshm_fd() is polled level-triggered: ndnshm_wake() makes do with one read, which nearly always is enough, for what is
@@ -197,7 +197,7 @@ NDNSHM_EXTERN void ndnshm_app_fds_close(ndnshm_t* ep);
 NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
- * region's and the FIFOs' names if they are still ours; with NDNSHM_CHORES an engine of a named face leaves both to who
+ * region's and the FIFOs' names if they are still ours; with NDNSHM_CHORES an engine leaves both to who
  * takes the chore, and until that is done the names cannot be taken by anybody else. The mapping, and so every packet handed out
  * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. In a forked child it
  * only closes the child's descriptors: the face is its parent's. */
@@ -207,11 +207,11 @@ NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 NDNSHM_EXTERN void ndnshm_free(ndnshm_t* ep);
 
 /* A piece of work that can have to wait: for as long as an app that may write to the region takes for one write, which
- * can be for ever. It needs nothing of the endpoint any more. */
+ * can be for ever; or that takes long, because of thousands of sleepers on a socket that is closed. It needs nothing of the endpoint any more. */
 typedef struct ndnshm_chore_s ndnshm_chore_t;
 
-/* Engine of a named face, with NDNSHM_CHORES: what is to be done now: to seal the region, once an app is there, and again
- * after the probe if it failed for a passing cause; or to leave, after ndnshm_shutdown(). NULL = nothing. To be asked for
+/* Engine, with NDNSHM_CHORES: what is to be done now: of a named face, to seal the region, once an app is there, and again
+ * after the probe if it failed for a passing cause; of any, to leave, after ndnshm_shutdown(). NULL = nothing. To be asked for
  * after ndnshm_wake(), ndnshm_probe() and ndnshm_shutdown(); what is not taken is not sealed, or is done by ndnshm_free().
  * ep: NULL is allowed. The chore is the caller's: it owes one ndnshm_do_chore(), before the process ends; ep may be used,
  * shut down and freed meanwhile. After fork() it is the parent's. ep's thread. */

@@ -11,7 +11,8 @@
 #include "fifo.h"
 
 struct ndnshm_chore_s {
-  ndnshm__claim_t* claim;
+  ndnshm__claim_t* claim; /* NULL, of a private face */
+  ndnshm__pair_t pair;    /* of a private face */
 };
 
 struct ndnshm__claim_s {
@@ -132,10 +133,21 @@ void ndnshm__claim_forget(ndnshm__claim_t* claim, int a2e_fd, int e2a_fd) {
   free(claim);
 }
 
+ndnshm_chore_t* ndnshm__chore_to_close(const ndnshm__pair_t* pair) {
+  ndnshm_chore_t* chore = malloc(sizeof(*chore));
+
+  if (chore != NULL) *chore = (ndnshm_chore_t){.claim = NULL, .pair = *pair};
+  return chore;
+}
+
 void ndnshm_do_chore(ndnshm_chore_t* chore) {
   if (chore == NULL) return;
-  if (chore == &chore->claim->sealing)
+  if (chore->claim == NULL) {
+    ndnshm__pair_close(&chore->pair);
+    free(chore);
+  } else if (chore == &chore->claim->sealing) {
     seal(chore->claim);
-  else
+  } else {
     leave(chore->claim);
+  }
 }

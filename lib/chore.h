@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* chore.h: what an engine of a named face does that can have to wait: it seals its region, and it removes its names when
- * it leaves.
+/* chore.h: what an engine does that can have to wait: of a named face, it seals its region, and it removes its names when
+ * it leaves; of a private face, it closes what the app hangs on.
  *
- * Both need locks of the kernel's that others can hold: of the region's file, as long as one write to it takes, which can
+ * The former two need locks of the kernel's that others can hold: of the region's file, as long as one write to it takes, which can
  * be for ever; of /dev/shm and /tmp, as long as anybody there waits for such a lock. So they are pieces of work that any
  * thread may do, apart from the endpoint. What they work on, the claim, is kept until the last of them has let go of it,
  * and the endpoint has; who comes last removes the region's name. Guarantees that a name is removed only while it is
@@ -12,6 +12,7 @@
 
 #include "names.h"
 #include "ndnshm.h"
+#include "pair.h"
 #include "region.h"
 
 /* What an engine has in the file system: three names, and the descriptors that tell whether they are still its own. */
@@ -33,6 +34,10 @@ ndnshm_chore_t* ndnshm__claim_leave(ndnshm__claim_t* claim, int a2e_fd, int e2a_
 
 /* How many of the three names are still there, once the endpoint has let go; 0 before. */
 unsigned int ndnshm__claim_names_left(const ndnshm__claim_t* claim);
+
+/* Of a private face, which has no claim: all is to be closed, which wakes thousands of sleepers if the app has hung them on
+ * it, and once more for each byte that it left there. NULL: no memory. */
+ndnshm_chore_t* ndnshm__chore_to_close(const ndnshm__pair_t* pair);
 
 /* In a forked child, which has a copy of it, and where nobody else is at work: only closes, and frees. */
 void ndnshm__claim_forget(ndnshm__claim_t* claim, int a2e_fd, int e2a_fd);

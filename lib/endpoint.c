@@ -306,6 +306,7 @@ int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options) {
   if ((err = plan_make(ep, &taken, &plan)) < 0) return err;
   name_as_private(ep);
   begin(ep, true, true);
+  ep->leaves_chores = (taken.flags & NDNSHM_CHORES) != 0;
   err = prepare_region(ep, &plan, &taken);
   if (err == 0) err = make_wakeup(ep, wakes_by_socket(&taken));
   if (err < 0) {
@@ -494,9 +495,15 @@ static void give_up_claim(ndnshm_t* ep) {
   if (!ep->open || !ep->leaves_chores) ndnshm_do_chore(ndnshm_take_chore(ep));
 }
 
+/* Of an engine that leaves it to others, and has an app that may make it slow. */
+static bool can_leave_closing(const ndnshm_t* ep) {
+  return ep->open && ep->is_engine && ep->leaves_chores && ep->pid == getpid();
+}
+
 static void close_all(ndnshm_t* ep) {
   ndnshm__pair_t own = {ep->wake.rx_fd, ep->wake.tx_fd};
 
+  if (can_leave_closing(ep) && (ep->chore = ndnshm__chore_to_close(&own)) != NULL) own = (ndnshm__pair_t){-1, -1};
   ndnshm__pair_close(&own);
   ndnshm__pair_close(&ep->app_end);
   ndnshm__region_close(&ep->region);

@@ -33,7 +33,7 @@ LIB_ROOMS = {
     "region": ("error", "guard", "layout", "names", "open"),
     "fifo": ("error", "names", "open"),
     "pair": ("error", "open"),
-    "chore": ("fifo", "names", "region"),
+    "chore": ("fifo", "names", "pair", "region"),
     "ring": ("cache", "layout", "words"),
     "patience": (),
     "wake": ("patience", "words"),

@@ -4,6 +4,9 @@
  * So what is counted does not depend on the machine. When a peer is slow, is test_patience.c's; real ones are in
  * test_locks.c. */
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -35,6 +38,7 @@ typedef struct peer_s {
   uv_os_fd_t fd; /* the face's */
   puppet_t app;
   int ended;
+  bool closing; /* to be opened anew */
   pace_t slow_calls, packets;
 } peer_t;
 
@@ -44,6 +48,9 @@ static struct {
   uv_loop_t loop;
   int npeers, opened;
   unsigned int slow_calls; /* of all peers, and of those that are gone */
+  pthread_t thread;        /* the loop's */
+  int watched_fd;          /* the closes of which are counted: */
+  atomic_int closed_by_loop, closed_by_others;
   peer_t peers[PEERS_MAX];
 } scene;
 
@@ -101,6 +108,12 @@ ssize_t recv(int fd, void* bytes, size_t max, int flags) {
   return n;
 }
 
+int close(int fd) {
+  if (fd == scene.watched_fd)
+    atomic_fetch_add(pthread_equal(pthread_self(), scene.thread) ? &scene.closed_by_loop : &scene.closed_by_others, 1);
+  return (int) syscall(SYS_close, fd);
+}
+
 /* --- The scene ------------------------------------------------------------------------------------------------ */
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -146,6 +159,8 @@ static void scene_open(int npeers, int slow) {
   faces_kind = BY_SOCKET;
   memset(&scene, 0, sizeof(scene));
   scene.now_ns = scene.cpu_ns = 1000 * MS;
+  scene.watched_fd = -1;
+  scene.thread = pthread_self();
   ASSERT_OK(uv_loop_init(&scene.loop));
   for (scene.npeers = 0; scene.npeers < npeers; scene.npeers++) peer_open(&scene.peers[scene.npeers]);
   scene.slow = slow;
@@ -154,6 +169,7 @@ static void scene_open(int npeers, int slow) {
 static void scene_close(void) {
   scene.now_ns = 0;
   for (int i = 0; i < scene.npeers; i++) {
+    if (scene.peers[i].closing) continue;
     puppet_drop(&scene.peers[i].app);
     if (scene.peers[i].fd >= 0) uvface_close(&scene.peers[i].engine, NULL);
   }
@@ -228,13 +244,36 @@ TEST(death_of_a_peer_that_is_left_alone_is_found_afterwards) {
   scene_close();
 }
 
+static void note_closed(uvface_t* face) {
+  peer_t* p = face->data;
+
+  p->ended = atomic_load(&scene.closed_by_others);
+}
+
+/* It wakes the app's sleepers, and once more for each byte that was not read. */
+TEST(closing_a_private_face_is_no_call_of_the_loops) {
+  peer_t* p = &scene.peers[0];
+
+  scene_open(1, 0);
+  turn();
+  scene.now_ns = 0; /* libuv and the kernel keep time by themselves */
+  scene.watched_fd = p->fd;
+  uvface_close(&p->engine, note_closed);
+  RUN_UNTIL(&scene.loop, p->engine.priv_ == NULL);
+  ck_assert_int_eq(p->ended, 1); /* before the callback */
+  ck_assert_int_eq(atomic_load(&scene.closed_by_loop), 0);
+  ck_assert_int_eq(puppet_write(&p->app, "x", 1), -1);
+  p->fd = -1;
+  scene_close();
+}
+
 /* --- Many ------------------------------------------------------------------------------------------------------- */
 
 static void on_closed(uvface_t* face) {
   peer_t* p = face->data;
 
   puppet_drop(&p->app);
-  peer_open(p);
+  if (scene.now_ns != 0) peer_open(p);
 }
 
 /* Each as soon as it may, and anew as soon as it has failed: the first call of each tells nothing before it is made. */
@@ -249,8 +288,9 @@ TEST(slow_peers_cost_2_percent_together_however_often_they_come_again) {
     for (int i = 0; i < PEERS_MAX; i++) {
       peer_t* p = &scene.peers[i];
 
-      if (p->ended == 0 || p->fd < 0) continue;
+      if (p->ended == 0 || p->closing) continue;
       ck_assert_int_eq(p->ended, UV_EIO);
+      p->closing = true;
       p->fd = -1;
       uvface_close(&p->engine, on_closed);
     }

@@ -93,7 +93,7 @@ static void wait_shortly(uvface__priv_t* f) {
 void uvface__leave(uvface__priv_t* f) {
   ndnshm_shutdown(f->ep);
   start(&f->leaver, ndnshm_take_chore(f->ep));
-  wait_shortly(f);
+  if (!f->is_private) wait_shortly(f); /* names may be wanted again at once */
 }
 
 /* Once in a turn, however many faces wait: in a turn that does nothing else their looks come right after each other. */
@@ -128,7 +128,7 @@ bool uvface__has_left(uvface__priv_t* f) {
   f->looked_ns = now_ns;
   f->waited_ns += passed_ns < 2 * NAP_NS ? passed_ns : 2 * NAP_NS;
   if (f->waited_ns < PATIENCE_NS || !has_run(&f->leaver) || !has_run(&f->sealer)) {
-    nap_in_turn(now_ns);
+    if (!f->is_private) nap_in_turn(now_ns); /* else it is the app that wants the loop to wait */
     return false;
   }
   abandon(&f->sealer);
