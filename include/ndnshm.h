@@ -336,15 +336,15 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
  * Returns the bytes drained, 0 to 65536. Who waits for edges calls it again before he waits, if it was more than 1024: the
  * peer floods, and there may be more. Call it on readability only (Design 3).
  * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After one
- * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 100 ms later at the earliest, for
+ * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 200 ms later at the earliest, for
  * who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together, none is
  * made any more, and it returns -EIO: leave the face.
  * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
  * calls on the descriptors slow, or truncated the region before it was seen), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
-/* For how many ms to leave ndnshm_fd() alone, 0 for not at all, because the peer has made a call slow: at least 100 ms, and
- * as long, up to a second, that all slow peers of this thread cost 2 % of its time. Ask before ndnshm_wake(): where it is
+/* For how many ms to leave ndnshm_fd() alone, 0 for not at all, because the peer has made a call slow: as long, up to a
+ * second, that all slow peers of this thread cost half a percent of its time. Ask before ndnshm_wake(): where it is
  * not 0, stop polling the descriptor, and look by the clock, at the ring each 100 ms or so and at the descriptor, with
  * ndnshm_wake(), when the time is over. Who does not ask pays for at most three such calls a face. Costs no system call.
  * NULL, or not open: 0. */

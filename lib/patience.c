@@ -8,10 +8,10 @@
 
 #define SLOW_NS 1000000    /* of CPU time; by the clock, what makes suspicious */
 #define ASLEEP_NS 10000000 /* without CPU: longer than who holds a pipe's lock for its own copy is off the CPU */
-#define REST_MIN_NS 100000000
 #define REST_MAX_NS 1000000000
-/* In fifty times what was lost, 2 % of the time is lost at most, whoever lost it. */
-#define RESTS_FACTOR 50
+/* In two hundred times what was lost, half a percent of the time is lost at most, whoever lost it. Where others want the
+ * CPU, a scheduler that is fair to them takes a multiple of it from us afterwards. */
+#define RESTS_FACTOR 200
 /* Both are enough together: one slow call may have a reason of its own, as SIGSTOP or want of memory. */
 #define SLOW_CALLS_MAX 3
 #define LOST_MAX_NS 10000000
@@ -66,13 +66,15 @@ static uint64_t cost_of(const ndnshm__stopwatch_t* watch, uint64_t took_ns, bool
 }
 
 static void note_slow(ndnshm__patience_t* patience, uint64_t began_ns, uint64_t now_ns, uint64_t cost_ns) {
+  uint64_t rest_ns = cost_ns < REST_MAX_NS / RESTS_FACTOR ? RESTS_FACTOR * cost_ns : REST_MAX_NS;
+
   if (began_ns >= patience->forgets_at_ns) patience->lost_ns = patience->slow_calls = 0;
   patience->slow_calls++;
   patience->lost_ns += cost_ns;
   patience->forgets_at_ns = later_of(patience->forgets_at_ns, now_ns) + FORGETS_FACTOR * cost_ns;
   patience->suspects_until_ns = later_of(patience->suspects_until_ns, patience->forgets_at_ns);
-  patience->rests_until_ns = now_ns + REST_MIN_NS;
-  slow_ones_rest_until_ns = later_of(slow_ones_rest_until_ns, now_ns) + RESTS_FACTOR * cost_ns;
+  patience->rests_until_ns = now_ns + rest_ns;
+  slow_ones_rest_until_ns = later_of(slow_ones_rest_until_ns, now_ns) + rest_ns;
   if (slow_ones_rest_until_ns > now_ns + REST_MAX_NS) slow_ones_rest_until_ns = now_ns + REST_MAX_NS;
 }
 

@@ -7,8 +7,8 @@
  * asleep in the kernel, which only a pipe can, for more than 10 ms. Three slow calls that took 10 ms together are enough.
  * What was lost is forgotten when a hundred times as long has passed; so a peer costs no more than 1 % of the time for long.
  *
- * After a slow call the peer is left alone for 100 ms, and together with all others of this thread that have been slow for
- * fifty times what the call cost, or a second: all of them have 2 % of the thread's time, however many they are and whether
+ * After a slow call the peer is left alone, together with all others of this thread that have been slow, for two hundred
+ * times what the call cost, or a second: all of them have half a percent of the thread's time, however many they are and whether
  * they fail and come again. But the first slow call of each is beyond that: nothing tells before. Reading is no better than
  * writing: what we take out of a socket makes room, of which the kernel tells all who sleep on the other end.
  *

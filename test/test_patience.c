@@ -152,23 +152,23 @@ static void assert_rests_for(ndnshm__patience_t* patience, uint64_t ns) {
   ck_assert(!rests(patience));
 }
 
-TEST(who_was_slow_is_left_alone_fifty_times_as_long) {
+TEST(who_was_slow_is_left_alone_two_hundred_times_as_long) {
   ndnshm__patience_t patience = {0};
 
   start_clocks();
   call_that_takes(&patience, MS, COMPUTING, true);
   ck_assert(!rests(&patience));
   call_that_takes(&patience, MS + MS / 2, COMPUTING, true);
-  assert_rests_for(&patience, 100 * MS);
+  assert_rests_for(&patience, 300 * MS);
   call_that_takes(&patience, 4 * MS, COMPUTING, true);
-  assert_rests_for(&patience, 200 * MS);
+  assert_rests_for(&patience, 800 * MS);
   call_that_takes(&patience, 2000 * MS, ASLEEP, true);
   assert_rests_for(&patience, 1000 * MS);
 }
 
 /* However many they are, and whether they have failed meanwhile and begun anew; each begins with a slow call beyond that. */
-TEST(slow_ones_of_a_thread_share_2_percent_of_its_time) {
-  enum { PEERS = 50, SECONDS = 60 };
+TEST(slow_ones_of_a_thread_share_half_a_percent_of_its_time) {
+  enum { PEERS = 50, SECONDS = 120 };
   ndnshm__patience_t peers[PEERS] = {{0}}, quick = {0};
   uint64_t first_ns = 0, lost_ns = 0;
   unsigned int over = 0;
@@ -188,7 +188,7 @@ TEST(slow_ones_of_a_thread_share_2_percent_of_its_time) {
     pass(MS, PREEMPTED);
   }
   ck_assert_uint_ge(over, 10);
-  ck_assert_uint_le(lost_ns, SECONDS * 1000 * MS / 50 + PEERS * 5 * MS);
+  ck_assert_uint_le(lost_ns, SECONDS * 1000 * MS / 200 + PEERS * 5 * MS);
   ck_assert_uint_le(first_ns, lost_ns / 2 + PEERS * 5 * MS);
 }
 
@@ -200,12 +200,12 @@ TEST(nothing_is_forgotten_while_a_peer_is_left_alone) {
   for (int calls = 0; calls < 3; calls++) {
     ck_assert(!ndnshm__patience_is_over(&patience));
     call_that_takes(&patience, 5 * MS, COMPUTING, true);
-    assert_rests_for(&patience, 250 * MS);
+    assert_rests_for(&patience, 1000 * MS);
     for (int i = 0; i < 8; i++) { /* the others keep this thread busy */
       ndnshm__patience_t other = {0};
 
-      call_that_takes(&other, 15 * MS, COMPUTING, true);
-      assert_rests_for(&patience, 750 * MS);
+      call_that_takes(&other, 4 * MS, COMPUTING, true);
+      assert_rests_for(&patience, 800 * MS);
     }
   }
   ck_assert(ndnshm__patience_is_over(&patience));
@@ -273,8 +273,8 @@ TEST(slow_bytes_come_seldom_and_then_no_more) {
     ck_assert_uint_eq(bytes_written, i);
     if (i == 3) break;
     ck_assert_int_eq(send_to_sleeper(&f), -ENOBUFS);
-    ck_assert_uint_eq(ndnshm_rest(f.engine), 200);
-    pass(200 * MS - 1, PREEMPTED);
+    ck_assert_uint_eq(ndnshm_rest(f.engine), 800);
+    pass(800 * MS - 1, PREEMPTED);
     ck_assert_int_eq(ndnshm_settle(f.engine), -ENOBUFS);
     ck_assert_uint_eq(ndnshm_rest(f.engine), 1);
     ck_assert_uint_eq(bytes_written, i);
@@ -324,7 +324,7 @@ TEST(socket_is_read_in_pieces_until_one_is_slow) {
   bytes_read = 0;
   ck_assert_int_eq(ndnshm__wake_drain(&f.engine->wake), 4); /* the first two only made suspicious */
   ck_assert_uint_eq(bytes_read, 4);
-  ck_assert_uint_eq(ndnshm_rest(f.engine), 200);
+  ck_assert_uint_eq(ndnshm_rest(f.engine), 800);
   clocks.is_on = false;
   face_drop(&f);
 }
