@@ -228,6 +228,8 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
   err = read_header(region.fd, shm_name, &header, error);
   if (err == 0) err = check_header(&header, file_bytes, shm_name, &region.geometry, error);
   if (err == 0) err = map(region.fd, region.geometry.region_bytes, shm_name, &region.header, error);
+  if (err == -EACCES) /* it could be opened, and became append-only since */
+    err = ndnshm__fail(error, -EBUSY, "mmap %s: taken by another app, for which the region was sealed", shm_name);
   if (err < 0) {
     ndnshm__region_close(&region);
     return err;

@@ -227,11 +227,13 @@ def check_subproject(shop, version):
 
 def check_extras(shop):
     """At top level an extra is built if what it needs is there; one that is demanded must not be left out. Meson finds
-    libcrypto and Sphinx without pkg-config, so that libndnpkt and the pages cannot be made to miss them."""
+    libcrypto, Sphinx, libpcap and a header without pkg-config, so that what is made of these cannot be made to miss them."""
     build = shop.directory / "plain"
-    set_up = shop.run(shop.meson, "setup", build, shop.root, "-Ddocs=disabled", "-Dndnpkt=disabled", libuv_alone=True)
+    set_up = shop.run(shop.meson, "setup", build, shop.root, "-Ddocs=disabled", "-Dndnpkt=disabled", "-Dprobes=disabled",
+                      "-Dpcap=disabled", libuv_alone=True)
     told = re.findall(r"^ +(\w+) *: NO: (\w+)", shop.said, re.MULTILINE)
-    wanted = [("ndnpkt", "disabled"), ("tools", "needs"), ("examples", "needs"), ("tests", "needs"), ("docs", "disabled"), ("bench", "needs")]
+    wanted = [("ndnpkt", "disabled"), ("probes", "disabled"), ("tools", "needs"), ("pcap", "disabled"), ("examples", "needs"),
+              ("tests", "needs"), ("docs", "disabled"), ("bench", "needs")]
     shop.tap.check(set_up and told == wanted, "with libuv alone the summary says which extras are missing", shop.said)
     shop.tap.check(shop.run(shop.meson, "compile", "-C", build), "with libuv alone the libraries build", shop.said)
     for extra in ("tools", "tests", "bench"):

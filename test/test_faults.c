@@ -169,9 +169,14 @@ static int translate_create(const char* call, int err) {
   return err;
 }
 
+/* A named region that may be opened and not mapped has been sealed meanwhile, for another app. */
+static int translate_mapping(const char* call, int err) {
+  return faces_kind == NAMED && strcmp(call, "mmap") == 0 && err == -EACCES ? -EBUSY : err;
+}
+
 static int translate_connect(const char* call, int err) {
   if (strcmp(call, "setsockopt") == 0) return 0;
-  return strcmp(call, "getpeername") == 0 ? -EPROTO : err;
+  return strcmp(call, "getpeername") == 0 ? -EPROTO : translate_mapping(call, err);
 }
 
 /* That the other engine is dead, its FIFO can show as well as its header. */
@@ -420,7 +425,7 @@ static const operation_t operations[] = {
     {"close", prepare_close, act_close, no_errmsg, finish_close, no_error, 0, false},
     {"core create", prepare_core_create, act_core_create, core_engine_errmsg, finish_core_create, translate_create,
      -EADDRINUSE, true},
-    {"core connect", prepare_core_connect, act_core_connect, core_app_errmsg, assert_core_works, nothing_is_translated,
+    {"core connect", prepare_core_connect, act_core_connect, core_app_errmsg, assert_core_works, translate_mapping,
      -ECONNREFUSED, true},
 };
 #define N_OPERATIONS ((int) (sizeof(operations) / sizeof(operations[0])))
