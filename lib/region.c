@@ -151,6 +151,8 @@ static int open_trusted(int looked_fd, const struct stat* st, const char* path, 
   *ret_fd = ndnshm__open_looked_at(looked_fd, path, flags);
   if (*ret_fd >= 0) return 0;
   if (errno == EAGAIN) return ndnshm__fail(error, -EACCES, "open %s: its owner has a lease of it", path);
+  if (errno == EPERM) /* append-only, and still has its name */
+    return ndnshm__fail(error, -EBUSY, "open %s: taken by another app, for which the region is being sealed", path);
   if (errno == EACCES)
     return ndnshm__fail(error, -EACCES, "open %s: owned by uid %lu, mode %#lo: %s", path, (unsigned long) st->st_uid,
                         (unsigned long) (st->st_mode & 07777), strerror(EACCES));
@@ -229,7 +231,7 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
   if (err == 0) err = check_header(&header, file_bytes, shm_name, &region.geometry, error);
   if (err == 0) err = map(region.fd, region.geometry.region_bytes, shm_name, &region.header, error);
   if (err == -EACCES) /* it could be opened, and became append-only since */
-    err = ndnshm__fail(error, -EBUSY, "mmap %s: taken by another app, for which the region was sealed", shm_name);
+    err = ndnshm__fail(error, -EBUSY, "mmap %s: taken by another app, for which the region is being sealed", shm_name);
   if (err < 0) {
     ndnshm__region_close(&region);
     return err;

@@ -4,6 +4,7 @@
 #ifndef REDIRECT_H
 #define REDIRECT_H
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,5 +15,6 @@
 #define munmap sandbox_munmap
 #define getrusage sandbox_getrusage
 #define sysconf sandbox_sysconf
+#define pthread_tryjoin_np sandbox_join
 
 #endif

@@ -85,6 +85,10 @@ int sandbox_getrusage(int who, struct rusage* usage) {
   return 0;
 }
 
+int sandbox_join(pthread_t thread, void** ret_value) {
+  return pthread_join(thread, ret_value);
+}
+
 long sandbox_sysconf(int name) {
   return name == _SC_NPROCESSORS_ONLN ? 2 : sysconf(name);
 }

@@ -8,6 +8,7 @@
 #ifndef SANDBOX_H
 #define SANDBOX_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,5 +49,6 @@ void* sandbox_mmap(void* addr, size_t bytes, int prot, int flags, int fd, off_t 
 int sandbox_munmap(void* addr, size_t bytes);
 int sandbox_getrusage(int who, struct rusage* usage);
 long sandbox_sysconf(int name);
+int sandbox_join(pthread_t thread, void** ret_value); /* waits: how soon a thread ends is no chance here */
 
 #endif
