@@ -128,7 +128,8 @@ bool uvface__has_left(uvface__priv_t* f) {
   f->looked_ns = now_ns;
   f->waited_ns += passed_ns < 2 * NAP_NS ? passed_ns : 2 * NAP_NS;
   if (f->waited_ns < PATIENCE_NS || !has_run(&f->leaver) || !has_run(&f->sealer)) {
-    if (!f->is_private) nap_in_turn(now_ns); /* else it is the app that wants the loop to wait */
+    /* Of a private face it may be the app that wants the loop to wait; but not while the thread waits for a CPU. */
+    if (!f->is_private || !has_run(&f->leaver)) nap_in_turn(now_ns);
     return false;
   }
   abandon(&f->sealer);
