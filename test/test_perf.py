@@ -122,7 +122,8 @@ def test_costs():
     out, _ = finish(ours('throughput', '--name', new_name(), '--count', '20000', '--json'))
     run = json.loads(out)
     for end in ('client', 'server'):
-        assert 3 <= run[end]['fds'] <= 20 and run[end]['threads'] == 0 and run[end]['rss_bytes'] > 100000, run[end]
+        assert 3 <= run[end]['fds'] <= 20 and run[end]['rss_bytes'] > 100000, run[end]
+        assert run[end]['threads'] <= 1, run[end]  # a face may be at its seal
 
 
 def test_many_faces():
