@@ -77,13 +77,24 @@ static void miss(follow_t* f, way_t* way, const packet_t* where, uint32_t n) {
   f->on_missed(f, where, n);
 }
 
+static inline void fence(void) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan" /* TSan sees no fence, nor what the kernel reads */
+#endif
+  atomic_thread_fence(memory_order_seq_cst);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+}
+
 static int take(follow_t* f, way_t* way, packet_t* packet, uint32_t* tail, uint32_t* head) {
   uint32_t length = 0;
   int err = source_read_slot(&f->source, &f->header, way->is_a2e, way->next, f->slot, &length);
 
   if (err < 0) return err;
   /* The kernel has read the slot on this thread, and reads the indices on it: not earlier. */
-  atomic_thread_fence(memory_order_seq_cst);
+  fence();
   err = source_read_indices(&f->source, way->is_a2e, tail, head);
   if (err < 0) return err;
   if (*tail - way->next > reach(f, way, *tail, *head)) {
