@@ -170,7 +170,6 @@ typedef struct uvface__priv_s {
   uvface_event_cb event_cb; /* or NULL */
   uvface_tap_cb tap_cb;     /* or NULL */
   struct iovec lent;        /* the slot of a reservation, where sends are told; base NULL: none, or not known */
-  bool is_watched;          /* there is one of the three: the face is served the longer way */
   uv_poll_t poll;
   uv_idle_t closer; /* lives only while closing */
   uvface__state_t state;
@@ -179,6 +178,7 @@ typedef struct uvface__priv_s {
   bool has_poll; /* `poll` is initialized, perhaps closing */
   bool is_engine;
   bool is_private; /* created or attached without a name */
+  bool is_watched; /* has a filter, an event_cb or a tap_cb: it is served the longer way */
   bool receiving;
   bool filter_told; /* of the end */
   bool has_ref;
@@ -187,6 +187,7 @@ typedef struct uvface__priv_s {
   unsigned int told;   /* to event_cb, of what comes once */
   bool told_throttled; /* what event_cb was told last */
   bool wants_room;     /* event_cb is to be told of it */
+  bool minds_chores;   /* engine of a named face: its app has not been seen, or a sealing not been told of */
   uvface_recv_cb recv_cb;
   uvface_close_cb close_cb;
   int polled;               /* over a stream: the events that its poll waits for */
@@ -228,7 +229,6 @@ typedef struct uvface__priv_s {
   uint32_t capacity; /* of the rings, for statistics after the end */
   uint32_t slot_size;
   /* chores */
-  bool minds_chores; /* engine of a named face: its app has not been seen, or a sealing not been told of */
   uvface__worker_t sealer;
   uvface__worker_t leaver;
   uint64_t waited_ns; /* by the close callback, for both */
