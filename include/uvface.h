@@ -157,10 +157,13 @@ struct uvface_options_s {
                                bound (but a deadline), engine 1024 */
   uint32_t max_slot_size;  /* app: bytes; an engine whose slots are larger is refused, for each packet is as long as
                                it says, and copied; 0 = 16 MiB */
+  uint32_t reserved[15];   /* 0; members to come take their place, so that the size stays, inside other structs, too */
 };
 
+/* clang-format off */
 #define UVFACE_OPTIONS_INIT \
-  { sizeof(uvface_options_t), 0, 0, 0, 0, ~0u, ~0u, 0, -1, 50000, 2000, 1, 0, 0 }
+  { sizeof(uvface_options_t), 0, 0, 0, 0, ~0u, ~0u, 0, -1, 50000, 2000, 1, 0, 0, { 0 } }
+/* clang-format on */
 
 /* Counters since create or connect, and what the face is made of. */
 struct uvface_stats_s {

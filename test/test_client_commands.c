@@ -425,6 +425,15 @@ TEST(calls_refuse_what_they_must) {
   ck_assert_int_eq(uvface_client_connect(&lone, "unix:///x", &options, NULL), UV_EINVAL);
   ck_assert_str_eq(uvface_client_errmsg(&lone), "uvface_client_connect: options: unknown transport 3");
   options = stream_options();
+  options.face.size = sizeof(uvface_options_t) + 8; /* would reach into `transport` */
+  ck_assert_int_eq(uvface_client_connect(&lone, "unix:///x", &options, NULL), UV_EINVAL);
+  ck_assert_ptr_nonnull(strstr(uvface_client_errmsg(&lone), "uvface_client_connect: options.face: impossible size"));
+  options = stream_options();
+  options.face.reserved[0] = 1;
+  ck_assert_int_eq(uvface_client_connect(&lone, "unix:///x", &options, NULL), UV_EINVAL);
+  ck_assert_str_eq(uvface_client_errmsg(&lone),
+                   "uvface_client_connect: options.face: reserved[0]: is a member that this library does not know");
+  options = stream_options();
   signer.key_name = (ndnpkt_name_t){broken, sizeof(broken)};
   options.signer = &signer;
   ck_assert_int_eq(uvface_client_connect(&lone, "unix:///x", &options, NULL), UV_EINVAL);

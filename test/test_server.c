@@ -192,6 +192,8 @@ TEST(bad_arguments_get_errors_that_say_why) {
   BAD_OPTION(mode, 01777, "permission bits");
   BAD_OPTION(backlog, -1, "negative");
   BAD_OPTION(face.size, 0, "options.face");
+  BAD_OPTION(face.size, sizeof(uvface_options_t) + 8, "options.face: impossible size"); /* would reach into `mode` */
+  BAD_OPTION(face.reserved[0], 1, "options.face: reserved[0]: is a member that this library does not know");
   BAD_OPTION(face.mtu, 16 << 20, "max_region_bytes");
   BAD_OPTION(face.capacity, UINT32_MAX, "face.capacity");
   BAD_OPTION(face.slot_size, 16 << 20, "max_region_bytes");

@@ -533,6 +533,10 @@ TEST(bad_options_and_names_are_told) {
   ck_assert_int_eq(try_create(&loop, name, &newer.known, message), UV_EINVAL);
   ck_assert_ptr_nonnull(strstr(message, "does not know"));
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;
+  o.reserved[14] = 1;
+  ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
+  ck_assert_ptr_nonnull(strstr(message, "reserved[14]: is a member that this library does not know"));
+  o = (uvface_options_t) UVFACE_OPTIONS_INIT;
   o.flags = 0x80;
   ck_assert_int_eq(try_create(&loop, name, &o, message), UV_EINVAL);
   o = (uvface_options_t) UVFACE_OPTIONS_INIT;

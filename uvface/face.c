@@ -225,6 +225,10 @@ static int take_options(uvface__priv_t* f, const char* function, const uvface_op
         return uvface__complain(f, UV_EINVAL, "%s: options: size %zu: has members that this library does not know",
                                 function, options->size);
     memcpy(taken, options, options->size < sizeof(*taken) ? options->size : sizeof(*taken));
+    for (size_t i = 0; i < sizeof(taken->reserved) / sizeof(taken->reserved[0]); i++)
+      if (taken->reserved[i] != 0)
+        return uvface__complain(f, UV_EINVAL, "%s: options: reserved[%zu]: is a member that this library does not know",
+                                function, i);
   }
   if ((taken->flags & ~KNOWN_FLAGS) != 0)
     return uvface__complain(f, UV_EINVAL, "%s: options: unknown flags %#x", function, taken->flags);

@@ -166,11 +166,21 @@ static int take_handoff_dir(uvface__client_t* c, const char* dir) {
   return 0;
 }
 
+static int take_face_options(uvface__client_t* c, const uvface_options_t* given, uvface_options_t* taken) {
+  char why[80];
+  int err = uvface__take_face_options(given, taken, why, sizeof(why));
+
+  return err == 0 ? 0 : uvface__client_complain(c, err, "uvface_client_connect: options.face: %s", why);
+}
+
 static int take_options(uvface__client_t* c, const uvface_client_options_t* given) {
   uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  uvface_options_t face = UVFACE_OPTIONS_INIT;
   int err = take_struct(c, "uvface_client_connect", "options", given, &options, sizeof(options));
 
+  if (err == 0) err = take_face_options(c, &options.face, &face);
   if (err < 0) return err;
+  options.face = face;
   if (options.transport != UVFACE_ANY && options.transport != UVFACE_SHM && options.transport != UVFACE_STREAM)
     return uvface__client_complain(c, UV_EINVAL, "uvface_client_connect: options: unknown transport %d",
                                    options.transport);

@@ -28,3 +28,21 @@ int uvface__take_given(const void* given, void* taken, size_t bytes, char* why, 
   memcpy(taken, given, size < bytes ? size : bytes);
   return 0;
 }
+
+int uvface__take_face_options(const uvface_options_t* given, uvface_options_t* taken, char* why, size_t cap) {
+  int err;
+
+  if (given->size > sizeof(*given)) {
+    snprintf(why, cap, "impossible size %zu (use its _INIT)", given->size);
+    return UV_EINVAL;
+  }
+  if ((err = uvface__take_given(given, taken, sizeof(*taken), why, cap)) < 0) return err;
+  for (size_t i = 0; i < sizeof(taken->reserved) / sizeof(taken->reserved[0]); i++) {
+    if (taken->reserved[i] != 0) {
+      snprintf(why, cap, "reserved[%zu]: is a member that this library does not know", i);
+      return UV_EINVAL;
+    }
+  }
+  taken->size = sizeof(*taken);
+  return 0;
+}

@@ -110,6 +110,13 @@ static int take_struct(uvface__server_t* s, const char* what, const void* given,
   return err == 0 ? 0 : uvface__server_complain(s, err, "uvface_server_listen: %s: %s", what, why);
 }
 
+static int take_face_options(uvface__server_t* s, const uvface_options_t* given, uvface_options_t* taken) {
+  char why[80];
+  int err = uvface__take_face_options(given, taken, why, sizeof(why));
+
+  return err == 0 ? 0 : uvface__server_complain(s, err, "uvface_server_listen: options.face: %s", why);
+}
+
 static void fill_defaults(uvface_server_options_t* o) {
   if (o->mode == 0) o->mode = 0600;
   if (o->backlog == 0) o->backlog = BACKLOG;
@@ -153,10 +160,9 @@ static int take_options(uvface__server_t* s, const uvface_server_options_t* opti
   int err = 0;
 
   err = take_struct(s, "options", options, &taken, sizeof(taken));
-  if (err == 0) err = take_struct(s, "options.face", &taken.face, &face, sizeof(face));
+  if (err == 0) err = take_face_options(s, &taken.face, &face);
   if (err < 0) return err;
   taken.face = face;
-  taken.face.size = sizeof(face);
   if ((taken.flags & ~KNOWN_FLAGS) != 0)
     return uvface__server_complain(s, UV_EINVAL, "uvface_server_listen: options: unknown flags %#x", taken.flags);
   if ((taken.mode & ~0777u) != 0)
