@@ -280,6 +280,24 @@ def wrong_options_print_usage(directory):
     expect(run("ndn-forwarder", "--listen", f"{directory}/x", "--uplink", "carrier-pigeon://x"), 1, "carrier-pigeon://x")
 
 
+def rights_are_those_that_were_asked_for(directory):
+    uid, gid = (65534, 65533) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    rights = ("--mode", "0660", "--uid", str(uid), "--gid", str(gid))
+    network = Network(directory, *rights)
+    engine = ready("poll-echo", "engine", FACE, *rights)
+    for path in (network.path, f"/dev/shm/ndn-shm-{FACE}", f"/tmp/.ndn-{FACE}.a2e.pipe", f"/tmp/.ndn-{FACE}.e2a.pipe"):
+        found = os.stat(path)
+        got = (oct(found.st_mode & 0o777), found.st_uid, found.st_gid)
+        tap.check(got == ("0o660", uid, gid), f"{os.path.basename(path)} has the rights that were asked for", got)
+    expect(run("poll-echo", "app", FACE, "--send", "x", "--count", "10", "--uid", str(uid)), 0, "10 packets\n")
+    engine.finish(10 * SLOW)
+    network.stop()
+    for bad in (("--mode", "0888"), ("--mode", "1777"), ("--uid", "root"), ("--gid", "4294967295")):
+        expect(run("ndn-forwarder", "--listen", f"{directory}/x", *bad), 2, bad[1])
+    expect(run("poll-echo", "engine", FACE, "--mode", "8"), 2, "usage: poll-echo")
+    expect(run("poll-echo", "engine", FACE, "--mode", "1777"), 1, "mode")
+
+
 # --- Fetching ---------------------------------------------------------------------------------------
 
 
@@ -906,7 +924,8 @@ def forwarder_ends_under_load(directory):
 
 TESTS = (poll_echo_against_itself, poll_echo_engine_for_app_min, engine_min_for_both_apps, other_loops_echo,
          other_loops_see_an_end_that_comes_with_a_byte, reconnect_outlives_its_engines, poll_echo_ends_on_a_signal,
-         engine_min_ends_on_a_signal, unknown_faces_are_named, unknown_sockets_are_named, wrong_options_print_usage,
+         rights_are_those_that_were_asked_for, engine_min_ends_on_a_signal, unknown_faces_are_named, unknown_sockets_are_named,
+         wrong_options_print_usage,
          the_demo, files_of_every_shape, two_consumers_and_the_cache, every_way_to_the_forwarder,
          wrong_content_is_refused, no_route_and_no_answer, answers_that_are_no_file, any_answer_tells_the_version,
          garbage_is_dropped, tokens_go_back_to_who_sent_them, nacks_of_apps_go_back, hop_limits_count_down,

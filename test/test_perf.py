@@ -391,6 +391,27 @@ def test_cannot_start():
         assert time.monotonic() - began < 5 * SLOW, 'one process waited for the other, which had ended'
 
 
+def test_another_user():
+    """The engine's files get the permissions, owner and group that were asked for, and its user is trusted for that."""
+    uid, gid = (65534, 65533) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    name = new_name()
+    common = ('--name', name, '--uid', uid, '--count', '100')
+    echo = ours('rtt', '--side', 'echo', '--role', 'engine', '--mode', '0640', '--gid', gid, *common)
+    deadline = time.monotonic() + DEADLINE_S
+    while not all(os.path.exists(path) for path in paths_of(name)[:3]):
+        assert time.monotonic() < deadline and echo.poll() is None, 'no face'
+        time.sleep(0.001)
+    for path in paths_of(name)[:3]:
+        found = os.stat(path)
+        assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, uid, gid), (path, found)
+    finish(ours('rtt', '--side', 'ping', '--role', 'app', *common))
+    finish(echo)
+    for argv in (['--mode', '8'], ['--mode', '01000'], ['--mode', ''], ['--uid', 'root'], ['--gid', '-1'],
+                 ['--mode', '0640', '--stream'], ['--gid', '1', '--private', 'pipes']):
+        _, err = finish(ours('rtt', *argv), 2)
+        assert argv[0] in err, (argv, err)
+
+
 def test_too_large():
     for server_role in ('engine', 'app'):
         rtt = ours('rtt', '--name', new_name(), '--slot-size', '64', '--server-role', server_role)
@@ -505,6 +526,7 @@ def all_tests():
     yield 'each program and mode lists and takes its own options', test_help
     yield 'no engine: exit 1, the error names the face', test_no_engine
     yield 'server or client cannot start: exit 1 at once', test_cannot_start
+    yield 'permissions, owner and group of the files', test_another_user
     yield 'packets larger than the slots: exit 1, the error names the call', test_too_large
     yield 'the peer is killed: exit 1', test_peer_killed
     yield 'SIGTERM: both processes end', test_sigterm

@@ -19,6 +19,21 @@ bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_va
   return true;
 }
 
+bool parse_mode(const char* text, unsigned int* ret_mode) {
+  char* end;
+  unsigned long mode = strtoul(text, &end, 8);
+  if (!isdigit((unsigned char) text[0]) || *end != '\0' || mode == 0 || mode > 0777) return false;
+  *ret_mode = (unsigned int) mode;
+  return true;
+}
+
+bool parse_id(const char* text, unsigned int* ret_id) {
+  uint64_t id;
+  if (!parse_number(text, 0, UINT32_MAX - 1, &id)) return false; /* the last one means nobody */
+  *ret_id = (unsigned int) id;
+  return true;
+}
+
 static double seconds(uv_timeval_t time) {
   return (double) time.tv_sec + (double) time.tv_usec / 1e6;
 }

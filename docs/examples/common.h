@@ -11,6 +11,12 @@
 /* Reads a decimal number within [min, max]. */
 bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_value);
 
+/* Reads permissions in octal, 1 to 0777. */
+bool parse_mode(const char* text, unsigned int* ret_mode);
+
+/* Reads the number of a user or a group. */
+bool parse_id(const char* text, unsigned int* ret_id);
+
 /* User and system time of this process. */
 double cpu_seconds(void);
 

@@ -87,6 +87,7 @@ struct forwarder_s {
   size_t scratch_used;
   const char *path, *uplink_uri;
   uint64_t cs_bytes, mtu;
+  unsigned int mode, uid, gid; /* of the socket; 0 and ~0u: as they come */
   bool no_shm, verbose, stopping;
   counters_t count;
 };
@@ -584,6 +585,9 @@ static int forwarder_listen(forwarder_t* fwd) {
   callbacks.on_open = on_open;
   callbacks.on_close = on_close;
   callbacks.on_command = on_command;
+  options.mode = fwd->mode;
+  options.uid = fwd->uid;
+  options.gid = fwd->gid;
   options.flags = fwd->no_shm ? UVFACE_SERVER_NO_SHM : 0;
   options.face.flags = UVFACE_RECV_BORROW; /* see on_packet() */
   options.face.mtu = (uint32_t) fwd->mtu;
@@ -636,26 +640,30 @@ static int forwarder_run(forwarder_t* fwd) {
 
 static int usage(void) {
   fputs(
-      "usage: ndn-forwarder --listen PATH [--uplink URI] [--no-shm] [--mtu BYTES] [--cs-bytes BYTES] [--verbose]\n"
+      "usage: ndn-forwarder --listen PATH [--mode OCTAL] [--uid N] [--gid N] [--uplink URI] [--no-shm] [--mtu BYTES]\n"
+      "                     [--cs-bytes BYTES] [--verbose]\n"
       "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n"
+      "Who may connect: whoever may write to the socket by its mode (0600), owner and group (those of this process).\n"
       "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n",
       stderr);
   return 2;
 }
 
 static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
-  static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
-                                          {"uplink", required_argument, NULL, 'u'},
-                                          {"no-shm", no_argument, NULL, 'n'},
-                                          {"mtu", required_argument, NULL, 'm'},
-                                          {"cs-bytes", required_argument, NULL, 'c'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+  static const struct option options[] = {
+      {"listen", required_argument, NULL, 'l'}, {"mode", required_argument, NULL, 'o'},
+      {"uid", required_argument, NULL, 'U'},    {"gid", required_argument, NULL, 'G'},
+      {"uplink", required_argument, NULL, 'u'}, {"no-shm", no_argument, NULL, 'n'},
+      {"mtu", required_argument, NULL, 'm'},    {"cs-bytes", required_argument, NULL, 'c'},
+      {"verbose", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
   int option;
   bool good = true;
   while (good && (option = getopt_long(argc, argv, "v", options, NULL)) != -1) {
     switch (option) {
       case 'l': fwd->path = optarg; break;
+      case 'o': good = parse_mode(optarg, &fwd->mode); break;
+      case 'U': good = parse_id(optarg, &fwd->uid); break;
+      case 'G': good = parse_id(optarg, &fwd->gid); break;
       case 'u': fwd->uplink_uri = optarg; break;
       case 'n': fwd->no_shm = true; break;
       case 'm': good = parse_number(optarg, 1, SCRATCH_BYTES / 2, &fwd->mtu); break;
@@ -669,7 +677,7 @@ static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
 }
 
 int main(int argc, char** argv) {
-  static forwarder_t fwd = {.cs_bytes = CS_BYTES_DEFAULT};
+  static forwarder_t fwd = {.cs_bytes = CS_BYTES_DEFAULT, .uid = ~0u, .gid = ~0u};
   keep_streams();
   return parse_options(&fwd, argc, argv) ? forwarder_run(&fwd) : usage();
 }

@@ -17,6 +17,7 @@ enum { BATCH_MAX = 64 };
 
 typedef struct echo_s {
   ndnshm_t* ep;
+  ndnshm_options_t options;
   void* arena; /* the packets in hand */
   size_t arena_bytes;
   unsigned long long count, limit; /* limit 0: none */
@@ -104,7 +105,7 @@ static void catch_signals(void) {
 static int echo_open(echo_t* echo, bool engine, const char* name) {
   int err = ndnshm_new(&echo->ep);
   if (err < 0) return err;
-  err = engine ? ndnshm_create(echo->ep, name, NULL) : ndnshm_connect(echo->ep, name, NULL);
+  err = engine ? ndnshm_create(echo->ep, name, &echo->options) : ndnshm_connect(echo->ep, name, &echo->options);
   echo->arena_bytes = BATCH_MAX * ndnshm_get_mtu(echo->ep);
   echo->arena = err < 0 ? NULL : malloc(echo->arena_bytes);
   return err < 0 ? err : echo->arena == NULL ? -ENOMEM : 0;
@@ -131,8 +132,10 @@ static int echo_main(echo_t* echo, bool engine, const char* name, const char* te
 
 int main(int argc, char** argv) {
   static const struct option options[] = {
-      {"count", required_argument, NULL, 'c'}, {"send", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
-  echo_t echo = {.limit = 0};
+      {"count", required_argument, NULL, 'c'}, {"send", required_argument, NULL, 's'},
+      {"mode", required_argument, NULL, 'm'},  {"uid", required_argument, NULL, 'u'},
+      {"gid", required_argument, NULL, 'g'},   {NULL, 0, NULL, 0}};
+  echo_t echo = {.options = NDNSHM_OPTIONS_INIT};
   const char* text = NULL;
   int option;
   bool good = true;
@@ -142,12 +145,18 @@ int main(int argc, char** argv) {
       echo.limit = strtoull(optarg, &end, 10);
     else if (option == 's')
       text = optarg;
+    else if (option == 'm')
+      echo.options.mode = (unsigned int) strtoul(optarg, &end, 8);
+    else if (option == 'u')
+      echo.options.uid = (uid_t) strtoul(optarg, &end, 10);
+    else if (option == 'g')
+      echo.options.gid = (gid_t) strtoul(optarg, &end, 10);
     good = good && option != '?' && (end == NULL || *end == '\0');
   }
   echo.first = text != NULL;
   bool engine = optind < argc && strcmp(argv[optind], "engine") == 0;
   if (!good || argc - optind != 2 || (!engine && strcmp(argv[optind], "app") != 0)) {
-    fputs("usage: poll-echo engine|app NAME [--count N] [--send TEXT]\n", stderr);
+    fputs("usage: poll-echo engine|app NAME [--count N] [--send TEXT] [--mode OCTAL] [--uid N] [--gid N]\n", stderr);
     return 2;
   }
   return echo_main(&echo, engine, argv[optind + 1], text);

@@ -30,8 +30,9 @@ enum {
 /* What a link has options for, beside those that all have. */
 enum {
   PERF_RING = 1, /* the ring: --capacity, --slot-size, --borrow */
-  PERF_FACE = 2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal, --stream, --private */
-  PERF_PIPE = 4  /* --coalesce */
+  PERF_FACE =
+      2, /* the face around it: --hot-ns, --spin-ns, --no-spin, --literal, --stream, --private, --mode to --gid */
+  PERF_PIPE = 4 /* --coalesce */
 };
 
 typedef enum perf_mode_e { MODE_THROUGHPUT, MODE_RTT, MODE_PACED, MODE_FETCH, MODE_FULL, MODE_COUNT } perf_mode_t;
@@ -78,6 +79,8 @@ typedef struct perf_options_s {
   int private;   /* uvface-perf: 0, or what the face is without a name: PERF_BY_SOCKET, PERF_BY_PIPES */
   int cpu[2];    /* client, server; -1 = not pinned */
   uint32_t capacity, slot_size;
+  uint32_t mode_bits, uid,
+      gid;                 /* uvface-perf: permissions, owner and group of the face's files; 0, -1 = as they come */
   int64_t hot_ns, spin_ns; /* -1 = the face's defaults */
   pid_t server_pid;        /* the other process of a run of both, else 0 */
 } perf_options_t;

@@ -100,6 +100,9 @@ enum {
   OPT_CPU,
   OPT_CAPACITY,
   OPT_SLOT_SIZE,
+  OPT_MODE,
+  OPT_UID,
+  OPT_GID,
   OPT_HOT,
   OPT_SPIN,
   OPT_NO_SPIN,
@@ -151,6 +154,9 @@ static const row_t rows[] = {
     {"cpu", "A[,B]", OPT_CPU, IN_ALL, 0, "pin the client to CPU A, the server to B"},
     {"capacity", "N", OPT_CAPACITY, IN_ALL, PERF_RING, "slots per ring"},
     {"slot-size", "N", OPT_SLOT_SIZE, IN_ALL, PERF_RING, "bytes, the largest packet"},
+    {"mode", "OCTAL", OPT_MODE, IN_ALL, PERF_FACE, "engine: permissions of the face's files (0600)"},
+    {"uid", "N", OPT_UID, IN_ALL, PERF_FACE, "engine: their owner; app: the engine's user, to be trusted"},
+    {"gid", "N", OPT_GID, IN_ALL, PERF_FACE, "engine: their group"},
     {"hot-ns", "N", OPT_HOT, IN_ALL, PERF_FACE, "how long a loop turns without sleeping after a packet"},
     {"spin-ns", "N", OPT_SPIN, IN_ALL, PERF_FACE, "how long it looks at the rings before it would sleep"},
     {"no-spin", NULL, OPT_NO_SPIN, IN_ALL, PERF_FACE, "both 0"},
@@ -226,6 +232,8 @@ static bool apply_number(parsed_t* p, int option, const char* text) {
     case OPT_PACE: o->interval_us = n; return n >= 1;
     case OPT_CAPACITY: o->capacity = (uint32_t) n; return true;
     case OPT_SLOT_SIZE: o->slot_size = (uint32_t) n; return true;
+    case OPT_UID: o->uid = (uint32_t) n; return true;
+    case OPT_GID: o->gid = (uint32_t) n; return true;
     case OPT_HOT: o->hot_ns = (int64_t) n; return true;
     case OPT_SPIN: o->spin_ns = (int64_t) n; return true;
     case OPT_TIMEOUT: o->timeout_ms = (unsigned int) n; return n >= 1;
@@ -243,6 +251,9 @@ static bool apply(parsed_t* p, int option, const char* text) {
       o->interval_secs = strtod(text, &end);
       return *end == '\0' && end != text &&
              (o->interval_secs == 0 || (o->interval_secs >= 0.01 && o->interval_secs < 1e6));
+    case OPT_MODE:
+      o->mode_bits = (uint32_t) strtoul(text, &end, 8);
+      return *end == '\0' && end != text && o->mode_bits > 0 && o->mode_bits <= 0777;
     case OPT_CPU: return parse_cpus(text, o->cpu);
     case OPT_SERVER_ROLE: return (p->server_role = find_name(text, role_names, ROLE_COUNT)) >= 0;
     case OPT_ROLE: return (p->role = find_name(text, role_names, ROLE_COUNT)) >= 0;
@@ -279,6 +290,8 @@ static int settle(parsed_t* p) {
   }
   if (o->private != 0 && (o->stream || o->literal))
     return usage_error(o->program, "--private", " excludes --stream and --literal");
+  if ((o->private != 0 || o->stream) && (o->mode_bits != 0 || o->gid != ~0u))
+    return usage_error(o->program, "--mode, --gid", " are for files: not with --private or --stream");
   bool one_way = o->mode == MODE_THROUGHPUT || o->mode == MODE_FULL;
   o->size_bytes = p->size_bytes != 0 ? (size_t) p->size_bytes : one_way ? 64 : 100;
   if (o->name[0] == '\0') snprintf(o->name, sizeof(o->name), "%s-%ld", o->program, (long) getpid());
@@ -330,6 +343,8 @@ int perf_options_parse(perf_options_t* o, int argc, char** argv, const char* pro
                         .interval_us = 100,
                         .timeout_ms = 10000,
                         .cpu = {-1, -1},
+                        .uid = ~0u,
+                        .gid = ~0u,
                         .hot_ns = -1,
                         .spin_ns = -1};
   parsed_t p = {.o = o, .server_role = -1, .side = -1, .role = -1};

@@ -137,7 +137,10 @@ static int open_face(link_t* l) {
   if (o->role == ROLE_ENGINE) {
     options.capacity = o->capacity;
     options.slot_size = o->slot_size;
+    options.mode = o->mode_bits;
+    options.gid = o->gid;
   }
+  options.uid = o->uid;
   options.flags = o->borrow ? UVFACE_RECV_BORROW : 0;
   options.max_slot_size = UINT32_MAX; /* what the other side was asked for */
   options.send_timeout_ms = 0;        /* the stall detector reports instead */
