@@ -270,7 +270,7 @@ def main():
         options = [*OFF, "-Dbuildtype=debug", f"--prefix={shop.prefix}", "--libdir=lib"]
         with_ndnpkt = shop.run("pkg-config", "--exists", "libcrypto >= 3.0")
         names = (*LIBRARIES, "ndnpkt", "uvface_mgmt") if with_ndnpkt else LIBRARIES
-        options += ["-Dndnpkt=enabled", "-Dexamples=enabled"] if with_ndnpkt else []
+        options += ["-Dndnpkt=enabled"] if with_ndnpkt else []
         good = shop.build(root, build, *options) and shop.run(meson, "install", "-C", build)
         if tap.check(good, "the libraries build and install", shop.said):
             check_installed_files(shop, names, version)
