@@ -525,8 +525,9 @@ static bool is_sealed_after_fault(unsigned int n) {
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
   ndnshm_t *engine, *app;
   ndnshm_stats_t stats;
-  const char* name = harness_name("seal");
+  char name[64];
 
+  snprintf(name, sizeof(name), "%s", harness_name("seal"));
   options.capacity = SMALL_RING;
   ASSERT_OK(ndnshm_new(&engine));
   ASSERT_OK(ndnshm_new(&app));
@@ -762,6 +763,16 @@ static void fail_poll(uv_handle_t* handle, void* arg) {
   if (handle->type == UV_POLL) poll->poll_cb(poll, UV_EBADF, 0); /* as libuv does on POLLERR */
 }
 
+/* A face whose first calls were slow, as under valgrind, rests, and looks at its descriptor again before it believes it. */
+static void fail_polls(uv_loop_t* loop, const uvface_t* face) {
+  uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
+
+  do {
+    uv_walk(loop, fail_poll, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+  } while (uvface_errmsg(face)[0] == '\0' && harness_now_ns() < end_ns);
+}
+
 TEST_KINDS(poll_that_fails_ends_the_face_and_says_so) {
   static const char reason[] = ": bad file descriptor";
   scene_t s = {.sends_done = 0};
@@ -772,7 +783,7 @@ TEST_KINDS(poll_that_fails_ends_the_face_and_says_so) {
   ASSERT_OK(uv_loop_init(&s.loop));
   open_pair(&s, 100);
   ck_assert_int_eq(uvface_recv_start(&s.app, on_packets), 0);
-  uv_walk(&s.loop, fail_poll, NULL);
+  fail_polls(&s.loop, &s.app);
   snprintf(expected, sizeof(expected), "uvface_recv_cb: poll %s%s", name, reason);
   ck_assert_str_eq(uvface_errmsg(&s.app), expected);
   ck_assert_int_eq(uvface_recv_start(&s.engine, on_packets), UV_EBADF);
