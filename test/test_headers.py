@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Checks the rooms of the house, and prints TAP: each public header compiles alone and twice, as C11 and as
 C++11, without a warning; the core knows nothing of libuv, nor of packets; includes point one way; atomics
-live in words, wake, guard, chore and stamp only. Looks at the sources, not at what was built.
+live in words, wake, guard, chore, chores and stamp only. Looks at the sources, not at what was built.
 
 Usage: test_headers.py SOURCE_ROOT CC...   (CXX in the environment, or c++)
 """
@@ -57,9 +57,9 @@ NDNPKT_ROOMS = {
     "stamp": (),
     "mgmt": ("tlv", "name", "crypto", "encode", "stamp"),
 }
-# guard.c: the list that a signal handler reads while threads change it; chore.c: what another thread is at; stamp.c: the
+# guard.c: the list that a signal handler reads while threads change it; chore.c, chores.c: what another thread is at; stamp.c: the
 # time that all threads share; dump_follow.c: one fence between two reads by the kernel.
-ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "chore.c", "stamp.c", "dump_follow.c"}
+ATOMIC_FILES = {"words.h", "wake.h", "wake.c", "guard.c", "chore.c", "chores.c", "stamp.c", "dump_follow.c"}
 ATOMIC = re.compile(r"\batomic_\w+|\b_Atomic\b|\bstdatomic\b|\bmemory_order_\w+|\b__(?:atomic|sync)_\w+")
 LIBUV = re.compile(r"\blibuv\b|\bu?uv_\w|\bUV_\w|\buv\.h\b|\bu?vface", re.IGNORECASE)
 # The same for uvface/, one behind the other: each may use those before it.

@@ -24,7 +24,7 @@ NO_MEMORY = set(
     snprintf vsnprintf va_start va_end malloc calloc aligned_alloc free
     close fchmod fchown ftruncate posix_fallocate flock geteuid sysconf sigemptyset sigaddset sigismember raise nanosleep
     pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_atfork getpid sigfillset pthread_attr_init
-    pthread_attr_setstacksize pthread_attr_destroy pthread_tryjoin_np pthread_getcpuclockid pthread_detach lseek sched_getscheduler
+    pthread_attr_setstacksize pthread_attr_destroy pthread_attr_setdetachstate gettid lseek sched_getscheduler
     uv_translate_sys_error
     uv_backend_timeout uv_check_init uv_check_start uv_close uv_hrtime uv_idle_init uv_idle_start uv_idle_stop uv_is_closing uv_now
     uv_poll_init uv_poll_start uv_poll_stop uv_prepare_init uv_is_active uv_prepare_start uv_ref uv_strerror uv_timer_init
@@ -142,9 +142,11 @@ PRIVATE_MEMORY = {
     ("uvface/face.c", "uv_fileno((const uv_handle_t*) &f->poll, &fd)"),
     ("uvface/chores.c", "pthread_sigmask(SIG_BLOCK, &all, &before)"),
     ("uvface/chores.c", "pthread_sigmask(SIG_SETMASK, &before, NULL)"),
-    ("uvface/chores.c", "pthread_create(&worker->thread, &attr, run, chore)"),
+    ("uvface/chores.c", "pthread_create(&thread, &attr, run, worker)"),
+    ("uvface/chores.c", "syscall(SYS_tgkill, getpid(), worker->tid, 0)"),
     ("uvface/chores.c", "nanosleep(&length, NULL)"),
-    ("uvface/chores.c", "clock_gettime(clock, &used)"),
+    ("uvface/chores.c", "dladdr1(&here, &ignored, (void**) &self, RTLD_DL_LINKMAP)"),
+    ("uvface/chores.c", "dlopen(self->l_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE)"),
     ("uvface/window.c", "getrusage(RUSAGE_THREAD, &usage)"),
 }
 # What makes the bytes above private.

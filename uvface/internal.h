@@ -40,7 +40,6 @@
 #ifndef UVFACE_INTERNAL_H
 #define UVFACE_INTERNAL_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -154,10 +153,7 @@ typedef enum uvface__state_e {
 } uvface__state_t;
 
 /* A thread that does one piece of work. */
-typedef struct uvface__worker_s {
-  pthread_t thread;
-  bool is_running; /* or has ended, and was not joined */
-} uvface__worker_t;
+typedef struct uvface__worker_s uvface__worker_t;
 
 /* The private half of a face. */
 typedef struct uvface__priv_s {
@@ -229,8 +225,8 @@ typedef struct uvface__priv_s {
   uint32_t capacity; /* of the rings, for statistics after the end */
   uint32_t slot_size;
   /* chores */
-  uvface__worker_t sealer;
-  uvface__worker_t leaver;
+  uvface__worker_t* sealer; /* NULL: nothing of the kind is done */
+  uvface__worker_t* leaver;
   uint64_t waited_ns; /* by the close callback, for both */
   uint64_t looked_ns; /* the last time that it did */
   char name[208];     /* the face's, for words */
