@@ -123,7 +123,7 @@ def test_costs():
     run = json.loads(out)
     for end in ('client', 'server'):
         assert 3 <= run[end]['fds'] <= 20 and run[end]['rss_bytes'] > 100000, run[end]
-        assert run[end]['threads'] <= 1, run[end]  # a face may be at its seal
+        assert run[end]['threads'] == 0, run[end]
 
 
 def test_many_faces():

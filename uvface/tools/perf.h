@@ -109,7 +109,7 @@ typedef struct perf_result_s {
   int64_t voluntary_switches, involuntary_switches;
   uint64_t stalls;
   uint64_t read_sum; /* of the bytes that were read of the packets: that they were */
-  int fds, threads;  /* that the link has opened and started, when the window closes */
+  int fds, threads;  /* that the link has opened and started, and keeps when the window closes */
   int64_t rss_bytes; /* by which the process has grown since before the link was opened */
   perf_place_t place;
   json_t* intervals; /* --interval: an array, else NULL */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* perf_side.c: the frame of a side: life, the window in which things count, checking, sending, stalls.
- * Guarantees that a side never waits inside a callback, never has more than one queued send, keeps one
+ * Guarantees that a side never waits inside a callback while it measures, never has more than one queued send, keeps one
  * order, and ends with an exit code that says how. A packet is a u64 sequence number, little-endian, then
  * its low byte again and again; it is built and checked with --verify only, else the same bytes go out
  * every time. Knows nothing of the transport, and not which packet comes next (perf_kinds.c does). */
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -73,6 +74,13 @@ static void watch_interval(side_t* s) {
     end_interval(s, now_s);
 }
 
+/* A thread that does one piece of work, as sealing a region, is no part of what a link costs. One that is still there a
+ * second later is. Nothing is measured any more. */
+static void await_passing_threads(const side_t* s) {
+  for (int looks = 0; looks < 1000 && count_entries("/proc/self/task") > s->threads_of_link; looks++)
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
 static void close_window(side_t* s) {
   struct rusage usage;
   perf_result_t* r = s->r;
@@ -87,6 +95,7 @@ static void close_window(side_t* s) {
   r->system_us = usec(s->opened_usage.ru_stime, usage.ru_stime);
   r->voluntary_switches = usage.ru_nvcsw - s->opened_usage.ru_nvcsw;
   r->involuntary_switches = usage.ru_nivcsw - s->opened_usage.ru_nivcsw;
+  await_passing_threads(s);
   struct process_size_s size = process_size();
   r->fds = size.fds - s->size_before.fds;
   r->threads = size.threads - s->size_before.threads;
@@ -341,6 +350,7 @@ static void run_open(side_t* s, const perf_options_t* o, json_t** ret_link_stats
   s->size_before = process_size();
   s->link = link_open(s, o);
   if (s->link == NULL) return;
+  s->threads_of_link = count_entries("/proc/self/task");
   s->r->exit_code = PERF_OK;
   s->seen_ns = perf_now_ns();
   s->ops->start(s);

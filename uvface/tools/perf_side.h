@@ -36,6 +36,7 @@ struct side_s {
     int fds, threads;
     int64_t rss_bytes;
   } size_before;
+  int threads_of_link; /* entries of the process when it was opened */
   /* outgoing: out[out_at .. out_n) is still to be sent; while `waiting` the link has a part of it */
   struct iovec out[PERF_MAX_BATCH];
   unsigned int pool; /* how many buffers there are: a multiple of the batch */

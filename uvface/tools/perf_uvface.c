@@ -155,17 +155,38 @@ static int open_face(link_t* l) {
   }
 }
 
-/* Takes back what this end announces, a word in the reserved bytes of the header (Design 4), so that the other
- * treats it as a face of ndn-rs. This end still does what it no longer promises. */
+/* A word that announces nothing, for it lacks the tag; and not the one that is there before an end comes. */
+enum { NOTHING_ANNOUNCED = 1 };
+
+/* Where in the header each end's announcement is (Design 4). */
+static off_t caps_offset(perf_role_t role) {
+  return role == ROLE_ENGINE ? 16 : 20;
+}
+
+/* Until the server has taken its announcement back, too: who sees it for a moment waits for the wake-up that it promises,
+ * and gets it. A process that was started by itself knows nothing of the other's options. */
+static bool await_silence(const perf_options_t* o, int fd) {
+  uint64_t start_ns = perf_now_ns();
+  off_t at = caps_offset(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE);
+  uint32_t word = 0;
+  if (o->server_pid == 0) return true;
+  while (pread(fd, &word, sizeof(word), at) == sizeof(word) && word != NOTHING_ANNOUNCED)
+    if (!perf_keep_waiting(o, start_ns)) return false;
+  return word == NOTHING_ANNOUNCED;
+}
+
+/* Takes back what this end announces, a word in the reserved bytes of the header, so that the other treats it as a face of
+ * ndn-rs. This end still does what it no longer promises. */
 static int announce_nothing(const perf_options_t* o) {
   char path[256];
-  uint32_t none = 0;
+  uint32_t none = NOTHING_ANNOUNCED;
   snprintf(path, sizeof(path), "/ndn-shm-%s", o->name);
   int fd = shm_open(path, O_RDWR | O_CLOEXEC, 0);
   if (fd < 0) return -errno;
-  ssize_t n = pwrite(fd, &none, sizeof(none), o->role == ROLE_ENGINE ? 16 : 20);
+  ssize_t n = pwrite(fd, &none, sizeof(none), caps_offset(o->role));
+  bool silent = n == sizeof(none) && await_silence(o, fd);
   close(fd);
-  return n == sizeof(none) ? 0 : -EIO;
+  return silent ? 0 : -EIO;
 }
 
 static int start(link_t* l) {
