@@ -101,6 +101,7 @@ def test_stopped():
 
 def test_idle():
     status, out, err = run(program('uvface-soak', 'idle', '--secs', '0.5', '--json'))
+    assert out, f'exit {status}: {err}'
     found = json.loads(out)
     assert found['packets'] > 0 and found['turn_with_idle_ns'] > 0, (status, found, err)
 

@@ -22,6 +22,7 @@ enum { IDLE = 500, ATTACHED = 50, ROUNDS = 3, CHUNK = 200 };
 typedef struct idle_s {
   uv_loop_t loop;
   uvface_t busy[2], idle[IDLE], apps[ATTACHED];
+  int open; /* of idle and apps, until their close callbacks: before that their memory is the library's */
   uint64_t passed;
   int err;
   char errmsg[256];
@@ -44,9 +45,14 @@ static void on_busy(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   bad(d, (int) npkts, uvface_errmsg(face));
 }
 
+static void on_idle_closed(uvface_t* face) {
+  idle_t* d = face->data;
+  d->open--;
+}
+
 static void on_idle(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   (void) pkts;
-  if (npkts < 0) uvface_close(face, NULL); /* the app of it has left */
+  if (npkts < 0) uvface_close(face, on_idle_closed); /* the app of it has left */
 }
 
 static void open_face(idle_t* d, uvface_t* face, bool engine, int number, uvface_recv_cb cb) {
@@ -56,6 +62,7 @@ static void open_face(idle_t* d, uvface_t* face, bool engine, int number, uvface
   options.slot_size = 64;
   snprintf(name, sizeof(name), "uvface-soak-%ld-idle-%d", (long) getpid(), number);
   if (bad(d, uvface_init(&d->loop, face), "uvface_init")) return;
+  if (cb == on_idle) d->open++;
   face->data = d;
   int err = engine ? uvface_create(face, name, &options) : uvface_connect(face, name, &options);
   if (err == 0) err = uvface_recv_start(face, cb);
@@ -70,9 +77,9 @@ static void open_idle(idle_t* d) {
 }
 
 static void close_idle(idle_t* d) {
-  for (int i = 0; i < ATTACHED; i++) uvface_close(&d->apps[i], NULL);
-  for (int i = 0; i < IDLE; i++) uvface_close(&d->idle[i], NULL);
-  for (int i = 0; i < 3; i++) uv_run(&d->loop, UV_RUN_NOWAIT);
+  for (int i = 0; i < ATTACHED; i++) uvface_close(&d->apps[i], on_idle_closed);
+  for (int i = 0; i < IDLE; i++) uvface_close(&d->idle[i], on_idle_closed);
+  while (d->open > 0) uv_run(&d->loop, UV_RUN_ONCE);
   memset(d->idle, 0, sizeof(d->idle));
   memset(d->apps, 0, sizeof(d->apps));
 }
