@@ -6,6 +6,11 @@
  * descriptors before, and asserts after it: the same descriptors, no child, no region in /dev/shm and no
  * FIFO in /tmp that carries a name from harness_name(). Waiting has deadlines and never sleeps blindly.
  *
+ * An end has little patience with a peer that makes its calls slow, and tells that by the CPU time and the sleeps of its
+ * thread. Both stand still here: no peer does it, but the first calls under valgrind or qemu compute for more than a
+ * millisecond, and a machine that is itself a guest counts what its host took. A program that is about patience is
+ * compiled with HARNESS_OWN_CLOCKS, and has the clocks of libc, or its own.
+ *
  * The program's arguments choose tests by name: those of exactly that name or, if there is none, those whose name
  * contains it. --list prints the names. */
 #ifndef HARNESS_H

@@ -19,7 +19,6 @@
 
 #include "faces.h"
 #include "puppet.h"
-#include "still_clocks.h"
 
 #define SLOTS 4
 #define SLOT_BYTES 100

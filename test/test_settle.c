@@ -12,8 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "still_clocks.h"
-
 static int failures; /* of the next writes of one byte */
 static uint32_t flags_at_write;
 static const uint32_t *parked, *waiting; /* the sleeper's; NULL = not asked for */

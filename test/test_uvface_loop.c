@@ -155,11 +155,13 @@ uint64_t uv_hrtime(void) {
   return own_ns;
 }
 
-/* In front of libc's: nobody takes the CPU from a thread that has time of its own. */
+/* In front of the harness's: nobody takes the CPU from a thread that has time of its own. */
 int getrusage(__rusage_who_t who, struct rusage* usage) {
-  if (own_ns == 0) return (int) syscall(SYS_getrusage, who, usage);
-  *usage = (struct rusage){.ru_nivcsw = 0};
-  return 0;
+  int err = (int) syscall(SYS_getrusage, who, usage);
+
+  usage->ru_nvcsw = 0;
+  if (own_ns != 0) usage->ru_nivcsw = 0;
+  return err;
 }
 
 /* Turns the loop for so long; the pair's engine gets a packet each 10 us, the other one's now and then. */

@@ -13,7 +13,6 @@
 
 #include "faces.h"
 #include "ndnshm.h"
-#include "still_clocks.h"
 #include "words.h"
 
 static int failures; /* of the next wake-up bytes */
