@@ -230,13 +230,22 @@ void close_face(uvface_t* face) {
   RUN_UNTIL(face->loop, is_closed);
 }
 
-int fill_ring(uvface_t* face) {
-  static char element[2] = {5, 0};
-  uv_buf_t buf = uv_buf_init(element, uvface_get_transport(face) == UVFACE_STREAM ? 2 : 1);
+static int fill_with(uvface_t* face, char* packet, unsigned int bytes) {
+  uv_buf_t buf = uv_buf_init(packet, bytes);
   int n = 0;
 
   while (uvface_try_send(face, &buf, 1) > 0) n++;
   return n;
+}
+
+/* Of small packets alone a stream would take a hundred thousand. */
+int fill_ring(uvface_t* face) {
+  static char large[1004] = {5, (char) 253, 1000 >> 8, (char) (1000 & 255)}, small[2] = {5, 0};
+  int n;
+
+  if (uvface_get_transport(face) != UVFACE_STREAM) return fill_with(face, small, 1);
+  n = fill_with(face, large, sizeof(large));
+  return n + fill_with(face, small, sizeof(small));
 }
 
 uvface_stats_t stats_of(const uvface_t* face) {
