@@ -3,6 +3,7 @@
 #include "served.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
     guest->last_bytes = pkts[npkts - 1].len;
     memcpy(guest->last, pkts[npkts - 1].base, pkts[npkts - 1].len);
   }
+  if (served->hold_ms != 0) poll(NULL, 0, served->hold_ms);
   if (served->echo) uvface_try_send_batch(face, pkts, (unsigned int) npkts);
 }
 

@@ -116,13 +116,30 @@ static void on_timer(uv_timer_t* timer);
 /* The connection that the face was made on is gone. If its app just went away, then what it sent last is still in the
  * ring, and the end of that comes from the ring itself, now or soon. */
 static void outlive(uvface__app_t* face, int status) {
+  uvface_stats_t stats;
+
   if (status != UV_EOF || !is_claimed(face)) {
     uvface__app_end(face, status);
     return;
   }
   leave(face);
   drop_work(face);
+  uvface_get_stats(&face->face, &stats);
+  face->last_rx_packets = stats.rx_packets + stats.capacity;
   uv_timer_start(&face->timer, on_timer, UVFACE__GRACE_MS, 0);
+}
+
+/* The clock alone does not say that no more comes: the loop may have been held up, or have others to serve. A turn in
+ * which nothing came does; and who still sends does not get more than a ring's worth of turns. */
+static bool still_delivers(uvface__app_t* face) {
+  uvface_stats_t stats;
+  bool may_have_more;
+
+  uvface_get_stats(&face->face, &stats);
+  may_have_more = !face->is_overdue || stats.rx_packets != face->rx_packets;
+  face->is_overdue = true;
+  face->rx_packets = stats.rx_packets;
+  return may_have_more && stats.rx_packets < face->last_rx_packets;
 }
 
 void uvface__app_end(uvface__app_t* app, int status) {
@@ -293,7 +310,9 @@ static void on_timer(uv_timer_t* timer) {
   uvface__app_t* app = APP_OF(timer, timer);
   uint64_t now_ns = uv_hrtime();
 
-  if (app->owner == NULL) {
+  if (app->owner == NULL && still_delivers(app)) {
+    uv_timer_start(timer, on_timer, 1, 0); /* not before the loop has turned */
+  } else if (app->owner == NULL) {
     uvface__app_end(app, UV_EOF);
   } else if (is_claimed(app)) {
     return;

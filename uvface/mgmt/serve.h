@@ -40,7 +40,7 @@
 #define UVFACE__BUCKETS 256
 /* Routes of an app that rib/list tells of; the embedder may have more. */
 #define UVFACE__ROUTES_MAX 1024
-/* How long the faces of a connection that ended may still deliver what is in their rings. */
+/* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
 #define UVFACE__LOOK_FOR_APP_MS 1100
@@ -125,6 +125,9 @@ struct uvface__app_s {
   bool is_claimed;           /* its app has come */
   uint64_t own_bytes;        /* of its region */
   uint64_t claim_due_ns;     /* when it is taken back */
+  bool is_overdue;           /* after the end of the connection: its time is over, and it may still deliver something */
+  uint64_t rx_packets;       /* so many then, when it was looked at last */
+  uint64_t last_rx_packets;  /* with so many it ends: the ring cannot have had more */
   uv_timer_t timer;          /* for that; after the end of the connection, for the rest of its life */
   uvface__closing_t closing; /* of the timer */
   uvface__handoff_server_t* handoff;
