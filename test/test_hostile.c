@@ -410,10 +410,11 @@ TEST_KINDS_LOOP(packet_given_to_the_callback_never_changes, 4) {
 
 /* --- Wake-ups ----------------------------------------------------------------------------------- */
 
-/* Fills what the puppet reads with bytes that it never does. */
+/* Fills what the puppet reads with bytes that it never does. It makes a pipe as small as one can be. */
 static void fill_fifo(scene_t* s) {
   unsigned int n = 0;
 
+  if (faces_kind != BY_SOCKET) ck_assert_int_gt(fcntl(s->puppet.rx_fd, F_SETPIPE_SZ, 4096), 0);
   while (stats_of(&s->face).wakeups_sent == n) {
     puppet_store(puppet_word(&s->puppet, s->puppet.engine ? AT_A2E_PARKED : AT_E2A_PARKED), 1);
     exchange(s, n++);
