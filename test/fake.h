@@ -45,6 +45,8 @@ void fake_listen(fake_t* fake, const char* tag);
 void fake_unlisten(fake_t* fake);
 /* The same on a port of this machine. uri: receives where, by that name of the host. */
 void fake_listen_tcp(fake_t* fake, char* uri, size_t uri_bytes, const char* host);
+/* Has such a port, and refuses whoever connects. */
+void fake_bind_tcp(fake_t* fake, char* uri, size_t uri_bytes, const char* host);
 
 /* All that follows is for the child. The next connection, in place of the one of now. */
 int fake_accept(fake_t* fake);
