@@ -19,6 +19,7 @@
 
 /* --- The clocks of the test: the library is linked statically, so these come before libc's -------------- */
 
+/* What a call costs is the test's from the beginning: under valgrind it is slow to make a face. */
 static struct {
   bool is_on;
   uint64_t now_ns, cpu_ns; /* never 0 */
@@ -29,14 +30,14 @@ static struct {
 int clock_gettime(clockid_t clock, struct timespec* t) {
   uint64_t ns = clock == CLOCK_THREAD_CPUTIME_ID ? clocks.cpu_ns : clocks.now_ns;
 
-  if (!clocks.is_on) return (int) syscall(SYS_clock_gettime, clock, t);
+  if (!clocks.is_on && clock != CLOCK_THREAD_CPUTIME_ID) return (int) syscall(SYS_clock_gettime, clock, t);
   clocks.looks++;
   *t = (struct timespec){(time_t) (ns / 1000000000), (long) (ns % 1000000000)};
   return 0;
 }
 
 int getrusage(__rusage_who_t who, struct rusage* usage) {
-  if (!clocks.is_on) return (int) syscall(SYS_getrusage, who, usage);
+  (void) who;
   clocks.looks++;
   *usage = (struct rusage){.ru_nvcsw = clocks.sleeps};
   return 0;
