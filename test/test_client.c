@@ -259,11 +259,17 @@ static int hand_out_wrong(void* arg) {
   return fake_serve(fake, NULL);
 }
 
+/* qemu gives the kernel twice the room for descriptors, and keeps what the program has no room for, open and untold. */
+static bool qemu_hides(fake_fault_t fault) {
+  return fault == FAKE_MANY_DESCRIPTORS && harness_under_emulation();
+}
+
 TEST_LOOP(a_handoff_that_fails_leaves_the_socket_and_never_takes_the_name, FAKE_FAULTS - 1) {
   scene_t scene = {.fault = (fake_fault_t) (_i + 1)};
   watcher_t w;
   pid_t pid;
 
+  if (qemu_hides(scene.fault)) SKIP("qemu does not tell of descriptors that there was no room for");
   fake_listen(&scene.fake, "fault");
   pid = harness_fork(hand_out_wrong, &scene);
   watcher_open(&w, scene.fake.uri, NULL);
@@ -285,6 +291,7 @@ TEST_LOOP(a_handoff_that_fails_is_told_to_who_wants_shared_memory_or_nothing, FA
   watcher_t w;
   pid_t pid;
 
+  if (qemu_hides(scene.fault)) SKIP("qemu does not tell of descriptors that there was no room for");
   fake_listen(&scene.fake, "fault");
   pid = harness_fork(hand_out_wrong, &scene);
   watcher_open(&w, scene.fake.uri, &options);
