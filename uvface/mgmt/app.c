@@ -21,6 +21,8 @@
 #define CACHE_LINE_BYTES 64u
 /* What a connection may leave waiting, unless the options say more: as the engine of a ring. */
 #define QUEUE_MAX 1024
+/* Looks in a row that find nothing new from a face without a connection. */
+#define QUIET_LOOKS 3
 
 #define APP_OF(pointer, member) ((uvface__app_t*) ((char*) (pointer) -offsetof(uvface__app_t, member)))
 
@@ -125,21 +127,21 @@ static void outlive(uvface__app_t* face, int status) {
   leave(face);
   drop_work(face);
   uvface_get_stats(&face->face, &stats);
+  face->rx_packets = stats.rx_packets;
   face->last_rx_packets = stats.rx_packets + stats.capacity;
   uv_timer_start(&face->timer, on_timer, UVFACE__GRACE_MS, 0);
 }
 
 /* The clock alone does not say that no more comes: the loop may have been held up, or have others to serve. A turn in
- * which nothing came does; and who still sends does not get more than a ring's worth of turns. */
+ * which nothing came does. Timers run at the end of a turn and once more before the next, so that of three looks in a row
+ * two had a turn between them. Who still sends gets no more than a ring's worth. */
 static bool still_delivers(uvface__app_t* face) {
   uvface_stats_t stats;
-  bool may_have_more;
 
   uvface_get_stats(&face->face, &stats);
-  may_have_more = !face->is_overdue || stats.rx_packets != face->rx_packets;
-  face->is_overdue = true;
+  face->quiet_looks = stats.rx_packets == face->rx_packets ? face->quiet_looks + 1 : 0;
   face->rx_packets = stats.rx_packets;
-  return may_have_more && stats.rx_packets < face->last_rx_packets;
+  return face->quiet_looks < QUIET_LOOKS && stats.rx_packets < face->last_rx_packets;
 }
 
 void uvface__app_end(uvface__app_t* app, int status) {
@@ -311,7 +313,7 @@ static void on_timer(uv_timer_t* timer) {
   uint64_t now_ns = uv_hrtime();
 
   if (app->owner == NULL && still_delivers(app)) {
-    uv_timer_start(timer, on_timer, 1, 0); /* not before the loop has turned */
+    uv_timer_start(timer, on_timer, 1, 0);
   } else if (app->owner == NULL) {
     uvface__app_end(app, UV_EOF);
   } else if (is_claimed(app)) {

@@ -125,8 +125,8 @@ struct uvface__app_s {
   bool is_claimed;           /* its app has come */
   uint64_t own_bytes;        /* of its region */
   uint64_t claim_due_ns;     /* when it is taken back */
-  bool is_overdue;           /* after the end of the connection: its time is over, and it may still deliver something */
-  uint64_t rx_packets;       /* so many then, when it was looked at last */
+  unsigned int quiet_looks;  /* after the end of the connection: so many in a row found nothing new */
+  uint64_t rx_packets;       /* so many had come at the last of them */
   uint64_t last_rx_packets;  /* with so many it ends: the ring cannot have had more */
   uv_timer_t timer;          /* for that; after the end of the connection, for the rest of its life */
   uvface__closing_t closing; /* of the timer */
