@@ -15,6 +15,6 @@
 #define munmap sandbox_munmap
 #define getrusage sandbox_getrusage
 #define sysconf sandbox_sysconf
-#define pthread_tryjoin_np sandbox_join
+#define pthread_create sandbox_thread
 
 #endif

@@ -49,6 +49,7 @@ void* sandbox_mmap(void* addr, size_t bytes, int prot, int flags, int fd, off_t 
 int sandbox_munmap(void* addr, size_t bytes);
 int sandbox_getrusage(int who, struct rusage* usage);
 long sandbox_sysconf(int name);
-int sandbox_join(pthread_t thread, void** ret_value); /* waits: how soon a thread ends is no chance here */
+/* Returns when the thread is no more: how soon it ends is no chance here. */
+int sandbox_thread(pthread_t* thread, const pthread_attr_t* attr, void* (*run)(void*), void* arg);
 
 #endif
