@@ -320,12 +320,16 @@ static bool prove(int conn, const uint8_t* key, fake_fault_t fault, int* ret) {
   return *ret == 0 && fault != FAKE_EOF_AFTER_PROOF;
 }
 
-/* The client's connection, and not that of a sweep (of another test, too), which only asks whether somebody listens. */
+/* The client's connection, which may end before it says a word, and not that of a sweep (of another test, too), which
+ * only asks whether somebody listens. */
 static int accept_client(const fake_t* fake) {
+  struct ucred peer;
+  socklen_t len = sizeof(peer);
   char byte;
   int conn;
 
   while ((conn = accept4(fake->handoff_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+    if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getppid()) return conn;
     if (recv(conn, &byte, 1, MSG_PEEK) != 0) return conn;
     close(conn);
   }

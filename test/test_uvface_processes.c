@@ -204,7 +204,10 @@ TEST_KINDS_LOOP(stopped_peer_is_not_dead_and_sends_time_out, 2) {
 static int echo_engine_body(void* arg) {
   end_t end = {.echo = true};
 
-  if (end_open(&end, arg, true, NULL) != 0) return 1;
+  if (end_open(&end, arg, true, NULL) != 0) {
+    fprintf(stderr, "# %s\n", uvface_errmsg(&end.face));
+    return 1;
+  }
   uvface_recv_start(&end.face, end_on_packets);
   return uv_run(&end.loop, UV_RUN_DEFAULT);
 }
