@@ -23,10 +23,11 @@
 #define SHORT_WAIT_NS UINT64_C(10000000)
 #define SHORT_NAP_NS 50000
 #define NO_WAIT_NS UINT64_C(1000000000)
-/* How long the close callback waits, of the time that the loop has been turning; and how long a turn gives way to the
- * thread meanwhile. */
+/* How long the close callback waits, of the time that the loop has been turning; how long a turn gives way to the thread
+ * meanwhile; and what a turn counts at most. */
 #define PATIENCE_NS UINT64_C(2000000000)
 #define NAP_NS 1000000
+#define TURN_NS UINT64_C(2000000)
 
 /* A thread that does one piece of work, and is joined by nobody: what has ended and was not joined yet would be a leak to
  * who looks for such, in a process that ends meanwhile, and in each child that is forked meanwhile. */
@@ -181,7 +182,7 @@ bool uvface__has_left(uvface__priv_t* f) {
 
   if (all_done(f)) return true;
   f->looked_ns = now_ns;
-  f->waited_ns += passed_ns < 2 * NAP_NS ? passed_ns : 2 * NAP_NS;
+  f->waited_ns += passed_ns < TURN_NS ? passed_ns : TURN_NS;
   if (f->waited_ns < PATIENCE_NS || !has_run(f->leaver) || !has_run(f->sealer)) {
     /* Of a private face it may be the app that wants the loop to wait; but not while the thread waits for a CPU. */
     if (!f->is_private || !has_run(f->leaver)) nap_in_turn(now_ns);
