@@ -29,15 +29,16 @@ static void release_slots(ndnshm_t* ep, unsigned int n) {
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
 
-/* Why not even one slot was taken: its packet does not fit into the arena, or is none. If the peer has changed the length
- * since, its new one is as good as any. */
-static int refuse_first(ndnshm_t* ep, struct iovec* ret_packet) __attribute__((noinline, cold));
+/* Why not even one slot was taken: its packet does not fit into the arena, or is none. One that would fit now has been
+ * changed since, which no peer may do. */
+static int refuse_first(ndnshm_t* ep, size_t arena_bytes, struct iovec* ret_packet) __attribute__((noinline, cold));
 
-static int refuse_first(ndnshm_t* ep, struct iovec* ret_packet) {
+static int refuse_first(ndnshm_t* ep, size_t arena_bytes, struct iovec* ret_packet) {
   struct iovec slot;
 
   if (ndnshm__rx_slot(&ep->rx, 0, &slot) < 0) return fail_protocol(ep, "packet length");
   if (slot.iov_len == 0) return 0;
+  if (slot.iov_len <= arena_bytes) return fail_protocol(ep, "packet length");
   ret_packet->iov_len = slot.iov_len;
   return -ENOBUFS;
 }
@@ -69,7 +70,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
-  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, pkts);
+  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, arena_bytes, pkts);
   ep->stats.rx_packets += npkts;
   ep->is_awaited = true;
   release_slots(ep, (unsigned int) i);
