@@ -602,3 +602,27 @@ int main(int argc, char** argv) {
   if (harness_setup != NULL) harness_setup();
   return run_and_print(chosen);
 }
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+int harness_send_descriptor(int sock) {
+  char byte = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
+  struct iovec v = {&byte, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(c), &sock, sizeof(int));
+  return sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : errno;
+}
+
+bool harness_kernel_refuses_descriptors(int sock) {
+  int value;
+  socklen_t bytes = sizeof(value);
+
+  return getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &bytes) == 0;
+}

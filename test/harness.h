@@ -164,4 +164,10 @@ void harness_kill(pid_t pid);
 /* Waits until the process is stopped, or asleep, as /proc tells: 'T', 'S'. False after timeout_ms. */
 bool harness_wait_state(pid_t pid, char state, int timeout_ms);
 
+/* Sends a byte over the socket, and with it that socket's descriptor: 0, or why not. */
+int harness_send_descriptor(int sock);
+
+/* True if the kernel can be told to let no descriptors through (SO_PASSRIGHTS). */
+bool harness_kernel_refuses_descriptors(int sock);
+
 #endif

@@ -72,31 +72,6 @@ TEST(bytes_that_are_no_packet_end_that_connection) {
   served_close(&served);
 }
 
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
-/* Sends a byte, and with it a descriptor: 0, or why not. */
-static int send_descriptor(int sock) {
-  char byte = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
-  struct iovec v = {&byte, 1};
-  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
-
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &sock, sizeof(int));
-  return sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : errno;
-}
-
-static bool kernel_can_refuse_descriptors(int sock) {
-  int value;
-  socklen_t bytes = sizeof(value);
-
-  return getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &bytes) == 0;
-}
-
 /* Nor before it is accepted. */
 TEST(no_connection_brings_descriptors) {
   static raw_t good, bad;
@@ -107,10 +82,10 @@ TEST(no_connection_brings_descriptors) {
   open_with_good(&served, &good);
   assert_is_served(&good);
   raw_connect(&bad, &served);
-  can_refuse = kernel_can_refuse_descriptors(bad.fd);
+  can_refuse = harness_kernel_refuses_descriptors(bad.fd);
   if (can_refuse) {
-    ck_assert_int_eq(send_descriptor(bad.fd), EPERM);
-    ck_assert_int_eq(send_descriptor(good.fd), EPERM);
+    ck_assert_int_eq(harness_send_descriptor(bad.fd), EPERM);
+    ck_assert_int_eq(harness_send_descriptor(good.fd), EPERM);
   }
   assert_is_served(&good);
   raw_close(&bad);

@@ -1080,47 +1080,22 @@ static void refuse(uvface_t* face, int fd, int err, const char* words) {
   ck_assert_int_eq(fcntl(fd, F_GETFD), fd_flags);
 }
 
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
-/* Sends a byte, and with it a descriptor: 0, or why not. */
-static int send_descriptor(int sock) {
-  char byte = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
-  struct iovec v = {&byte, 1};
-  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
-
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &sock, sizeof(int));
-  return sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : errno;
-}
-
-static bool kernel_can_refuse_descriptors(int sock) {
-  int value;
-  socklen_t bytes = sizeof(value);
-
-  return getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &bytes) == 0;
-}
-
 TEST(stream_face_takes_no_descriptors) {
   uvface_t face;
   uv_loop_t loop;
   int fds[2];
 
   ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-  if (!kernel_can_refuse_descriptors(fds[1])) {
+  if (!harness_kernel_refuses_descriptors(fds[1])) {
     close(fds[0]);
     close(fds[1]);
     SKIP("this kernel cannot refuse descriptors");
   }
   ASSERT_OK(uv_loop_init(&loop));
   ASSERT_OK(uvface_init(&loop, &face));
-  ck_assert_int_eq(send_descriptor(fds[1]), 0);
+  ck_assert_int_eq(harness_send_descriptor(fds[1]), 0);
   ASSERT_OK(uvface_open_stream(&face, fds[0], NULL));
-  ck_assert_int_eq(send_descriptor(fds[1]), EPERM);
+  ck_assert_int_eq(harness_send_descriptor(fds[1]), EPERM);
   ck_assert_int_eq(write(fds[1], "x", 1), 1);
   uvface_close(&face, NULL);
   finish_loop(&loop);
