@@ -29,25 +29,18 @@ static void release_slots(ndnshm_t* ep, unsigned int n) {
   if (ndnshm__wake_waiting_peer(&ep->wake)) ep->stats.wakeups_sent++;
 }
 
-/* Why not even one slot was taken: its packet does not fit into the arena, or is none. One that would fit now has been
- * changed since, which no peer may do. */
-static int refuse_first(ndnshm_t* ep, size_t arena_bytes, struct iovec* ret_packet) __attribute__((noinline, cold));
+/* Why not even one slot was taken: the packet of the given length does not fit into the arena, or is none. */
+static int refuse_first(ndnshm_t* ep, size_t bytes) __attribute__((noinline, cold));
 
-static int refuse_first(ndnshm_t* ep, size_t arena_bytes, struct iovec* ret_packet) {
-  struct iovec slot;
-
-  if (ndnshm__rx_slot(&ep->rx, 0, &slot) < 0) return fail_protocol(ep, "packet length");
-  if (slot.iov_len == 0) return 0;
-  if (slot.iov_len <= arena_bytes) return fail_protocol(ep, "packet length");
-  ret_packet->iov_len = slot.iov_len;
-  return -ENOBUFS;
+static int refuse_first(ndnshm_t* ep, size_t bytes) {
+  return bytes > ep->rx.slot_size ? fail_protocol(ep, "packet length") : -ENOBUFS;
 }
 
 int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts[], unsigned int max) {
   unsigned char* to = arena;
   unsigned char* end;
   unsigned int npkts = 0;
-  int slots, i;
+  int slots, status, i;
 
   if (ep == NULL || arena == NULL || pkts == NULL) return -EINVAL;
   if (!ep->open) return -ENOTCONN;
@@ -58,9 +51,12 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
   for (i = 0; i < slots; i++) {
     struct iovec slot;
 
-    if (ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot) < 0) break;
-    if (slot.iov_len == 0) continue;
-    if (slot.iov_len > (size_t) (end - to)) break;
+    status = ndnshm__rx_slot(&ep->rx, (unsigned int) i, &slot);
+    if (status < 0 || slot.iov_len - 1 >= (size_t) (end - to)) { /* one comparison: 0 less 1 is more than any room */
+      if (slot.iov_len == 0) continue;
+      pkts[npkts].iov_len = slot.iov_len; /* what refuse_first() judges by: it is not read again */
+      break;
+    }
     NDNSHM__POINT("read packet");
     memcpy(to, slot.iov_base, slot.iov_len);
     pkts[npkts].iov_base = to;
@@ -70,7 +66,7 @@ int ndnshm_recv(ndnshm_t* ep, void* arena, size_t arena_bytes, struct iovec pkts
     to = slot.iov_len < (size_t) (end - to) ? to + slot.iov_len : end;
   }
   if (ndnshm__region_is_lost(&ep->region)) return ndnshm__fail_lost(ep); /* what was copied may be zeros */
-  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, arena_bytes, pkts);
+  if (i == 0) return slots == 0 ? 0 : refuse_first(ep, pkts[0].iov_len);
   ep->stats.rx_packets += npkts;
   ep->is_awaited = true;
   release_slots(ep, (unsigned int) i);

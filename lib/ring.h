@@ -207,16 +207,16 @@ static inline void ndnshm__rx_prefetch(const ndnshm__rx_t* rx, unsigned int i) {
   ndnshm__prefetch_for_read(slot + NDNSHM__CACHE_LINE_BYTES);
 }
 
-/* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO. */
+/* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO; iov_len is the length then, too. */
 static inline int ndnshm__rx_slot(const ndnshm__rx_t* rx, unsigned int i, struct iovec* ret_packet) {
   const unsigned char* slot = rx->slots + ndnshm__slot_offset(rx->head + i, rx->capacity, rx->mask, rx->stride);
   uint32_t length;
 
   ndnshm__rx_prefetch(rx, i + NDNSHM__RX_PREFETCH_SLOTS);
   length = ndnshm__load_length_once(slot);
+  ret_packet->iov_len = length;
   if (length > rx->slot_size) return -EPROTO;
   ret_packet->iov_base = (void*) (uintptr_t) (slot + NDNSHM__LENGTH_BYTES);
-  ret_packet->iov_len = length;
   return 0;
 }
 
