@@ -348,14 +348,14 @@ static int check_slots(ndnshm_t* ep, const ndnshm_options_t* options) {
                       (unsigned long) slot_size, (unsigned long) max);
 }
 
-/* App: opens e2a for reading and a2e for writing. It opens a2e last, when it knows that the engine lives: to the engine
- * a writer that opens a2e and goes away is an app that died. The engine lives if somebody writes e2a and the region
- * still has its name: an engine that takes over a dead one's name removes the old region before it makes its FIFOs, so a
- * region that has its name belongs to the FIFOs. */
-static int open_fifos(ndnshm_t* ep, uid_t trusted) {
-  int err = ndnshm__fifo_open(ep->names.e2a, O_RDONLY, trusted, &ep->wake.rx_fd, &ep->error);
-  int rounds = STALE_DRAINS;
+static int open_e2a(ndnshm_t* ep, uid_t trusted) {
+  int looked_fd = -1, rounds = STALE_DRAINS;
+  struct stat st;
+  int err = ndnshm__fifo_look(ep->names.e2a, trusted, &looked_fd, &st, &ep->error);
 
+  if (err < 0) return err;
+  err = ndnshm__fifo_open(looked_fd, ep->names.e2a, O_RDONLY, &ep->wake.rx_fd, &ep->error);
+  close(looked_fd);
   if (err < 0) return err;
   /* All of it: while bytes of a dead engine lie in the FIFO, read() does not tell that nobody writes to it. */
   do {
@@ -363,10 +363,32 @@ static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   } while (err > 0 && --rounds > 0);
   if (err == -EPIPE)
     return ndnshm__fail(&ep->error, -ECONNREFUSED, "read %s: no engine writes it (dead?)", ep->names.e2a);
-  if (err < 0) return ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err));
-  if (!ndnshm__region_has_name(&ep->region)) return fail_replaced(ep);
+  return err < 0 ? ndnshm__fail(&ep->error, err, "read %s: %s", ep->names.e2a, strerror(-err)) : 0;
+}
+
+/* An engine that takes over a dead one's name removes the old region before it makes its FIFOs: while a region has its
+ * name, what is found under the names of the FIFOs belongs to it. */
+static int open_a2e(ndnshm_t* ep, uid_t trusted) {
+  int looked_fd = -1;
+  struct stat st;
+  int err = ndnshm__fifo_look(ep->names.a2e, trusted, &looked_fd, &st, &ep->error);
+
+  if (err < 0) return err;
+  err = ndnshm__region_has_name(&ep->region) ? 0 : fail_replaced(ep);
+  if (err == 0) err = ndnshm__fifo_open(looked_fd, ep->names.a2e, O_WRONLY, &ep->wake.tx_fd, &ep->error);
+  close(looked_fd);
+  return err;
+}
+
+/* App: opens e2a for reading and a2e for writing. It opens a2e last, when it knows that the engine lives, because
+ * somebody writes e2a, and that the FIFO is that engine's: to any engine a writer that opens a2e and goes away is an app
+ * that died. */
+static int open_fifos(ndnshm_t* ep, uid_t trusted) {
+  int err = open_e2a(ep, trusted);
+
+  if (err < 0) return err;
   ep->wake.tx_may_signal = true;
-  return ndnshm__fifo_open(ep->names.a2e, O_WRONLY, trusted, &ep->wake.tx_fd, &ep->error);
+  return open_a2e(ep, trusted);
 }
 
 /* If the region has lost its name, another engine is just making the FIFOs: whatever is wrong with them will pass. */

@@ -215,30 +215,36 @@ int ndnshm__fifo_publish(int fd, const char* path, bool holds_name, const ndnshm
   return errno == EEXIST ? fail_taken("linkat", path, error) : ndnshm__fail_errno(error, "linkat", path);
 }
 
-int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error) {
-  struct stat st;
-  int looked_fd = -1, fd = -1;
-  int err = ndnshm__look(path, &looked_fd, &st, error);
+int ndnshm__fifo_look(const char* path, uid_t trusted, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error) {
+  int looked_fd = -1;
+  int err = ndnshm__look(path, &looked_fd, ret_st, error);
 
-  if (err < 0) return err;
-  err = judge(&st, path, trusted, error);
-  if (err == 0 && (fd = ndnshm__open_looked_at(looked_fd, path, flags)) < 0)
-    err = errno == ENXIO ? ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path)
-                         : ndnshm__fail_errno(error, "open", path);
-  close(looked_fd);
-  if (err == 0) *ret_fd = fd;
+  if (err == 0) err = judge(ret_st, path, trusted, error);
+  if (err == 0)
+    *ret_fd = looked_fd;
+  else if (looked_fd >= 0)
+    close(looked_fd);
   return err;
 }
 
+int ndnshm__fifo_open(int looked_fd, const char* path, int flags, int* ret_fd, ndnshm__error_t* error) {
+  *ret_fd = ndnshm__open_looked_at(looked_fd, path, flags);
+  if (*ret_fd >= 0) return 0;
+  if (errno == ENXIO) return ndnshm__fail(error, -ECONNREFUSED, "open %s: no engine reads it (dead?)", path);
+  return ndnshm__fail_errno(error, "open", path);
+}
+
+/* The mark is looked for on the very FIFO that is opened. */
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error) {
   ndnshm__error_t why;
   struct stat st;
-  int fd = -1, err;
+  int looked_fd = -1, fd = -1, err;
 
-  if (lstat(path, &st) != 0 || judge(&st, path, trusted, &why) < 0 || (st.st_mode & SEALED_MARK) == 0) return 0;
-  err = ndnshm__fifo_open(path, O_WRONLY, trusted, &fd, &why);
+  if (ndnshm__fifo_look(path, trusted, &looked_fd, &st, &why) < 0) return 0;
+  err = (st.st_mode & SEALED_MARK) != 0 ? ndnshm__fifo_open(looked_fd, path, O_WRONLY, &fd, &why) : 0;
+  close(looked_fd);
   if (err == -ECONNREFUSED) *error = why;
-  if (err < 0) return err == -ECONNREFUSED ? err : 0;
+  if (fd < 0) return err == -ECONNREFUSED ? err : 0;
   close(fd);
   return ndnshm__fail(error, -EBUSY, "open %s: taken by another app, for which the region was sealed", path);
 }

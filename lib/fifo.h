@@ -8,6 +8,7 @@
 #define NDNSHM_FIFO_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "error.h"
@@ -37,10 +38,13 @@ int ndnshm__fifo_publish(int fd, const char* path, bool holds_name, const ndnshm
  * is_dead: it is known that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
 int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* access, ndnshm__error_t* error);
 
-/* App: opens an engine's FIFO with `flags` (O_RDONLY or O_WRONLY).
- * Errors: -ECONNREFUSED (no engine reads it), -EPERM (no FIFO, or of an owner we do not trust), -ENOENT,
- * -EACCES, others. */
-int ndnshm__fifo_open(const char* path, int flags, uid_t trusted, int* ret_fd, ndnshm__error_t* error);
+/* App: looks at an engine's FIFO, and opens with `flags` (O_RDONLY or O_WRONLY) what was looked at, whatever has the
+ * name by then. Between the two the app finds out whether it is the FIFO of the engine that it means: to an engine, who
+ * opens a2e and closes it is an app that died. The looked-at descriptor is the caller's to close.
+ * Errors: -EPERM (no FIFO, or of an owner we do not trust), -ENOENT, others; -ECONNREFUSED (no engine reads it), -EACCES,
+ * others. */
+int ndnshm__fifo_look(const char* path, uid_t trusted, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error);
+int ndnshm__fifo_open(int looked_fd, const char* path, int flags, int* ret_fd, ndnshm__error_t* error);
 
 /* App: why the region of the face that the FIFO a2e is of may have no name. Errors: -EBUSY (another app has come, and the
  * region was sealed), -ECONNREFUSED (and then the engine died). 0: nothing is known of such a face. To be called only if

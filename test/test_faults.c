@@ -3,11 +3,13 @@
  * once, with each error that is natural to it (shim.h); then nothing may be left, the error and its text must
  * be right, and the operation, repeated, must work. An interruption (EINTR) must not be noticed at all. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <ndnshm.h>
@@ -752,6 +754,94 @@ TEST_LOOP(engine_that_comes_in_between_gets_the_name_whole_or_not_at_all, 2) {
     ndnshm_free(rival.engine);
   } while (came);
   ck_assert_uint_ge(lives_at, 20);
+}
+
+/* A name changes hands before one step of an app that comes: the engine that had it is killed, and another one has it. */
+static struct change_s {
+  char name[80];
+  pid_t old;
+  ndnshm_t* engine;
+  unsigned int step, at;
+} change;
+
+static void on_nothing(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  (void) face, (void) npkts, (void) pkts;
+}
+
+static int live_as_engine(void* name) {
+  uv_loop_t loop;
+  uvface_t face;
+
+  REQUIRE(uv_loop_init(&loop) == 0 && uvface_init(&loop, &face) == 0);
+  REQUIRE(uvface_create(&face, name, NULL) == 0);
+  REQUIRE(uvface_recv_start(&face, on_nothing) == 0);
+  return uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+static void change_hands(void) {
+  if (++change.step != change.at) return;
+  harness_kill(change.old);
+  ck_assert_msg(ndnshm_create(change.engine, change.name, NULL) == 0, "%s", ndnshm_errmsg(change.engine));
+}
+
+static void await_names(int n) {
+  uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
+
+  while (count_names(change.name) != n && harness_now_ns() < end_ns)
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  ck_assert_int_eq(count_names(change.name), n);
+}
+
+static void assert_nobody_came(void) {
+  struct pollfd p = {.fd = ndnshm_fd(change.engine), .events = POLLIN};
+  struct iovec packet;
+  ndnshm_t* app;
+
+  ck_assert_msg(poll(&p, 1, 0) == 0, "step %u: the new engine took who only asked for an app", change.at);
+  HOLDS(ndnshm_new(&app) == 0);
+  ck_assert_msg(ndnshm_connect(app, change.name, NULL) == 0, "step %u: %s", change.at, ndnshm_errmsg(app));
+  ck_assert_int_eq(ndnshm_send(app, &(struct iovec){"x", 1}, 1), 1);
+  ck_assert_int_eq(ndnshm_peek(change.engine, 1, &packet, 1), 1);
+  ndnshm_free(app);
+}
+
+/* _i: 1 = the region is sealed for an app that was there before, and has no name. */
+TEST_LOOP(app_that_comes_while_the_name_changes_hands_ends_no_engine, 2) {
+  bool came;
+
+  NEEDS_NAMES();
+  if (_i == 1 && !harness_may_seal()) SKIP("this process may not seal a region");
+  change.at = 0;
+  do {
+    ndnshm_t *first, *app;
+    bool attached;
+    int err;
+
+    change.at++;
+    change.step = 0;
+    snprintf(change.name, sizeof(change.name), "%s", harness_name("hands"));
+    ck_assert(ndnshm_new(&change.engine) == 0 && ndnshm_new(&first) == 0 && ndnshm_new(&app) == 0);
+    change.old = harness_fork(live_as_engine, change.name);
+    await_names(3);
+    if (_i == 1) {
+      ck_assert_msg(ndnshm_connect(first, change.name, NULL) == 0, "%s", ndnshm_errmsg(first));
+      await_names(2);
+    }
+    shim_before_each(change_hands);
+    err = ndnshm_connect(app, change.name, NULL);
+    shim_before_each(NULL);
+    came = change.step >= change.at;
+    ndnshm_free(first);
+    attached = err == 0 && ndnshm_wake(app) >= 0; /* else to the one that was killed, or to none */
+    ndnshm_free(app);
+    if (came && !attached) assert_nobody_came();
+    if (!came) { /* the old one still lives: this takes its names away, too */
+      change.step = change.at - 1;
+      change_hands();
+    }
+    ndnshm_free(change.engine);
+  } while (came);
+  ck_assert_uint_ge(change.at, 5);
 }
 
 /* --- A failure that the core knows nothing of --------------------------------------------------- */
