@@ -368,12 +368,12 @@ enum {
   NDNSHM_SWEEP_REMOVE = 1 /* removes what it finds */
 };
 
-/* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, and the sockets
- * /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed a face over, and directories of engines that died while
- * they made FIFOs in them (/tmp/.ndn- and 16 digits). Only creating a face under the same name
- * cleans up otherwise, so who uses fresh names calls this when it starts.
+/* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, the directories that
+ * engines keep (/tmp/.ndn- and 16 digits), and the sockets /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed
+ * a face over. Only creating a face under the same name cleans up otherwise, so who uses fresh names calls this when it
+ * starts.
  * name: of one face; NULL = all of them, the sockets and the directories. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called with arg for each
- * file, while the engine's lock is held; NULL is allowed. Returns the number of files that were found, or removed.
+ * file and directory, while the engine's lock is held; NULL is allowed. Returns how many were found, or removed.
  * What is not proved to be dead stays, and so does what belongs to another user. The lock of the engine is the proof, or
  * where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, a socket or a directory of the
  * last second stays, too: it may be about to live. An engine that is created at the same moment under a name that is just

@@ -22,6 +22,7 @@ struct ndnshm__claim_s {
   atomic_uint fifos_left;  /* that have a name, once the endpoint has let go */
   atomic_uint region_left; /* the same for the region */
   int region_fd;           /* holds the lock that keeps other engines from the names */
+  int stage_fd;            /* so does this, if the region is sealed; -1 = none yet */
   int a2e_fd, e2a_fd;      /* once the endpoint has let go; -1 = none */
   ndnshm__names_t names;
   ndnshm_chore_t sealing, leaving;
@@ -37,7 +38,7 @@ ndnshm__claim_t* ndnshm__claim_new(const ndnshm__names_t* names, int region_fd) 
   atomic_init(&claim->region_left, 0);
   atomic_init(&claim->outcome, NDNSHM__NOT_SEALED);
   claim->region_fd = region_fd;
-  claim->a2e_fd = claim->e2a_fd = -1;
+  claim->stage_fd = claim->a2e_fd = claim->e2a_fd = -1;
   claim->names = *names;
   claim->sealing.claim = claim->leaving.claim = claim;
   return claim;
@@ -54,6 +55,13 @@ static unsigned int has_a_name(int fd) {
   return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink > 0;
 }
 
+/* Besides the link in the directory. */
+static unsigned int a2e_has_a_name(const ndnshm__claim_t* claim, int a2e_fd) {
+  struct stat st;
+
+  return a2e_fd >= 0 && fstat(a2e_fd, &st) == 0 && st.st_nlink > (ndnshm__stage_has_a2e(claim->stage_fd) ? 1 : 0);
+}
+
 /* True for who comes last: acquire and release, so that he sees what the others have done, and nobody is still at it. */
 static bool is_last(atomic_uint* count) {
   return atomic_fetch_sub_explicit(count, 1, memory_order_acq_rel) == 1;
@@ -65,12 +73,21 @@ void ndnshm__claim_drop(ndnshm__claim_t* claim) {
 
 static void let_go(ndnshm__claim_t* claim) {
   if (is_last(&claim->holders)) {
+    if (claim->stage_fd >= 0) ndnshm__stage_close(claim->stage_fd, &claim->names);
     ndnshm__region_unlink(claim->region_fd, claim->names.shm);
     /* relaxed, here and below: a number that orders nothing */
     atomic_store_explicit(&claim->region_left, has_a_name(claim->region_fd), memory_order_relaxed);
     close(claim->region_fd);
   }
   ndnshm__claim_drop(claim);
+}
+
+void ndnshm__claim_stage(ndnshm__claim_t* claim, int stage_fd) {
+  claim->stage_fd = stage_fd;
+}
+
+bool ndnshm__claim_lost_a2e(const ndnshm__claim_t* claim, int a2e_fd) {
+  return !a2e_has_a_name(claim, a2e_fd);
 }
 
 unsigned int ndnshm__claim_names_left(const ndnshm__claim_t* claim) {
@@ -103,7 +120,7 @@ static void seal(ndnshm__claim_t* claim) {
 /* --- Leaving ---------------------------------------------------------------------------------- */
 
 static void count_fifos(ndnshm__claim_t* claim) {
-  atomic_store_explicit(&claim->fifos_left, has_a_name(claim->a2e_fd) + has_a_name(claim->e2a_fd),
+  atomic_store_explicit(&claim->fifos_left, a2e_has_a_name(claim, claim->a2e_fd) + has_a_name(claim->e2a_fd),
                         memory_order_relaxed);
 }
 
@@ -120,6 +137,7 @@ ndnshm_chore_t* ndnshm__claim_leave(ndnshm__claim_t* claim, int a2e_fd, int e2a_
 static void leave(ndnshm__claim_t* claim) {
   ndnshm__fifo_unlink(claim->e2a_fd, claim->names.e2a);
   ndnshm__fifo_unlink(claim->a2e_fd, claim->names.a2e);
+  if (claim->stage_fd >= 0) ndnshm__stage_empty(claim->stage_fd);
   count_fifos(claim);
   close_if_open(claim->e2a_fd);
   close_if_open(claim->a2e_fd);
@@ -129,6 +147,7 @@ static void leave(ndnshm__claim_t* claim) {
 void ndnshm__claim_forget(ndnshm__claim_t* claim, int a2e_fd, int e2a_fd) {
   close_if_open(e2a_fd);
   close_if_open(a2e_fd);
+  close_if_open(claim->stage_fd);
   close(claim->region_fd);
   free(claim);
 }

@@ -15,13 +15,20 @@
 #include "pair.h"
 #include "region.h"
 
-/* What an engine has in the file system: three names, and the descriptors that tell whether they are still its own. */
+/* What an engine has in the file system: three names, the descriptors that tell whether they are still its own, and the
+ * directory of the FIFOs (fifo.h). */
 typedef struct ndnshm__claim_s ndnshm__claim_t;
 
 /* The names of a region that is open as region_fd, which becomes the claim's. NULL: no memory. The caller owes one
  * ndnshm__claim_drop(), when he will ask nothing more. */
 ndnshm__claim_t* ndnshm__claim_new(const ndnshm__names_t* names, int region_fd);
 void ndnshm__claim_drop(ndnshm__claim_t* claim);
+
+/* The directory becomes the claim's, too. */
+void ndnshm__claim_stage(ndnshm__claim_t* claim, int stage_fd);
+
+/* True if a2e, open as a2e_fd, has no name any more but for the link in the directory. */
+bool ndnshm__claim_lost_a2e(const ndnshm__claim_t* claim, int a2e_fd);
 
 /* The region is to be sealed. One at a time, until its outcome is asked for. */
 ndnshm_chore_t* ndnshm__claim_seal(ndnshm__claim_t* claim);

@@ -234,6 +234,7 @@ static int appear(ndnshm_t* ep, const plan_t* plan) {
   int err = ndnshm__stage_open(&ep->names, &stage_fd, &ep->error);
 
   if (err < 0) return err;
+  ndnshm__claim_stage(ep->claim, stage_fd);
   err = make_fifos(ep, plan, stage_fd);
   if (err == 0) err = ndnshm__access_apply(ep->region.fd, &plan->access, ep->names.shm, &ep->error);
   if (err == 0) {
@@ -243,8 +244,8 @@ static int appear(ndnshm_t* ep, const plan_t* plan) {
     err = take_names(ep, plan, has_old_e2a);
     ndnshm__hurry_end(hurry);
   }
-  ndnshm__stage_close(stage_fd, &ep->names);
   if (err < 0) return err;
+  ndnshm__stage_drop_e2a(stage_fd);
   return ndnshm__fifo_unvouch(ep->wake.rx_fd, ep->names.a2e, &plan->access, &ep->error);
 }
 

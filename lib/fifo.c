@@ -86,6 +86,11 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
   if (!ndnshm__owner_is_ours(st.st_uid, access))
     return ndnshm__fail(error, -EADDRINUSE, "mkfifo %s: it belongs to uid %lu", path, (unsigned long) st.st_uid);
   if (!is_dead) {
+    if (st.st_uid != geteuid())
+      return ndnshm__fail(error, -EADDRINUSE,
+                          "mkfifo %s: nothing tells that its engine is dead, and it belongs to uid %lu, who could make "
+                          "wait who opens it",
+                          path, (unsigned long) st.st_uid);
     err = clear_vouched(path, error);
     if (err != 0) return err < 0 ? err : 0;
     if ((err = check_no_reader(path, error)) < 0) return err;
@@ -102,10 +107,15 @@ static int judge(const struct stat* st, const char* path, uid_t trusted, ndnshm_
   return 0;
 }
 
+/* Why a lock could not be taken: somebody has it, or shares it. */
+static bool is_held(void) {
+  return errno == EWOULDBLOCK || errno == EBUSY;
+}
+
 /* Takes the lock for as long as the engine lives. In a file system without locks, others see that it lives from the
  * FIFO having a reader. */
 static bool is_refused(int fd) {
-  return !ndnshm__lock(fd) && (errno == EWOULDBLOCK || errno == EBUSY);
+  return !ndnshm__lock(fd) && is_held();
 }
 
 /* --- Making ----------------------------------------------------------------------------------- */
@@ -114,11 +124,39 @@ static bool is_refused(int fd) {
 static const char* const staged[] = {"a2e", "e2a"};
 
 static int fail_taken(const char* call, const char* path, ndnshm__error_t* error) {
-  return ndnshm__fail(error, -EADDRINUSE, "%s %s: another engine is taking the name", call, path);
+  return ndnshm__fail(error, -EADDRINUSE, "%s %s: another engine has the name, or is taking it", call, path);
 }
 
-static void empty_stage(int stage_fd) {
+void ndnshm__stage_empty(int stage_fd) {
   for (size_t i = 0; i < sizeof(staged) / sizeof(staged[0]); i++) unlinkat(stage_fd, staged[i], 0);
+}
+
+bool ndnshm__stage_is_linked(int stage_fd) {
+  struct stat st;
+
+  return fstatat(stage_fd, staged[0], &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink > 1;
+}
+
+void ndnshm__stage_drop_e2a(int stage_fd) {
+  unlinkat(stage_fd, staged[1], 0);
+}
+
+static bool is_same(const struct stat* a, const struct stat* b) {
+  return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool ndnshm__stage_made(int stage_fd, const char* path) {
+  struct stat made, named;
+
+  return fstatat(stage_fd, staged[0], &made, AT_SYMLINK_NOFOLLOW) == 0 && lstat(path, &named) == 0 &&
+         is_same(&made, &named);
+}
+
+bool ndnshm__stage_has_a2e(int stage_fd) {
+  struct stat st;
+
+  if (stage_fd < 0) return false;
+  return fstatat(stage_fd, staged[0], &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES; /* rights were given up since */
 }
 
 static int fail_stage(int code, const char* call, const ndnshm__names_t* names, ndnshm__error_t* error) {
@@ -145,7 +183,16 @@ static int open_own_directory(const ndnshm__names_t* names, int* ret_fd, ndnshm_
   return err;
 }
 
-int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error) {
+/* -EAGAIN: it went away before it was locked. */
+static int check_stage_is_there(int fd, const ndnshm__names_t* names, ndnshm__error_t* error) {
+  struct stat st;
+
+  if (fstat(fd, &st) != 0) return fail_stage(-errno, "fstat", names, error);
+  return st.st_nlink == 0 ? -EAGAIN : 0;
+}
+
+/* The directory, and its lock, where there are locks. -EAGAIN: see above. */
+static int open_and_lock(const ndnshm__names_t* names, int* ret_fd, bool* ret_locked, ndnshm__error_t* error) {
   int fd = -1, err;
 
   if (mkdir(names->stage, 0700) != 0 && errno != EEXIST) return fail_stage(-errno, "mkdir", names, error);
@@ -154,18 +201,49 @@ int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_
     if (err != -EADDRINUSE) rmdir(names->stage);
     return err;
   }
-  if (is_refused(fd)) {
+  *ret_locked = ndnshm__lock(fd);
+  err = !*ret_locked && is_held() ? fail_taken("flock", names->a2e, error) : check_stage_is_there(fd, names, error);
+  if (err < 0)
     close(fd);
-    return fail_taken("flock", names->a2e, error);
+  else
+    *ret_fd = fd;
+  return err;
+}
+
+/* The directory tells, and stays as it is if that cannot be removed. */
+static int remove_dead_a2e(int stage_fd, const char* path, ndnshm__error_t* error) {
+  struct stat made, named;
+
+  if (fstatat(stage_fd, staged[0], &made, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+  if (lstat(path, &named) != 0) return errno == ENOENT ? 0 : ndnshm__fail_errno(error, "lstat", path);
+  if (!is_same(&made, &named) || unlink(path) == 0 || errno == ENOENT) return 0;
+  if (errno != EPERM && errno != EACCES) return ndnshm__fail_errno(error, "unlink", path);
+  return ndnshm__fail(error, -EADDRINUSE, "unlink %s: of a dead engine, and belongs to uid %lu", path,
+                      (unsigned long) named.st_uid);
+}
+
+#define STAGE_TRIES 3
+
+int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error) {
+  bool locked = false;
+  int fd = -1, err = -EAGAIN;
+
+  for (int i = 0; i < STAGE_TRIES && err == -EAGAIN; i++) err = open_and_lock(names, &fd, &locked, error);
+  if (err == -EAGAIN) return fail_taken("open", names->a2e, error);
+  if (err < 0) return err;
+  if (locked && (err = remove_dead_a2e(fd, names->a2e, error)) < 0) {
+    flock(fd, LOCK_UN);
+    close(fd);
+    return err;
   }
-  empty_stage(fd);
+  ndnshm__stage_empty(fd);
   *ret_fd = fd;
   return 0;
 }
 
 /* The lock is given back in so many words, because a child that was forked meanwhile has the descriptor, too. */
 void ndnshm__stage_close(int stage_fd, const ndnshm__names_t* names) {
-  empty_stage(stage_fd);
+  ndnshm__stage_empty(stage_fd);
   rmdir(names->stage);
   flock(stage_fd, LOCK_UN);
   close(stage_fd);

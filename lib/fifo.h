@@ -14,12 +14,28 @@
 #include "error.h"
 #include "names.h"
 
-/* Engine: opens the directory where its FIFOs are made, into which nobody else can look, and locks it; what a killed
- * engine of ours left in it is removed. Errors: -EADDRINUSE (another engine is in it, or somebody else has the name), those of mkdir, chmod and
- * open. On failure nothing is left. */
+/* Engine: opens the directory where its FIFOs are made, into which nobody else can look, and locks it, for as long as it
+ * has the face's name. It keeps a link to a2e there. So whether the engine of an a2e is dead can be told without opening
+ * that, which can make one wait as long as a peer likes: it is, if the lock is free and the link is to the same FIFO. Such
+ * an a2e is removed here, with what else a killed engine left.
+ * Errors: -EADDRINUSE (another engine has it, or somebody else has the name), those of mkdir, chmod and open. On failure
+ * nothing is left. */
 int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error);
 
-/* Removes the directory with what is in it, and closes it. */
+/* True if the FIFO under the name `path` was made there, and is still linked to. */
+bool ndnshm__stage_made(int stage_fd, const char* path);
+
+/* True if there is still a link to a2e, one that counts among its names; -1: no. */
+bool ndnshm__stage_has_a2e(int stage_fd);
+
+/* True if the a2e that is linked to has another name, too. */
+bool ndnshm__stage_is_linked(int stage_fd);
+
+/* Removes what is in the directory; or only e2a, which needs no link there. */
+void ndnshm__stage_empty(int stage_fd);
+void ndnshm__stage_drop_e2a(int stage_fd);
+
+/* Removes the directory with what is in it, gives the lock back, and closes it. */
 void ndnshm__stage_close(int stage_fd, const ndnshm__names_t* names);
 
 /* Engine: makes a FIFO on the stage, opens it with `flags` and gives it its rights. path: the name that it is to get.
@@ -35,7 +51,8 @@ int ndnshm__fifo_publish(int fd, const char* path, bool holds_name, const ndnshm
                          ndnshm__error_t* error);
 
 /* Engine: removes the FIFO `path`, if there is one, unless a live engine holds it or it belongs to somebody else.
- * is_dead: it is known that its engine is dead. Errors: -EADDRINUSE, those of lstat, open and unlink. */
+ * is_dead: it is known that its engine is dead; else only a FIFO of our own effective user is opened to find out.
+ * Errors: -EADDRINUSE, those of lstat, open and unlink. */
 int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* access, ndnshm__error_t* error);
 
 /* App: looks at an engine's FIFO, and opens with `flags` (O_RDONLY or O_WRONLY) what was looked at, whatever has the

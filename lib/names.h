@@ -13,7 +13,7 @@
 
 #define NDNSHM__NAME_MAX 200
 
-/* The three names of a face, and that of the directory where its FIFOs are made. */
+/* The three names of a face, and that of the directory where its FIFOs are made, which its engine keeps. */
 typedef struct ndnshm__names_s {
   char shm[NDNSHM__NAME_MAX + 16];
   char a2e[NDNSHM__NAME_MAX + 32];

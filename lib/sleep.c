@@ -158,7 +158,7 @@ static int check_names(ndnshm_t* ep) {
 
   if (!ep->is_engine || ep->is_attached) return 0;
   if (has_lost_its_name(ep->region.fd)) gone = ep->names.shm;
-  if (has_lost_its_name(ep->wake.rx_fd)) gone = ep->names.a2e;
+  if (ndnshm__claim_lost_a2e(ep->claim, ep->wake.rx_fd)) gone = ep->names.a2e;
   if (has_lost_its_name(ep->wake.tx_fd)) gone = ep->names.e2a;
   if (gone == NULL) return 0;
   return ndnshm__fail(&ep->error, -ENOENT, "fstat %s: somebody removed it, no app can find the face any more", gone);

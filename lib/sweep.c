@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* sweep.c: what dead engines left under their names is found, and removed if asked.
  *
- * The lock decides: nothing is removed while somebody holds the lock of the region or of the FIFO a2e, and both are held
- * here as long as names are taken away. So an engine that comes meanwhile is refused, as if two started at once, and
- * none loses a name that it has. Only files of this process's effective user are opened: a stranger's can make who
- * opens them wait. Any thread. */
+ * The lock decides: nothing is removed while somebody holds the lock of the region, of the FIFO a2e or of the directory
+ * of the FIFOs, and all are held here as long as names are taken away. So an engine that comes meanwhile is refused, as
+ * if two started at once, and none loses a name that it has. Only files of this process's effective user are opened: a
+ * stranger's can make who opens them wait. Any thread. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +72,8 @@ typedef struct file_s {
 } file_t;
 
 typedef struct face_s {
-  file_t region, a2e, e2a; /* e2a is never opened: it belongs to whoever holds the name */
+  file_t stage, region, a2e, e2a; /* e2a is never opened: it belongs to whoever holds the name */
+  bool stage_tells;               /* of a2e, which needs not be opened then: its engine is dead */
 } face_t;
 
 static void let_go(file_t* file) {
@@ -109,17 +110,27 @@ static int take(file_t* file, mode_t type, bool for_removal) {
   return err == -EAGAIN ? -EADDRINUSE : err;
 }
 
-static int take_both(face_t* face, bool for_removal) {
-  int err = take(&face->region, S_IFREG, for_removal);
-
-  if (err == 0) err = take(&face->a2e, S_IFIFO, for_removal);
-  if (err < 0) let_go(&face->region);
-  return err;
-}
-
-static void let_go_of_both(face_t* face) {
+static void let_go_of_all(face_t* face) {
   let_go(&face->a2e);
   let_go(&face->region);
+  let_go(&face->stage);
+}
+
+/* Of what is in a sticky directory. */
+static bool may_remove(file_t* file) {
+  return geteuid() == 0 || (lstat(file->path, &file->st) == 0 && file->st.st_uid == geteuid());
+}
+
+/* The directory first: whoever of ours has the name has its lock, and so no FIFO of a live engine is opened. */
+static int take_all(face_t* face, bool for_removal) {
+  int err = take(&face->stage, S_IFDIR, for_removal);
+
+  face->stage_tells =
+      err == 0 && face->stage.fd >= 0 && ndnshm__stage_made(face->stage.fd, face->a2e.path) && may_remove(&face->a2e);
+  if (err == 0) err = take(&face->region, S_IFREG, for_removal);
+  if (err == 0 && !face->stage_tells) err = take(&face->a2e, S_IFIFO, for_removal);
+  if (err < 0) let_go_of_all(face);
+  return err;
 }
 
 /* True if an engine made the region that held the lock as long as it lived. */
@@ -145,12 +156,13 @@ static bool is_unread(const file_t* fifo) {
   return unread;
 }
 
-/* The proof that the engine is dead, beyond the locks, which are free: that it would have held one. A marked FIFO says so
- * (fifo.h), and the header of a region. Engines of other implementations lock nothing: of those a FIFO tells that nobody
- * reads. A region without FIFOs proves nothing: others may have swept them while it lives. */
+/* The proof that the engine is dead, beyond the locks, which are free: that it would have held one. The directory and a
+ * marked FIFO say so (fifo.h), and the header of a region. Engines of other implementations lock nothing: of those a
+ * FIFO tells that nobody reads. A region without FIFOs proves nothing: others may have swept them while it lives. */
 static int prove_dead(face_t* face) {
   bool has_a2e = face->a2e.fd >= 0, proved;
 
+  if (face->stage_tells) return 0;
   if (has_a2e && is_young(&face->a2e.st) && face->region.fd < 0) return -EADDRINUSE;
   if (tells_of_lock(&face->region)) return 0;
   if (has_a2e && (face->a2e.st.st_mode & S_ISVTX) != 0) return 0;
@@ -163,14 +175,13 @@ static int prove_dead(face_t* face) {
 static int hold_name(face_t* face, const ndnshm__names_t* names) {
   static const ndnshm__access_t access = {0600, (uid_t) -1, (gid_t) -1};
   ndnshm__error_t ignored;
-  int stage_fd = -1, err;
+  int err;
 
-  if (face->region.fd >= 0 || face->a2e.fd >= 0) return 0;
-  if ((err = ndnshm__stage_open(names, &stage_fd, &ignored)) < 0) return err;
-  err = ndnshm__fifo_make(stage_fd, names->a2e, O_RDONLY, true, &access, &face->a2e.fd, &ignored);
-  if (err == 0) err = ndnshm__fifo_publish(face->a2e.fd, names->a2e, true, &access, &ignored);
-  ndnshm__stage_close(stage_fd, names);
-  return err;
+  if (face->stage_tells || face->region.fd >= 0 || face->a2e.fd >= 0) return 0;
+  let_go(&face->stage); /* to be opened as an engine's */
+  if ((err = ndnshm__stage_open(names, &face->stage.fd, &ignored)) < 0) return err;
+  err = ndnshm__fifo_make(face->stage.fd, names->a2e, O_RDONLY, true, &access, &face->a2e.fd, &ignored);
+  return err < 0 ? err : ndnshm__fifo_publish(face->a2e.fd, names->a2e, true, &access, &ignored);
 }
 
 static bool is_there(file_t* file) {
@@ -181,9 +192,15 @@ static bool is_ours(const file_t* e2a) {
   return S_ISFIFO(e2a->st.st_mode) && e2a->st.st_uid == geteuid();
 }
 
+/* An engine gives both its FIFOs to the same user. */
+static bool is_of_same_engine(face_t* face) {
+  return face->stage_tells && S_ISFIFO(face->e2a.st.st_mode) && is_there(&face->a2e) &&
+         face->a2e.st.st_uid == face->e2a.st.st_uid;
+}
+
 /* The names go in this order: the proof that the engine is dead goes last. */
 static void drop_names(sweep_t* sweep, face_t* face, bool had_a2e, bool had_region) {
-  if (is_there(&face->e2a) && is_ours(&face->e2a)) drop(sweep, face->e2a.path);
+  if (is_there(&face->e2a) && (is_ours(&face->e2a) || is_of_same_engine(face))) drop(sweep, face->e2a.path);
   if (had_a2e)
     drop(sweep, face->a2e.path);
   else
@@ -191,8 +208,22 @@ static void drop_names(sweep_t* sweep, face_t* face, bool had_a2e, bool had_regi
   if (had_region) drop(sweep, face->region.path);
 }
 
+/* With what is in it, which nobody else sees. */
+static void drop_stage(sweep_t* sweep, file_t* stage, const ndnshm__names_t* names, bool is_found) {
+  int status = 0;
+
+  if (stage->fd < 0) return;
+  if (sweep->removes) {
+    ndnshm__stage_close(stage->fd, names);
+    stage->fd = -1;
+    if (is_there(stage)) status = -ENOTEMPTY;
+  }
+  if (is_found) tell(sweep, stage->path, status);
+}
+
 static void name_files(const char* name, const ndnshm__names_t* names, face_t* ret_face) {
-  *ret_face = (face_t){.region = {.fd = -1}, .a2e = {.fd = -1}, .e2a = {.fd = -1}};
+  *ret_face = (face_t){.stage = {.fd = -1}, .region = {.fd = -1}, .a2e = {.fd = -1}, .e2a = {.fd = -1}};
+  snprintf(ret_face->stage.path, sizeof(ret_face->stage.path), "%s", names->stage);
   snprintf(ret_face->region.path, sizeof(ret_face->region.path), SHM_DIRECTORY "/" SHM_PREFIX "%s", name);
   snprintf(ret_face->a2e.path, sizeof(ret_face->a2e.path), "%s", names->a2e);
   snprintf(ret_face->e2a.path, sizeof(ret_face->e2a.path), "%s", names->e2a);
@@ -205,17 +236,18 @@ static int sweep_face(sweep_t* sweep, const char* name, const ndnshm__names_t* n
   int err;
 
   name_files(name, names, &face);
-  if ((err = take_both(&face, false)) < 0) return err;
-  had_a2e = face.a2e.fd >= 0;
+  if ((err = take_all(&face, false)) < 0) return err;
+  had_a2e = face.stage_tells || face.a2e.fd >= 0;
   had_region = face.region.fd >= 0;
   has_e2a = is_there(&face.e2a);
   if (!had_a2e && !had_region) err = !has_e2a ? -ENOENT : is_ours(&face.e2a) ? 0 : -EADDRINUSE;
   if (err == 0) err = prove_dead(&face);
-  let_go_of_both(&face);
-  if (err == 0 && sweep->removes) err = take_both(&face, true);
+  if (sweep->removes) let_go_of_all(&face);
+  if (err == 0 && sweep->removes) err = take_all(&face, true);
   if (err == 0 && sweep->removes) err = hold_name(&face, names);
   if (err == 0) drop_names(sweep, &face, had_a2e, had_region);
-  let_go_of_both(&face);
+  if (err == 0) drop_stage(sweep, &face.stage, names, face.stage_tells);
+  let_go_of_all(&face);
   return err;
 }
 
@@ -246,7 +278,7 @@ static void sweep_socket(sweep_t* sweep, const char* name) {
   file_t file = {.fd = -1};
   int looked_fd = -1;
 
-  snprintf(file.path, sizeof(file.path), FIFO_DIRECTORY "/%s", name);
+  snprintf(file.path, sizeof(file.path), FIFO_DIRECTORY "/%.*s", NDNSHM__NAME_MAX, name); /* it is shorter */
   if (look(&file, S_IFSOCK, &looked_fd) < 0 || looked_fd < 0) return;
   if (!is_young(&file.st) && refuses(looked_fd)) drop(sweep, file.path);
   close(looked_fd);
@@ -261,23 +293,17 @@ static bool is_stage_name(const char* name) {
          name[prefix + STAGE_HEX] == '\0';
 }
 
-/* Locked as long as its engine uses it. */
+/* One that tells of no face's engine any more; the others have been swept with the faces, or seen. */
 static void sweep_stage(sweep_t* sweep, const char* name) {
   ndnshm__names_t names = {.a2e = ""};
   file_t dir = {.fd = -1};
-  int status = 0;
 
-  snprintf(names.stage, sizeof(names.stage), FIFO_DIRECTORY "/%s", name);
+  snprintf(names.stage, sizeof(names.stage), FIFO_DIRECTORY "/%.*s", (int) (sizeof(FIFO_PREFIX) - 1 + STAGE_HEX), name);
   snprintf(dir.path, sizeof(dir.path), "%s", names.stage);
   if (!is_there(&dir) || is_young(&dir.st)) return; /* first: the lock keeps engines out */
-  if (take(&dir, S_IFDIR, sweep->removes) < 0 || dir.fd < 0) return;
-  if (sweep->removes) {
-    ndnshm__stage_close(dir.fd, &names);
-    if (is_there(&dir)) status = -ENOTEMPTY;
-  } else {
-    let_go(&dir);
-  }
-  tell(sweep, dir.path, status);
+  if (take(&dir, S_IFDIR, sweep->removes) < 0) return;
+  if (!ndnshm__stage_is_linked(dir.fd)) drop_stage(sweep, &dir, &names, true);
+  let_go(&dir);
 }
 
 /* --- All of them -------------------------------------------------------------------------------- */
@@ -310,19 +336,16 @@ static void sweep_fifo(sweep_t* sweep, const char* file) {
   size_t prefix = sizeof(FIFO_PREFIX) - 1, suffix = sizeof(".a2e.pipe") - 1, len = strlen(file);
   const char* end = file + len - suffix;
 
-  if (is_socket_name(file)) {
-    sweep_socket(sweep, file);
-    return;
-  }
-  if (is_stage_name(file)) {
-    sweep_stage(sweep, file);
-    return;
-  }
   if (len <= prefix + suffix || len - prefix - suffix > NDNSHM__NAME_MAX || strncmp(file, FIFO_PREFIX, prefix) != 0)
     return;
   if (strcmp(end, ".a2e.pipe") != 0 && strcmp(end, ".e2a.pipe") != 0) return;
   snprintf(name, sizeof(name), "%.*s", (int) (len - prefix - suffix), file + prefix);
   if (!is_e2a_beside_a2e(name, end)) sweep_name(sweep, name, false);
+}
+
+static void sweep_other(sweep_t* sweep, const char* file) {
+  if (is_socket_name(file)) sweep_socket(sweep, file);
+  if (is_stage_name(file)) sweep_stage(sweep, file);
 }
 
 static int for_each(sweep_t* sweep, const char* directory, void (*visit)(sweep_t* sweep, const char* file)) {
@@ -353,6 +376,7 @@ int ndnshm_sweep(const char* name, unsigned int flags, ndnshm_sweep_cb cb, void*
   } else {
     err = for_each(&sweep, SHM_DIRECTORY, sweep_region);
     if (err == 0) err = for_each(&sweep, FIFO_DIRECTORY, sweep_fifo);
+    if (err == 0) err = for_each(&sweep, FIFO_DIRECTORY, sweep_other);
   }
   return err < 0 ? err : sweep.files;
 }

@@ -102,6 +102,7 @@ void remove_names(const face_t* f) {
   unlink(f->shm_path);
   unlink(f->a2e_path);
   unlink(f->e2a_path);
+  harness_remove_stage(f->name);
 }
 
 int names_there(const face_t* f) {

@@ -29,7 +29,7 @@
 #include <uv.h>
 #endif
 
-#define BUFFERS 4
+#define BUFFERS 8
 #define MAX_TESTS 1000
 
 /* What the processes of the tests tell the one that prints. */
@@ -221,11 +221,58 @@ int harness_fetch_fds(const char* name, int ret_fds[3]) {
   return 0;
 }
 
+/* The names of this test, of whose engines each has a directory besides. */
+#define MAX_NAMES 256 /* more are not looked after */
+
+static char given[MAX_NAMES][80];
+static unsigned int ngiven;
+static bool has_killed; /* a child: then an engine's directory may be left */
+
 const char* harness_name(const char* tag) {
   char prefixed[64];
+  const char* name;
 
   snprintf(prefixed, sizeof(prefixed), "t-%ld-%s", (long) getpid(), "%s");
-  return buffer_printf(prefixed, tag);
+  name = buffer_printf(prefixed, tag);
+  for (unsigned int i = 0; i < ngiven; i++)
+    if (strcmp(given[i], name) == 0) return name;
+  if (ngiven < MAX_NAMES) snprintf(given[ngiven++], sizeof(given[0]), "%s", name);
+  return name;
+}
+
+/* As docs/protocol.rst has it: FNV-1a of the name, its bits mixed once more. */
+const char* harness_stage_path(const char* name) {
+  uint64_t h = UINT64_C(0xcbf29ce484222325);
+  char hex[20];
+
+  for (; *name != '\0'; name++) h = (h ^ (unsigned char) *name) * UINT64_C(0x100000001b3);
+  h = (h ^ (h >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+  snprintf(hex, sizeof(hex), "%016llx", (unsigned long long) (h ^ (h >> 32)));
+  return buffer_printf("/tmp/.ndn-%s", hex);
+}
+
+void harness_remove_stage(const char* name) {
+  char path[340];
+
+  snprintf(path, sizeof(path), "%s/a2e", harness_stage_path(name));
+  unlink(path);
+  snprintf(path, sizeof(path), "%s/e2a", harness_stage_path(name));
+  unlink(path);
+  rmdir(harness_stage_path(name));
+}
+
+static int count_stages(void) {
+  int n = 0;
+
+  for (unsigned int i = 0; i < ngiven; i++) {
+    const char* path = harness_stage_path(given[i]);
+
+    if (has_killed) harness_remove_stage(given[i]);
+    if (!exists(path)) continue;
+    fprintf(stderr, "# left: %s, of %s\n", path, given[i]);
+    n++;
+  }
+  return n;
 }
 
 const char* harness_shm_path(const char* name) {
@@ -385,7 +432,10 @@ int harness_wait(pid_t pid, int timeout_ms) {
   while (harness_now_ns() < end_ns) {
     pid_t got = waitpid(pid, &status, WNOHANG);
 
-    if (got == pid) return status;
+    if (got == pid) {
+      has_killed |= WIFSIGNALED(status);
+      return status;
+    }
     if (got < 0 && errno != EINTR) return -1;
     nanosleep(&tick, NULL); /* a poll interval, not a guess */
   }
@@ -396,6 +446,7 @@ int harness_wait(pid_t pid, int timeout_ms) {
 void harness_kill(pid_t pid) {
   int status;
 
+  has_killed = true;
   kill(pid, SIGKILL);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
 }
@@ -456,6 +507,8 @@ static void before_test(void) {
   sweep("/dev/shm", prefix);
   snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
   sweep("/tmp", prefix);
+  ngiven = 0;
+  has_killed = false;
   fds_before = harness_count_fds();
 }
 
@@ -468,6 +521,7 @@ static void after_test(void) {
   ck_assert_int_eq(count_names("/dev/shm", prefix), 0);
   snprintf(prefix, sizeof(prefix), ".ndn-t-%ld-", (long) getpid());
   ck_assert_int_eq(count_names("/tmp", prefix), 0);
+  ck_assert_int_eq(count_stages(), 0);
 }
 
 void harness_skip(const char* reason) {

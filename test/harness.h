@@ -125,6 +125,11 @@ const char* harness_shm_path(const char* name);
 const char* harness_a2e_path(const char* name);
 const char* harness_e2a_path(const char* name);
 
+/* The directory that the engine of the face keeps, "/tmp/.ndn-" and 16 digits: as above. Removed with what is in it: a
+ * killed engine leaves it, and so is it after a test that killed a child; else what is left fails the test. */
+const char* harness_stage_path(const char* name);
+void harness_remove_stage(const char* name);
+
 /* Monotonic nanoseconds. */
 uint64_t harness_now_ns(void);
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import leftover
 from tap import Tap
 
 ROOT, LIB, PCAP = (sys.argv[1], os.path.abspath(sys.argv[2]), sys.argv[3] == "pcap")
@@ -162,9 +163,7 @@ class Face:
         for actor in (self.engine, self.app):
             if actor in actors:
                 actor.kill()
-        for path in (self.region, *(f"/tmp/.ndn-{self.name}.{way}.pipe" for way in ("a2e", "e2a"))):
-            if os.path.lexists(path):
-                os.unlink(path)
+        leftover.remove(self.name)
 
 
 # --- What is shown -----------------------------------------------------------------------------------
@@ -285,9 +284,7 @@ def test_full_rate():
         wanted = [5000, 5000, numbers[-1] + 1 - len(numbers), 0] if numbers else []
         tap.check(numbers == sorted(set(numbers)) and summary(err) == wanted,
                   "in order, each once, and what is missing is counted", (wanted, err))
-        for path in (f"/dev/shm/ndn-shm-{face}", f"/tmp/.ndn-{face}.a2e.pipe", f"/tmp/.ndn-{face}.e2a.pipe"):
-            if os.path.lexists(path):
-                os.unlink(path)
+        leftover.remove(face)
 
 
 def test_missed():

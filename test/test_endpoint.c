@@ -274,7 +274,7 @@ TEST(every_descriptor_is_nonblocking_and_closed_on_exec) {
     ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     if (S_ISFIFO(st.st_mode)) ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
   }
-  ck_assert_int_eq(made, 5); /* the engine's region and FIFOs, the app's FIFOs */
+  ck_assert_int_eq(made, 6); /* the engine's region, directory and FIFOs, the app's FIFOs */
   face_drop(&f);
 }
 

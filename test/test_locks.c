@@ -16,9 +16,12 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <ndnshm.h>
 
 #include "faces.h"
 #include "puppet.h"
@@ -323,7 +326,10 @@ static int holder_body(void* arg) {
   end = lseek(fd, 0, SEEK_END);
   REQUIRE(fd >= 0 && page != NULL);
   REQUIRE(pthread_create(&faults, NULL, serve_one_fault, h) == 0);
-  REQUIRE(pwrite(fd, page, 8, end - 8) == 8); /* where the last slot is, which nobody uses */
+  if (end < 0) /* a FIFO */
+    REQUIRE(write(fd, page, 8) == 8);
+  else
+    REQUIRE(pwrite(fd, page, 8, end - 8) == 8); /* where the last slot is, which nobody uses */
   return pthread_join(faults, NULL);
 }
 
@@ -516,7 +522,7 @@ TEST_LOOP(app_that_writes_to_the_region_for_long_does_not_hold_the_loop_that_clo
 /* Nor does it keep the loop from ending: the callback comes after all, and the name goes when it can. */
 TEST_LOOP(app_that_never_stops_writing_does_not_keep_the_face_from_closing, 2) {
   beside_t b;
-  int fd = open_userfaultfd();
+  int fds = harness_count_fds(), fd = open_userfaultfd();
 
   if (fd < 0) SKIP("no userfaultfd here");
   close(fd);
@@ -534,11 +540,106 @@ TEST_LOOP(app_that_never_stops_writing_does_not_keep_the_face_from_closing, 2) {
   uvface_close(&b.pair.engine, NULL);
   finish_loop(&b.pair.loop); /* all are closed */
   let_go(&b.holder);
+  puppet_drop(&b.app);
   for (uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
-       exists(harness_shm_path(b.name)) && harness_now_ns() < end_ns;)
+       harness_count_fds() > fds && harness_now_ns() < end_ns;)
     usleep(1000);
   ck_assert(!exists(harness_shm_path(b.name)));
-  puppet_drop(&b.app);
+}
+
+/* --- Those who come after a dead engine ------------------------------------------------------------------ */
+
+static int be_engine(void* name) {
+  ndnshm_t* ep;
+
+  REQUIRE(ndnshm_new(&ep) == 0 && ndnshm_create(ep, name, NULL) == 0);
+  raise(SIGSTOP);
+  return 1;
+}
+
+/* An engine whose region is sealed: that has no name to tell by. */
+static pid_t engine_start(const char* name) {
+  pid_t pid = harness_fork(be_engine, (void*) (uintptr_t) name);
+
+  ck_assert(harness_wait_state(pid, 'T', DEADLINE_MS));
+  ck_assert_int_eq(unlink(harness_shm_path(name)), 0);
+  ck_assert_int_eq(chmod(harness_a2e_path(name), S_ISVTX | 0600), 0);
+  return pid;
+}
+
+static uint64_t began_ns, began_waited_ns;
+
+static void begin_stay(void) {
+  began_waited_ns = waited_for_cpu_ns();
+  began_ns = harness_now_ns();
+}
+
+static void assert_short_stay(const char* call) {
+  uint64_t took = harness_now_ns() - began_ns, waited = waited_for_cpu_ns() - began_waited_ns;
+
+  took = took > waited ? took - waited : 0;
+  ck_assert_msg(took < STAY_MAX_NS, "%s: %llu us", call, (unsigned long long) took / 1000);
+}
+
+/* The directory of the FIFOs tells that it is dead, and that it lives. While the lock is held it would not even die. */
+TEST(app_that_holds_the_lock_of_a_fifo_does_not_hold_who_comes_after_its_engine) {
+  char name[80];
+  holder_t before, after;
+  ndnshm_t* heir;
+  pid_t pid;
+  int fd = open_userfaultfd();
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  snprintf(name, sizeof(name), "%s", harness_name("heir"));
+  holder_start(&before, harness_a2e_path(name));
+  holder_start(&after, harness_a2e_path(name));
+  pid = engine_start(name);
+  ck_assert_int_eq(ndnshm_new(&heir), 0);
+  hold(&before);
+  begin_stay();
+  ck_assert_int_eq(ndnshm_create(heir, name, NULL), -EADDRINUSE);
+  ck_assert_int_eq(ndnshm_sweep(name, NDNSHM_SWEEP_REMOVE, NULL, NULL), -EADDRINUSE);
+  assert_short_stay("while it lives");
+  let_go(&before);
+  harness_kill(pid);
+  hold(&after);
+  begin_stay();
+  ck_assert_int_eq(ndnshm_sweep(name, 0, NULL, NULL), 3);
+  assert_short_stay("sweep");
+  begin_stay();
+  ck_assert_msg(ndnshm_create(heir, name, NULL) == 0, "%s", ndnshm_errmsg(heir));
+  assert_short_stay("create");
+  ndnshm_free(heir);
+  let_go(&after);
+}
+
+/* A FIFO that the app itself made, in the engine's place. */
+TEST(fifo_of_the_app_that_the_engine_is_to_serve_is_not_opened) {
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  char name[80];
+  holder_t holder;
+  ndnshm_t* engine;
+  int fd = open_userfaultfd();
+
+  if (fd < 0) SKIP("no userfaultfd here");
+  close(fd);
+  if (!is_root()) SKIP("needs root, to have a FIFO of another user");
+  snprintf(name, sizeof(name), "%s", harness_name("own"));
+  holder_start(&holder, harness_a2e_path(name));
+  ck_assert_int_eq(mkfifo(harness_a2e_path(name), 0600), 0);
+  ck_assert_int_eq(lchown(harness_a2e_path(name), OTHER_UID, (gid_t) -1), 0);
+  hold(&holder);
+  options.uid = OTHER_UID;
+  ck_assert_int_eq(ndnshm_new(&engine), 0);
+  begin_stay();
+  ck_assert_int_eq(ndnshm_create(engine, name, &options), -EADDRINUSE);
+  assert_short_stay("create");
+  ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), harness_a2e_path(name)));
+  ck_assert_ptr_nonnull(strstr(ndnshm_errmsg(engine), "could make wait"));
+  ck_assert_int_eq(unlink(harness_a2e_path(name)), 0);
+  ndnshm_free(engine);
+  let_go(&holder);
 }
 
 /* A child that is forked meanwhile has no copy of the thread, and does not wait for it. */

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import leftover
 from tap import Tap
 
 ROOT, LIB = (os.path.abspath(path) for path in sys.argv[1:3])
@@ -49,7 +50,7 @@ def fifos(name):
 
 
 def there(name):
-    return sorted(path for path in [region(name), *fifos(name)] if os.path.lexists(path))
+    return sorted(path for path in [region(name), *fifos(name), leftover.directory(name)] if os.path.lexists(path))
 
 
 def line_of(stream):
@@ -241,16 +242,16 @@ def test_strangers():
     tap.check("Permission denied" in (shown["missing"] or ""), "and what is missing is said", shown)
     engine.kill()
     shows(face(name, user=OTHER), {"state": "unknown"}, "whether a foreign engine is dead is not known")
-    tap.check(stat("--remove", name, user=OTHER)[0] == 1 and len(there(name)) == 3, "and nothing of it is removed")
+    tap.check(stat("--remove", name, user=OTHER)[0] == 1 and len(there(name)) == 4, "and nothing of it is removed")
     tap.check(stat("--remove", name)[0] == 0 and not there(name), "but by its owner")
 
     actor = Actor("engine", name, user=OTHER)
     shows(face(name), {"state": "alive", "engine": process(actor, "python3", OTHER)}, "root sees a user's face")
-    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 3, "and leaves it while it lives")
+    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 4, "and leaves it while it lives")
     actor.kill()
     shows(face(name), {"state": "dead"}, "and sees it dead")
     os.lchown(fifos(name)[0], 0, 0)
-    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 3, "with its user's rights alone")
+    tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 4, "with its user's rights alone")
     os.lchown(fifos(name)[0], OTHER, OTHER)
     tap.check(stat("--remove", name)[0] == 0 and not there(name), "and removes it")
 
@@ -283,8 +284,7 @@ def test_hostile():
     engine.kill()
     os.unlink(path)
     stat("--remove", name)
-    for fifo in fifos(name):
-        os.path.lexists(fifo) and os.unlink(fifo)
+    leftover.remove(name)
 
     Actor("engine", name).kill()
     lease = Actor("lease", name)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +25,15 @@ int fchmod(int fd, mode_t mode) {
 
   if (in_fchmod != NULL) in_fchmod(fd);
   return rc;
+}
+
+static bool has_no_locks;
+
+/* In front of libc's, as in a file system without locks. */
+int flock(int fd, int operation) {
+  if (!has_no_locks) return (int) syscall(SYS_flock, fd, operation);
+  errno = ENOLCK;
+  return -1;
 }
 
 static bool readable(int fd) {
@@ -131,6 +141,29 @@ TEST(who_asks_for_a_name_is_not_taken_for_an_app) {
   ck_assert(!readable(ndnshm_fd(engine)));
   ndnshm_free(other);
   ndnshm_free(engine);
+}
+
+/* Then only the reader of its FIFO tells that an engine lives. */
+TEST(without_locks_a_live_engine_keeps_its_name) {
+  const char* name = harness_name("nolocks");
+  struct stat before, after;
+  ndnshm_t *engine, *other, *app;
+
+  has_no_locks = true;
+  engine = engine_of(name, 0);
+  ck_assert_int_eq(unlink(harness_shm_path(name)), 0); /* as the seal leaves it */
+  ck_assert_int_eq(lstat(harness_a2e_path(name), &before), 0);
+  ck_assert_int_eq(ndnshm_new(&other), 0);
+  ck_assert_int_eq(ndnshm_create(other, name, NULL), -EADDRINUSE);
+  ck_assert_int_eq(lstat(harness_a2e_path(name), &after), 0);
+  ck_assert_uint_eq(before.st_ino, after.st_ino);
+  ndnshm_free(other);
+  ndnshm_free(engine);
+  engine = engine_of(name, 0);
+  app = app_of(name);
+  ndnshm_free(app);
+  ndnshm_free(engine);
+  has_no_locks = false;
 }
 
 /* A lease keeps who opens the file for fs.lease-break-time, 45 s: then the name would be taken. */

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <ndnshm.h>
 #include <uv.h>
 
 enum { LOOK_US = 5000, WINDOW_LONG = 96, WINDOW_SHORT = 24 };
@@ -433,6 +434,17 @@ uint64_t stage_take_stay_ns(stage_t* s) {
   return atomic_exchange(&s->engine.board->longest_stay_ns, 0);
 }
 
+/* With the FIFO of its engine goes the directory that tells whose it is. */
+static void sweep_face_of(const char* file) {
+  static const char prefix[] = ".ndn-", suffix[] = ".a2e.pipe";
+  char name[256];
+  size_t len = strlen(file), around = sizeof(prefix) - 1 + sizeof(suffix) - 1;
+  if (len <= around || strncmp(file, prefix, sizeof(prefix) - 1) != 0) return;
+  if (strcmp(file + len - (sizeof(suffix) - 1), suffix) != 0) return;
+  snprintf(name, sizeof(name), "%.*s", (int) (len - around), file + sizeof(prefix) - 1);
+  (void) ndnshm_sweep(name, NDNSHM_SWEEP_REMOVE, NULL, NULL);
+}
+
 static unsigned int sweep(const char* dir_path, const char* start) {
   DIR* dir = opendir(dir_path);
   struct dirent* entry;
@@ -441,6 +453,7 @@ static unsigned int sweep(const char* dir_path, const char* start) {
   while ((entry = readdir(dir)) != NULL) {
     if (strncmp(entry->d_name, start, strlen(start)) != 0) continue;
     n++;
+    sweep_face_of(entry->d_name);
     if (unlinkat(dirfd(dir), entry->d_name, 0) != 0) unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
   }
   closedir(dir);
@@ -449,10 +462,10 @@ static unsigned int sweep(const char* dir_path, const char* start) {
 
 unsigned int stage_sweep(const stage_t* s) {
   char start[96];
-  snprintf(start, sizeof(start), "ndn-shm-%s-", s->prefix);
-  unsigned int n = sweep("/dev/shm", start);
   snprintf(start, sizeof(start), ".ndn-%s-", s->prefix);
-  return n + sweep("/tmp", start);
+  unsigned int n = sweep("/tmp", start);
+  snprintf(start, sizeof(start), "ndn-shm-%s-", s->prefix);
+  return n + sweep("/dev/shm", start);
 }
 
 static int compare(const void* a, const void* b) {
