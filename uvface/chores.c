@@ -175,6 +175,12 @@ static void abandon(uvface__worker_t** worker) {
   *worker = NULL;
 }
 
+/* As long as a close is under way the loop turns without a pause. An app that has made calls slow can make closing cost a
+ * thousand times as much, which is not to be the others' loss; but names are waited for all the same. */
+static uint64_t patience_ns(const uvface__priv_t* f) {
+  return f->is_private && f->error == UV_EIO ? SHORT_WAIT_NS : PATIENCE_NS;
+}
+
 /* Of the time since the last look as much counts as a turn may take, so that neither a stopped process nor a busy machine
  * makes it run out. */
 bool uvface__has_left(uvface__priv_t* f) {
@@ -183,7 +189,7 @@ bool uvface__has_left(uvface__priv_t* f) {
   if (all_done(f)) return true;
   f->looked_ns = now_ns;
   f->waited_ns += passed_ns < TURN_NS ? passed_ns : TURN_NS;
-  if (f->waited_ns < PATIENCE_NS || !has_run(f->leaver) || !has_run(f->sealer)) {
+  if (f->waited_ns < patience_ns(f) || !has_run(f->leaver) || !has_run(f->sealer)) {
     /* Of a private face it may be the app that wants the loop to wait; but not while the thread waits for a CPU. */
     if (!f->is_private || !has_run(f->leaver)) nap_in_turn(now_ns);
     return false;
