@@ -137,6 +137,8 @@ int ndnshm__region_publish(const ndnshm__region_t* region, const char* shm_name,
   return ndnshm__link(region->fd, path) == 0 ? 0 : ndnshm__fail_errno(error, "linkat", path);
 }
 
+#define LEASED "open %s: its owner has a lease of it"
+
 /* A trusted owner who leases his region to himself makes who opens it wait; EAGAIN is a full ring's in this API. */
 static int open_trusted(int looked_fd, const struct stat* st, const char* path, int flags, uid_t trusted, int* ret_fd,
                         ndnshm__error_t* error) {
@@ -150,7 +152,7 @@ static int open_trusted(int looked_fd, const struct stat* st, const char* path, 
   }
   *ret_fd = ndnshm__open_looked_at(looked_fd, path, flags);
   if (*ret_fd >= 0) return 0;
-  if (errno == EAGAIN) return ndnshm__fail(error, -EACCES, "open %s: its owner has a lease of it", path);
+  if (errno == EAGAIN) return ndnshm__fail(error, -EACCES, LEASED, path);
   if (errno == EPERM) /* append-only, and still has its name */
     return ndnshm__fail(error, -EBUSY, "open %s: taken by another app, for which the region is being sealed", path);
   if (errno == EACCES)
@@ -366,7 +368,8 @@ static int open_ours(const char* path, const ndnshm__access_t* access, int* ret_
   else if (!ndnshm__owner_is_ours(ret_st->st_uid, access))
     err = ndnshm__fail(error, -EADDRINUSE, "fstat %s: it belongs to uid %lu", path, (unsigned long) ret_st->st_uid);
   else if ((*ret_fd = ndnshm__open_looked_at(looked_fd, path, O_RDWR)) < 0 && errno != ENOENT)
-    err = in_use_unless_scarce(ndnshm__fail_errno(error, "open", path));
+    err = errno == EAGAIN ? ndnshm__fail(error, -EADDRINUSE, LEASED, path)
+                          : in_use_unless_scarce(ndnshm__fail_errno(error, "open", path));
   close(looked_fd);
   return err;
 }
