@@ -156,7 +156,8 @@ bool ndnshm__stage_has_a2e(int stage_fd) {
   struct stat st;
 
   if (stage_fd < 0) return false;
-  return fstatat(stage_fd, staged[0], &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES; /* rights were given up since */
+  return fstatat(stage_fd, staged[0], &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+         errno == EACCES; /* rights were given up since */
 }
 
 static int fail_stage(int code, const char* call, const ndnshm__names_t* names, ndnshm__error_t* error) {

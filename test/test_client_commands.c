@@ -443,6 +443,7 @@ TEST(calls_refuse_what_they_must) {
   ck_assert_int_eq(uvface_client_connect(&lone, "unix:///x", &options, NULL), UV_ENAMETOOLONG);
   ck_assert_ptr_nonnull(strstr(uvface_client_errmsg(&lone), "options: handoff_dir /0123"));
   uvface_client_close(&lone, NULL);
+  ck_assert_str_eq(uvface_client_errmsg(&lone), "uvface_client_close: the client was closed");
   finish_loop(&loop);
   ck_assert_ptr_null(lone.priv_);
   uvface_client_close(&lone, NULL); /* once more does no harm */

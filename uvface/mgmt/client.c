@@ -119,6 +119,7 @@ void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb) {
   if (c->stage == UVFACE__IDLE && c->step_due_ms == 0) c->told_down = true; /* nothing goes down */
   c->stage = UVFACE__CLOSING;
   c->close_cb = cb;
+  uvface__client_complain(c, UV_ECANCELED, "uvface_client_close: the client was closed");
   uvface__close_handle((uv_handle_t*) &c->timer);
   if (uvface__way_drop(c)) on_closed(c);
 }

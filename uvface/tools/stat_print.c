@@ -27,10 +27,13 @@ void escape(const char* text, bool with_space, char* ret, size_t bytes) {
   ret[n] = '\0';
 }
 
+/* -1: of a process that has just ended. */
 static void user_name(uid_t uid, char* ret, size_t bytes) {
-  const struct passwd* user = getpwuid(uid);
+  const struct passwd* user = uid != (uid_t) -1 ? getpwuid(uid) : NULL;
 
-  if (user != NULL)
+  if (uid == (uid_t) -1)
+    snprintf(ret, bytes, "?");
+  else if (user != NULL)
     escape(user->pw_name, true, ret, bytes);
   else
     snprintf(ret, bytes, "%lu", (unsigned long) uid);
@@ -55,7 +58,8 @@ static void process_text(const process_t* process, bool is_guess, char* ret, siz
   }
   escape(process->program, true, program, sizeof(program));
   user_name(process->uid, user, sizeof(user));
-  snprintf(ret, bytes, "%s%ld/%s/%s", is_guess ? "?" : "", (long) process->pid, program, user);
+  snprintf(ret, bytes, "%s%ld/%s/%s", is_guess ? "?" : "", (long) process->pid, program[0] != '\0' ? program : "?",
+           user);
 }
 
 static void used_text(const face_t* face, const ring_t* ring, char* ret, size_t bytes) {
@@ -161,7 +165,7 @@ static json_t* process_json(const process_t* process) {
   if (process->pid == 0) return json_null();
   user_name(process->uid, user, sizeof(user));
   return json_pack("{s:I, s:o, s:I, s:s}", "pid", (json_int_t) process->pid, "program", escaped(process->program),
-                   "uid", (json_int_t) process->uid, "user", user);
+                   "uid", process->uid != (uid_t) -1 ? (json_int_t) process->uid : -1, "user", user);
 }
 
 static json_t* ring_json(const ring_t* ring, const rate_t* rate, bool with_rates) {
