@@ -68,6 +68,44 @@ TEST_LOOP(peer_that_reads_at_once_does_not_keep_the_loop, 2) {
   pair_close(&pair);
 }
 
+/* --- The queue -------------------------------------------------------------------------------- */
+
+#define QUEUED 5
+
+static unsigned int taken;
+
+static void count_taken(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
+  (void) face, (void) pkts;
+  ck_assert_int_ge(npkts, 0);
+  taken += (unsigned int) npkts;
+}
+
+/* What waits when the ring is full is limited; and is as much each time, all of which arrives. */
+TEST(queue_takes_as_many_sends_each_time_it_was_empty) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uvface_send_t reqs[QUEUED + 1];
+  pair_t pair;
+  char byte = 'x';
+  uv_buf_t buf = uv_buf_init(&byte, 1);
+
+  options.capacity = 4;
+  options.slot_size = 64;
+  options.queue_max = QUEUED;
+  pair_open(&pair, &options);
+  for (int round = 0; round < 3; round++) {
+    unsigned int full = (unsigned int) fill_ring(&pair.engine);
+
+    finished = 0;
+    taken = 0;
+    for (int r = 0; r < QUEUED; r++) ASSERT_OK(uvface_send(&reqs[r], &pair.engine, &buf, 1, count_finished));
+    ck_assert_int_eq(uvface_send(&reqs[QUEUED], &pair.engine, &buf, 1, count_finished), UV_ENOBUFS);
+    ASSERT_OK(uvface_recv_start(&pair.app, count_taken));
+    RUN_UNTIL(&pair.loop, finished == QUEUED && taken == full + QUEUED);
+    ASSERT_OK(uvface_recv_stop(&pair.app));
+  }
+  pair_close(&pair);
+}
+
 /* --- Deadlines -------------------------------------------------------------------------------- */
 
 static uint64_t sent_ns, told_ns;
