@@ -128,8 +128,8 @@ static int interest_finish(ndnpkt_interest_t* interest, const ndnpkt__digest_t* 
   if (signature->value.base != NULL && digest->is_last)
     signature->pieces[0] =
         (ndnpkt_bytes_t){interest->name.base, (size_t) (digest->component.base - interest->name.base)};
-  else if (signature->pieces[1].base != NULL)
-    *signature = (ndnpkt_signature_t){0};
+  else
+    *signature = (ndnpkt_signature_t){0}; /* nor is there anything of one */
   return 0;
 }
 
