@@ -62,6 +62,35 @@ TEST_LOOP(faces_that_were_handed_over_talk_and_part, N_PRIVATE) {
   pair_close(&pair);
 }
 
+static int fds_at_close;
+
+static void count_fds_at_close(uvface_t* face) {
+  (void) face;
+  fds_at_close = harness_count_fds();
+}
+
+/* Of an app that makes nothing slow: what may be open for longer is said in docs/security.rst. */
+TEST_LOOP(descriptors_are_closed_when_the_close_callback_comes, N_PRIVATE) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uv_loop_t loop;
+  uvface_t first, face;
+  int before;
+
+  options.flags = _i == 0 ? UVFACE_WAKE_SOCKET : UVFACE_WAKE_PIPE;
+  ASSERT_OK(uv_loop_init(&loop));
+  ASSERT_OK(uvface_init(&loop, &first));
+  ASSERT_OK(uvface_create_private(&first, &options)); /* the loop's own handles are there then */
+  ASSERT_OK(uvface_init(&loop, &face));
+  before = harness_count_fds();
+  ASSERT_OK(uvface_create_private(&face, &options));
+  ck_assert_int_gt(harness_count_fds(), before);
+  uvface_close(&face, count_fds_at_close);
+  for (fds_at_close = 0; fds_at_close == 0;) uv_run(&loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(fds_at_close, before);
+  uvface_close(&first, NULL);
+  finish_loop(&loop);
+}
+
 TEST_LOOP(engine_that_closes_is_end_of_file, N_PRIVATE) {
   told_t app;
   pair_t pair;
