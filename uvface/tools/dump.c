@@ -2,7 +2,7 @@
 /* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, which face is meant, and
  * when to end.
  *
- * It looks once a millisecond, with the lowest priority: an end of a face that has something to do goes first. So it may
+ * It looks once a millisecond, as SCHED_IDLE: an end of a face that has something to do goes first. So it may
  * miss packets, which it counts. What it costs the face measures bench/dump.py. */
 #include <ctype.h>
 #include <errno.h>
@@ -19,7 +19,6 @@
 
 enum { FAILED = 1, USAGE = 2, FOUND_DEAD = 3 };
 #define LOOK_S 0.001
-#define LOWEST 19   /* of the nice values */
 #define LOOKS 3     /* at processes that come and go */
 #define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there; then more seldom */
 #define QUIET_MAX_S 8.0
@@ -210,13 +209,13 @@ static bool is_there(const face_t* face) {
   return found;
 }
 
-/* Another process's memory is read under a lock of that process: not by who may have to wait long for the CPU. */
+/* A file is read under no lock for which an end could wait. Another process's memory is, so not by who may have to wait
+ * long for the CPU. */
 static void yield_to_everybody(const dump_t* d) {
   struct sched_param none = {.sched_priority = 0};
 
   if (d->options->eager || d->follow.source.fd < 0) return;
-  if (nice(LOWEST) == -1) return;
-  sched_setscheduler(0, SCHED_BATCH, &none); /* it never cuts in when it wakes */
+  sched_setscheduler(0, SCHED_IDLE, &none);
 }
 
 static double now_s(void) {
