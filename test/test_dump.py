@@ -379,6 +379,11 @@ def test_processes():
     status, out, err = finish(process)
     tap.check((status == 0 and out.endswith(b" engine > app, length 49, DATA: /p\n")) or (status == 1 and "root" in err),
               "a private face is found by its process", (status, out, err))
+    with open(f"/proc/{both.pid}/maps", encoding="ascii") as maps:
+        inode = re.search(r" (\d+) +/memfd:", maps.read())[1]
+    for label in (f"private:{inode}", f"(private:{inode})"):
+        again = dump("-c", "1", label)
+        tap.check(again[0] == status and again[1][17:] == out.decode()[17:], "and by its label", again)
     both.kill()
     status, out, err = dump(str(os.getpid()))
     tap.check(status == 1 and out == "" and "no such face, and no process of this number is" in err, "a process on no face", (status, err))

@@ -221,6 +221,15 @@ def test_private():
             shows(faces[0]["e2a"], {"used": 4}, "and its packets")
         else:
             tap.check("root" in faces[0]["missing"], "or it says what is missing", faces[0])
+        label = f"private:{faces[0]['inode']}"
+        for meant in (str(actor.pid), label, f"({label})"):
+            status, out, err = stat("--json", meant)
+            found = json.loads(out)["faces"]
+            tap.check(status == 0 and [one["inode"] for one in found] == [faces[0]["inode"]],
+                      f"it is found by its {'label' if 'private' in meant else 'process'}", (status, found, err))
+        tap.check(f"({label})" in stat(str(actor.pid))[1], "and is shown so")
+        for nobodys in (f"({label}", f"{label}0", f"{label})"):
+            tap.check(stat(nobodys)[0] == 1, "and by nothing like it", nobodys)
     if may_be_other():
         tap.check(not private_of(actor, OTHER), "another user does not see it")
         status, _, err = stat(user=OTHER)
@@ -228,6 +237,25 @@ def test_private():
     else:
         tap.skip("another user does not see it", "needs root, and a build that others may run")
     actor.kill()
+
+
+def test_processes():
+    names = [f"{NAME}-pid", f"{NAME}-pid2"]
+    engines = [Actor("engine", name) for name in names]
+    status, out, err = stat("--json", *[str(engine.pid) for engine in engines])
+    tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == names, "two processes, two faces", (status, out, err))
+    status, out, err = stat("--json", names[0], str(engines[0].pid))
+    tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == names[:1], "a face twice meant is shown once", (status, out, err))
+    digits = Actor("engine", str(engines[0].pid))
+    status, out, err = stat("--json", str(engines[0].pid))
+    tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == [str(engines[0].pid)], "a name of digits goes first", (status, out, err))
+    for nobodys in ("0", "-0", "4294967296", str(2**32 + engines[1].pid), str(os.getpid())):
+        status, _, err = stat("--", nobodys)
+        tap.check(status == 1 and f"{nobodys}: no such face" in err, "a process on no face", (status, err))
+    for engine in [digits, *engines]:
+        engine.kill()
+    for name in [str(engines[0].pid), *names]:
+        tap.check(stat(name)[0] == 3 and stat("--remove", name)[0] == 0 and not there(name), "of the dead, the name is left")
 
 
 def test_strangers():
@@ -426,7 +454,7 @@ def test_usage():
 
 def main():
     try:
-        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_strangers, test_hostile,
+        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers, test_hostile,
                      test_escapes, test_watch, test_containers, test_usage):
             test()
     finally:

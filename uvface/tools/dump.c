@@ -66,10 +66,6 @@ static int fail(const char* object, const char* why) {
 
 /* --- Which face ----------------------------------------------------------------------------------- */
 
-static bool has_process(const face_t* face, pid_t pid) {
-  return face->engine.pid == pid || face->app.pid == pid;
-}
-
 /* A name may be that of two: of one that lives on without it, and of one that has it now. */
 static const face_t* find_name(const faces_t* faces, const char* name) {
   const face_t* found = NULL;
@@ -77,7 +73,7 @@ static const face_t* find_name(const faces_t* faces, const char* name) {
   for (size_t i = 0; i < faces->faces.n; i++) {
     const face_t* face = &faces->faces.items[i];
 
-    if (face->name[0] == '\0' || strcmp(face->name, name) != 0) continue;
+    if (!face_is_called(face, name)) continue;
     if (found == NULL || (face->state == ALIVE && (found->state != ALIVE || face->has_region_name))) found = face;
   }
   return found;
@@ -86,18 +82,19 @@ static const face_t* find_name(const faces_t* faces, const char* name) {
 static void tell_choice(const face_t* face) {
   char name[4 * NAME_BYTES];
 
-  escape(face->name, true, name, sizeof(name));
-  fprintf(stderr, "  %s: engine %ld, app %ld\n", name[0] != '\0' ? name : "(without a name)", (long) face->engine.pid,
-          (long) face->app.pid);
+  if (face->name[0] != '\0')
+    escape(face->name, true, name, sizeof(name));
+  else
+    face_label(face, name, sizeof(name));
+  fprintf(stderr, "  %s: engine %ld, app %ld\n", name, (long) face->engine.pid, (long) face->app.pid);
 }
 
 static const face_t* find_process(const faces_t* faces, const char* text) {
-  pid_t pid = (pid_t) strtol(text, NULL, 10);
   const face_t* found = NULL;
   size_t n = 0;
 
   for (size_t i = 0; i < faces->faces.n; i++) {
-    if (!has_process(&faces->faces.items[i], pid)) continue;
+    if (!face_is_on(&faces->faces.items[i], text)) continue;
     found = &faces->faces.items[i];
     n++;
   }
@@ -109,14 +106,8 @@ static const face_t* find_process(const faces_t* faces, const char* text) {
   }
   fail(text, "this process is on several faces: give a name, or the process at the other end");
   for (size_t i = 0; i < faces->faces.n; i++)
-    if (has_process(&faces->faces.items[i], pid)) tell_choice(&faces->faces.items[i]);
+    if (face_is_on(&faces->faces.items[i], text)) tell_choice(&faces->faces.items[i]);
   return NULL;
-}
-
-static bool is_number(const char* text) {
-  size_t n = strspn(text, "0123456789");
-
-  return n > 0 && n < 10 && text[n] == '\0';
 }
 
 /* NULL after telling why. */
@@ -124,7 +115,7 @@ static const face_t* find_face(const faces_t* faces, const char* text) {
   const face_t* face = find_name(faces, text);
 
   if (face != NULL) return face;
-  if (is_number(text)) return find_process(faces, text);
+  if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0') return find_process(faces, text);
   fail(text, "no such face");
   return NULL;
 }

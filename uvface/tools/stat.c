@@ -22,16 +22,16 @@ typedef struct options_s {
 
 static void usage(FILE* to) {
   fputs(
-      "usage: uvface-stat [--json] [--watch[=SECONDS]] [NAME...]\n"
+      "usage: uvface-stat [--json] [--watch[=SECONDS]] [NAME|PID...]\n"
       "       uvface-stat --stale | --remove [--json] [NAME...]\n"
-      "Lists the shared-memory faces of this machine, or those called NAME.\n"
+      "Lists the shared-memory faces of this machine, or those called NAME, or that process PID is on.\n"
       "  -j, --json          as JSON; with --watch an object a line\n"
       "  -w, --watch[=S]     again every S seconds (default 1), with packets and bytes a second\n"
       "  -s, --stale         what dead engines left\n"
       "  -r, --remove        removes that\n"
       "  -h, --help          this text\n"
       "  -V, --version       the version\n"
-      "Status: 0, 1 failed, 2 usage, 3 one of the NAMEs is a dead engine's or --stale has found something.\n",
+      "Status: 0, 1 failed, 2 usage, 3 one of the faces is a dead engine's or --stale has found something.\n",
       to);
 }
 
@@ -68,19 +68,33 @@ static void tell_hidden(FILE* to, const faces_t* faces) {
 
 /* --- Faces ---------------------------------------------------------------------------------------- */
 
+typedef bool (*is_meant_t)(const face_t* face, const char* text);
+
+/* A NAME goes before a PID. */
+static is_meant_t meaning_of(const faces_t* faces, const char* text) {
+  for (size_t i = 0; i < faces->faces.n; i++)
+    if (face_is_called(&faces->faces.items[i], text)) return face_is_called;
+  return face_is_on;
+}
+
 /* Keeps those that were asked for. Returns the status. */
-static int select_names(faces_t* faces, const options_t* o, bool is_quiet) {
+static int select_faces(faces_t* faces, const options_t* o, bool is_quiet) {
   bool failed = false, dead = false;
+  bool* is_kept;
   size_t kept = 0;
 
+  if (o->n_names == 0) return EXIT_SUCCESS;
+  is_kept = calloc(faces->faces.n + 1, sizeof(bool));
+  if (is_kept == NULL) return fail("faces", strerror(ENOMEM));
   for (int k = 0; k < o->n_names; k++) {
+    is_meant_t is_meant = meaning_of(faces, o->names[k]);
     bool found = false;
 
     for (size_t i = 0; i < faces->faces.n; i++) {
       const face_t* face = &faces->faces.items[i];
 
-      if (strcmp(face->name, o->names[k]) != 0 || face->name[0] == '\0') continue;
-      found = true;
+      if (!is_meant(face, o->names[k])) continue;
+      found = is_kept[i] = true;
       dead = dead || face->state == DEAD;
       failed = failed || face->state == UNKNOWN;
     }
@@ -88,12 +102,9 @@ static int select_names(faces_t* faces, const options_t* o, bool is_quiet) {
     if (!found && !is_quiet) fail(o->names[k], "no such face");
   }
   for (size_t i = 0; i < faces->faces.n; i++)
-    for (int k = 0; k < o->n_names; k++)
-      if (strcmp(faces->faces.items[i].name, o->names[k]) == 0 && faces->faces.items[i].name[0] != '\0') {
-        faces->faces.items[kept++] = faces->faces.items[i];
-        break;
-      }
-  if (o->n_names > 0) faces->faces.n = kept;
+    if (is_kept[i]) faces->faces.items[kept++] = faces->faces.items[i];
+  faces->faces.n = kept;
+  free(is_kept);
   return failed ? FAILED : dead ? FOUND_DEAD : EXIT_SUCCESS;
 }
 
@@ -102,7 +113,7 @@ static int list(const options_t* o) {
   int status, rc = 0;
 
   faces_scan(&faces, NULL, 0);
-  status = select_names(&faces, o, false);
+  status = select_faces(&faces, o, false);
   if (o->json)
     rc = print_json(faces_json(&faces, false), false);
   else
@@ -143,7 +154,7 @@ static int watch(const options_t* o) {
     double at = now_s();
 
     faces_scan(&now, last > 0 ? &before : NULL, at - last);
-    select_names(&now, o, true);
+    select_faces(&now, o, true);
     last = at;
     draw(o, &now, is_terminal);
     faces_free(&before);

@@ -388,6 +388,32 @@ void faces_free(faces_t* faces) {
   *faces = (faces_t){.hidden = 0};
 }
 
+/* --- Which of them -------------------------------------------------------------------------------- */
+
+void face_label(const face_t* face, char* ret, size_t bytes) {
+  snprintf(ret, bytes, "%s:%llu", face->is_private ? "private" : "unnamed", (unsigned long long) face->ino);
+}
+
+bool face_is_called(const face_t* face, const char* text) {
+  char label[64];
+  size_t n;
+
+  if (face->name[0] != '\0') return strcmp(face->name, text) == 0;
+  face_label(face, label, sizeof(label));
+  n = strlen(label);
+  if (text[0] == '(') return strncmp(text + 1, label, n) == 0 && strcmp(text + 1 + n, ")") == 0;
+  return strcmp(text, label) == 0;
+}
+
+bool face_is_on(const face_t* face, const char* pid_text) {
+  size_t digits = strspn(pid_text, "0123456789");
+  long pid;
+
+  if (digits == 0 || digits > 9 || pid_text[digits] != '\0') return false;
+  pid = strtol(pid_text, NULL, 10);
+  return pid != 0 && (face->engine.pid == pid || face->app.pid == pid); /* 0: nobody is there */
+}
+
 int faces_open(face_t* face, source_t* ret_source) {
   source_t source = {.fd = -1};
   struct stat st;

@@ -101,14 +101,14 @@ static void head_row(row_t* row, bool with_rates) {
 
 static void face_row(const face_t* face, row_t* row, bool with_rates) {
   size_t last = with_rates ? 13 : 9;
-  char name[4 * NAME_BYTES];
+  char name[4 * NAME_BYTES], label[64];
 
   escape(face->name, true, name, sizeof(name));
+  face_label(face, label, sizeof(label));
   if (name[0] != '\0')
     snprintf(row->cells[0], CELL_BYTES, "%.400s", name);
   else
-    snprintf(row->cells[0], CELL_BYTES, "(%s:%llu)", face->is_private ? "private" : "unnamed",
-             (unsigned long long) face->ino);
+    snprintf(row->cells[0], CELL_BYTES, "(%s)", label);
   snprintf(row->cells[1], CELL_BYTES, "%s", state_name(face->state));
   process_text(&face->engine, face->roles_unknown, row->cells[2], CELL_BYTES);
   process_text(&face->app, face->roles_unknown, row->cells[3], CELL_BYTES);
