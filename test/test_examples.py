@@ -275,6 +275,7 @@ def unknown_sockets_are_named(directory):
 def wrong_options_print_usage(directory):
     for program in ("ndn-forwarder", "ndn-producer", "ndn-consumer", "ndn-peek", "ndn-poke", "poll-echo"):
         expect(run(program, "--nonsense"), 2, "usage: " + program)
+        expect(run(program, "--help"), 0, "usage: " + program)
     expect(run("ndn-forwarder", "--listen", f"{directory}/x", "--cs-bytes", "1k"), 2, "1k is not a number")
     expect(run("ndn-consumer", "--prefix", "/a/sha256digest=00"), 2, "/a/sha256digest=00 cannot be used")
     expect(run("ndn-forwarder", "--listen", f"{directory}/x", "--uplink", "carrier-pigeon://x"), 1, "carrier-pigeon://x")

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool parse_number(const char* text, uint64_t min, uint64_t max, uint64_t* ret_value) {
   char* end;
@@ -32,6 +33,15 @@ bool parse_id(const char* text, unsigned int* ret_id) {
   if (!parse_number(text, 0, UINT32_MAX - 1, &id)) return false; /* the last one means nobody */
   *ret_id = (unsigned int) id;
   return true;
+}
+
+bool wants_help(int argc, char** argv) {
+  return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+}
+
+int print_usage(bool is_asked, const char* text) {
+  fputs(text, is_asked ? stdout : stderr);
+  return is_asked ? 0 : 2;
 }
 
 static double seconds(uv_timeval_t time) {

@@ -481,14 +481,12 @@ static bool parse_options(consumer_t* consumer, int argc, char** argv) {
 int main(int argc, char** argv) {
   static consumer_t consumer = {.window = 64, .lifetime_ms = 1000, .connect_timeout_ms = 5000, .exit_code = 1};
   keep_streams();
-  if (!parse_options(&consumer, argc, argv)) {
-    fputs(
-        "usage: ndn-consumer --prefix /demo/file [--forwarder URI] [--window 64] [--lifetime-ms 1000]\n"
-        "                    [--output PATH|-] [--expect-sha256 HEX] [--connect-timeout-ms 5000]\n"
-        "                    [--no-shm] [--progress] [--verbose]\n"
-        "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n",
-        stderr);
-    return 2;
-  }
+  bool help = wants_help(argc, argv);
+  if (help || !parse_options(&consumer, argc, argv))
+    return print_usage(help,
+                       "usage: ndn-consumer --prefix /demo/file [--forwarder URI] [--window 64] [--lifetime-ms 1000]\n"
+                       "                    [--output PATH|-] [--expect-sha256 HEX] [--connect-timeout-ms 5000]\n"
+                       "                    [--no-shm] [--progress] [--verbose]\n"
+                       "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n");
   return consumer_run(&consumer);
 }

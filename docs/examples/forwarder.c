@@ -638,16 +638,12 @@ static int forwarder_run(forwarder_t* fwd) {
 
 /* --- Command line ----------------------------------------------------------------------------- */
 
-static int usage(void) {
-  fputs(
-      "usage: ndn-forwarder --listen PATH [--mode OCTAL] [--uid N] [--gid N] [--uplink URI] [--no-shm] [--mtu BYTES]\n"
-      "                     [--cs-bytes BYTES] [--verbose]\n"
-      "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n"
-      "Who may connect: whoever may write to the socket by its mode (0600), owner and group (those of this process).\n"
-      "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n",
-      stderr);
-  return 2;
-}
+static const char usage[] =
+    "usage: ndn-forwarder --listen PATH [--mode OCTAL] [--uid N] [--gid N] [--uplink URI] [--no-shm] [--mtu BYTES]\n"
+    "                     [--cs-bytes BYTES] [--verbose]\n"
+    "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n"
+    "Who may connect: whoever may write to the socket by its mode (0600), owner and group (those of this process).\n"
+    "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n";
 
 static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
   static const struct option options[] = {
@@ -679,5 +675,7 @@ static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
 int main(int argc, char** argv) {
   static forwarder_t fwd = {.cs_bytes = CS_BYTES_DEFAULT, .uid = ~0u, .gid = ~0u};
   keep_streams();
-  return parse_options(&fwd, argc, argv) ? forwarder_run(&fwd) : usage();
+  bool help = wants_help(argc, argv);
+  if (help || !parse_options(&fwd, argc, argv)) return print_usage(help, usage);
+  return forwarder_run(&fwd);
 }

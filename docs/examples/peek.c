@@ -149,14 +149,13 @@ static bool parse_options(peek_t* peek, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   static peek_t peek = {.interest = {.has_nonce = true, .lifetime_ms = NDNPKT_LIFETIME_DEFAULT_MS}};
-  if (!parse_options(&peek, argc, argv)) {
-    fputs(
+  bool help = wants_help(argc, argv);
+  if (help || !parse_options(&peek, argc, argv))
+    return print_usage(
+        help,
         "usage: ndn-peek [--prefix] [--fresh] [--lifetime MS] [--hop-limit N] [--payload] [--timeout MS] [--verbose]\n"
         "                [--forwarder URI] [--mtu BYTES] [--no-shm] /name\n"
-        "Writes the Data that answers, or its content alone with --payload.\n",
-        stderr);
-    return EXIT_USAGE;
-  }
+        "Writes the Data that answers, or its content alone with --payload.\n");
   int err = getrandom(&peek.interest.nonce, sizeof(peek.interest.nonce), 0) < 0 ? UV_EIO : init(&peek);
   if (err < 0) {
     fprintf(stderr, "ndn-peek: cannot start: %s\n", uv_strerror(err));

@@ -177,14 +177,13 @@ static bool parse_options(poke_t* poke, int argc, char** argv) {
 int main(int argc, char** argv) {
   static poke_t poke;
   keep_streams();
-  if (!parse_options(&poke, argc, argv)) {
-    fputs(
+  bool help = wants_help(argc, argv);
+  if (help || !parse_options(&poke, argc, argv))
+    return print_usage(
+        help,
         "usage: ndn-poke [--freshness MS] [--final] [--timeout MS] [--verbose] [--forwarder URI] [--mtu BYTES]\n"
         "                [--no-shm] /name\n"
-        "Reads the content from stdin.\n",
-        stderr);
-    return EXIT_USAGE;
-  }
+        "Reads the content from stdin.\n");
   int err = init(&poke);
   if (err < 0) {
     fprintf(stderr, "ndn-poke: %s: %s\n", poke.name_uri, err == -EMSGSIZE ? "too much for one Data" : strerror(-err));

@@ -131,15 +131,18 @@ static int echo_main(echo_t* echo, bool engine, const char* name, const char* te
 }
 
 int main(int argc, char** argv) {
-  static const struct option options[] = {
-      {"count", required_argument, NULL, 'c'}, {"send", required_argument, NULL, 's'},
-      {"mode", required_argument, NULL, 'm'},  {"uid", required_argument, NULL, 'u'},
-      {"gid", required_argument, NULL, 'g'},   {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"count", required_argument, NULL, 'c'},
+                                          {"send", required_argument, NULL, 's'},
+                                          {"mode", required_argument, NULL, 'm'},
+                                          {"uid", required_argument, NULL, 'u'},
+                                          {"gid", required_argument, NULL, 'g'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
   echo_t echo = {.options = NDNSHM_OPTIONS_INIT};
   const char* text = NULL;
   int option;
-  bool good = true;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  bool good = true, help = false;
+  while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
     char* end = NULL;
     if (option == 'c')
       echo.limit = strtoull(optarg, &end, 10);
@@ -151,13 +154,15 @@ int main(int argc, char** argv) {
       echo.options.uid = (uid_t) strtoul(optarg, &end, 10);
     else if (option == 'g')
       echo.options.gid = (gid_t) strtoul(optarg, &end, 10);
+    help = help || option == 'h';
     good = good && option != '?' && (end == NULL || *end == '\0');
   }
   echo.first = text != NULL;
   bool engine = optind < argc && strcmp(argv[optind], "engine") == 0;
-  if (!good || argc - optind != 2 || (!engine && strcmp(argv[optind], "app") != 0)) {
-    fputs("usage: poll-echo engine|app NAME [--count N] [--send TEXT] [--mode OCTAL] [--uid N] [--gid N]\n", stderr);
-    return 2;
+  if (help || !good || argc - optind != 2 || (!engine && strcmp(argv[optind], "app") != 0)) {
+    fputs("usage: poll-echo engine|app NAME [--count N] [--send TEXT] [--mode OCTAL] [--uid N] [--gid N]\n",
+          help ? stdout : stderr);
+    return help ? 0 : 2;
   }
   return echo_main(&echo, engine, argv[optind + 1], text);
 }

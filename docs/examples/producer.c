@@ -414,13 +414,11 @@ static bool parse_options(producer_t* producer, int argc, char** argv) {
 int main(int argc, char** argv) {
   static producer_t producer = {.segment_bytes = 8000, .fd = -1};
   keep_streams();
-  if (!parse_options(&producer, argc, argv)) {
-    fputs(
-        "usage: ndn-producer --prefix /demo/file --file PATH [--forwarder URI] [--segment-bytes 8000]\n"
-        "                    [--no-shm] [--verbose]\n"
-        "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n",
-        stderr);
-    return 2;
-  }
+  bool help = wants_help(argc, argv);
+  if (help || !parse_options(&producer, argc, argv))
+    return print_usage(help,
+                       "usage: ndn-producer --prefix /demo/file --file PATH [--forwarder URI] [--segment-bytes 8000]\n"
+                       "                    [--no-shm] [--verbose]\n"
+                       "URI is unix:///path or tcp://host:port; without, the forwarder of this host is looked for.\n");
   return producer_run(&producer);
 }
