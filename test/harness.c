@@ -699,5 +699,7 @@ bool harness_kernel_refuses_descriptors(int sock) {
   int value;
   socklen_t bytes = sizeof(value);
 
-  return getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &bytes) == 0;
+  /* Set as it is: qemu reads options that it will not set. */
+  return getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &bytes) == 0 &&
+         setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, bytes) == 0;
 }
