@@ -399,6 +399,15 @@ def check_layout(tap, root):
     tap.check(not listed - there, "and no other", listed - there)
 
 
+def check_test_table(tap, root):
+    """docs/contributing.rst says of each test program what it is about, and of no other."""
+    page = (root / "docs/contributing.rst").read_text()
+    section = page.split("Which tests see a change\n", 1)[1].split("How to add a counter\n", 1)[0]
+    listed = set(re.findall(r"(?<!\*)\*([a-z_]+)\*(?!\*)", section)) - {"name"}
+    there = {file.stem.removeprefix("test_") for file in (root / "test").glob("test_*") if file.suffix in (".c", ".py")}
+    tap.check(len(there) > 60 and listed == there, "contributing.rst has each test program", listed ^ there)
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     tap = Tap()
@@ -410,6 +419,7 @@ def main():
     check_security(tap, root)
     check_named(tap, root)
     check_layout(tap, root)
+    check_test_table(tap, root)
     return tap.done()
 
 
