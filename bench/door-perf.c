@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* door-perf.c: how long an app takes from uvface_client_connect() to a face that it may use, one app after the other; and
- * how long many apps take that come at once, each a process with a face of its own. The server is a process beside them.
- * Prints both; judges nothing. Leaves nothing behind.
+/* door-perf.c: how long an app takes from uvface_client_connect() to a face that it may use, one app after the other;
+ * and how long many apps take that come at once, each a process with a face of its own. The server is a process beside
+ * them. Prints both; judges nothing. Leaves nothing behind.
  *
  *   door-perf [CONNECTS [APPS]]      by default 1000 and 500 */
 #include <poll.h>

@@ -3,8 +3,8 @@
  * a forwarder talk about faces and routes.
  *
  * Guarantees: decoding trusts nothing, allocates nothing, keeps nothing: no byte outside the given buffer is read, and
- * every result is a view of the caller's packet, valid as long as that is. On failure what a ret_ points at is untouched;
- * a buffer that is encoded into may hold anything then.
+ * every result is a view of the caller's packet, valid as long as that is. On failure what a ret_ points at is
+ * untouched; a buffer that is encoded into may hold anything then.
  * Does not guarantee that a packet makes sense to an application, or that its signature is right before
  * ndnpkt_verify() says so. Does not reassemble fragments, and knows no trust schema and no RSA.
  *

@@ -68,21 +68,24 @@ typedef struct ndnshm_options_s {
 enum {
   /* Survive a region that is truncated or punched under us: the endpoint then fails with -EIO, others go on.
    * Installs a handler for SIGBUS, once for the process, and takes it out with the last guarded endpoint if it still
-   * stands foremost; it passes on what is not ours to the handler that stood before. Whoever installs another one must pass on to this one, and no thread that uses the endpoint
-   * may block SIGBUS: the kernel would kill the process. (docs/security.rst) */
+   * stands foremost; it passes on what is not ours to the handler that stood before. Whoever installs another one must
+   * pass on to this one, and no thread that uses the endpoint may block SIGBUS: the kernel would kill the process.
+   * (docs/security.rst) */
   NDNSHM_SIGBUS_GUARD = 1,
   /* Private faces: by what an end wakes the other. Pipes wake faster; but who writes to a pipe from memory that never
-   * comes keeps the kernel's lock on it, and whoever uses the other end waits. A socket has no such lock. By user: pipes
-   * if options.uid is this process's effective user, who could stop it anyway; else, and where uid is -1, a socket. */
+   * comes keeps the kernel's lock on it, and whoever uses the other end waits. A socket has no such lock. By user:
+   * pipes if options.uid is this process's effective user, who could stop it anyway; else, and where uid is -1, a
+   * socket. */
   NDNSHM_WAKE_BY_USER = 0,
   NDNSHM_WAKE_SOCKET = 2,
   NDNSHM_WAKE_PIPE = 4,
-  /* Engine: leaves to the caller what an app can make slow. Of a named face, what may wait for a lock of the kernel's that
-   * the app holds: to seal the region, to remove the names, to close the FIFOs; of a private face, to close the socket. Without it the calls that lead to it do it: ndnshm_wake(),
-   * ndnshm_probe(), ndnshm_announce(), ndnshm_park(), ndnshm_shutdown() and ndnshm_free(). See ndnshm_take_chore(). */
+  /* Engine: leaves to the caller what an app can make slow. Of a named face, what may wait for a lock of the kernel's
+   * that the app holds: to seal the region, to remove the names, to close the FIFOs; of a private face, to close the
+   * socket. Without it the calls that lead to it do it: ndnshm_wake(), ndnshm_probe(), ndnshm_announce(),
+   * ndnshm_park(), ndnshm_shutdown() and ndnshm_free(). See ndnshm_take_chore(). */
   NDNSHM_CHORES = 8,
-  /* ndnshm_fd() is polled level-triggered: ndnshm_wake() makes do with one read, which nearly always is enough, for what is
-   * left makes the descriptor readable again. */
+  /* ndnshm_fd() is polled level-triggered: ndnshm_wake() makes do with one read, which nearly always is enough, for
+   * what is left makes the descriptor readable again. */
   NDNSHM_LEVEL_TRIGGERED = 16
 };
 
@@ -138,8 +141,8 @@ NDNSHM_EXTERN int ndnshm_new(ndnshm_t** ret_ep);
  * name: [A-Za-z0-9._-]{1,200}, no leading dot; copied. options: NULL = defaults; copied.
  * A name left by a dead engine of the same owner is cleaned away and taken.
  * An app can attach from the moment when this returns, not before: until then it finds no face (-ENOENT) or a dead
- * engine's (-ECONNREFUSED). The three names are taken in one go, for microseconds at real-time priority where the thread
- * may have it, because who sees the first can take the others (docs/security.rst, "Names").
+ * engine's (-ECONNREFUSED). The three names are taken in one go, for microseconds at real-time priority where the
+ * thread may have it, because who sees the first can take the others (docs/security.rst, "Names").
  * Errors: -EINVAL (ep, name, options), -ENAMETOOLONG, -EADDRINUSE (a live engine or somebody else has the
  * name), -EALREADY (ep is in use), -EACCES, -EPERM (owner or group may not be given), -ENOSPC, -EDQUOT, -EFBIG,
  * -EROFS (/dev/shm or /tmp is read-only), -ENOENT (there is no /dev/shm, /tmp or /proc), -ENOTSUP (/dev/shm has no
@@ -162,16 +165,16 @@ NDNSHM_EXTERN int ndnshm_connect(ndnshm_t* ep, const char* name, const ndnshm_op
  * three descriptors of ndnshm_app_fds(). Nobody else can come in, nothing is left in the file system, and the region is
  * sealed: nobody can truncate it, no guard is needed.
  * options: NULL = defaults; copied; mode and gid are checked and not used; uid: the app's user, which decides about the
- * wake-up (NDNSHM_WAKE_BY_USER). Where the kernel refuses memory that can be sealed (memfd_create), the region is a file
- * in /dev/shm without a name and not sealed: stats.sealed is 0, and an app of another user needs the guard, or trust.
- * Errors: -EINVAL (ep, options), -EALREADY (ep is in use), -ENOSPC, -EDQUOT, -EFBIG, -EMFILE, -ENFILE, -ENOMEM (also
- * RLIMIT_MEMLOCK, under mlockall()); only without memfd_create: -EACCES, -EROFS, -ENOENT, -ENOTSUP, -EIO.
+ * wake-up (NDNSHM_WAKE_BY_USER). Where the kernel refuses memory that can be sealed (memfd_create), the region is a
+ * file in /dev/shm without a name and not sealed: stats.sealed is 0, and an app of another user needs the guard, or
+ * trust. Errors: -EINVAL (ep, options), -EALREADY (ep is in use), -ENOSPC, -EDQUOT, -EFBIG, -EMFILE, -ENFILE, -ENOMEM
+ * (also RLIMIT_MEMLOCK, under mlockall()); only without memfd_create: -EACCES, -EROFS, -ENOENT, -ENOTSUP, -EIO.
  * On failure nothing is left behind and ep may be used again. */
 NDNSHM_EXTERN int ndnshm_create_private(ndnshm_t* ep, const ndnshm_options_t* options);
 
 /* Engine of a private face: the three descriptors for its app, to be sent (SCM_RIGHTS) or inherited, in ndn-rs's order:
- * region, a2e write end, e2a read end. The last two are one socket twice, or two pipes. They stay the endpoint's: do not
- * close, read or write them.
+ * region, a2e write end, e2a read end. The last two are one socket twice, or two pipes. They stay the endpoint's: do
+ * not close, read or write them.
  * ret_fds: receives them; untouched on failure. ndnshm_errmsg() is not written.
  * Errors: -EINVAL (NULL), -ENOTCONN, -EBADF (not the engine of a private face, or closed already). (Design 3) */
 NDNSHM_EXTERN int ndnshm_app_fds(const ndnshm_t* ep, int ret_fds[3]);
@@ -182,24 +185,25 @@ NDNSHM_EXTERN int ndnshm_app_fds(const ndnshm_t* ep, int ret_fds[3]);
 NDNSHM_EXTERN void ndnshm_app_fds_close(ndnshm_t* ep);
 
 /* App: takes its end of a private face from three descriptors (Design 3): region (a regular file, open for reading and
- * writing), a2e write end, e2a read end (two pipes, O_NONBLOCK; or Unix stream sockets, which may be the same twice), as
- * ndnshm_app_fds() and ndn-rs give them. A region that is not sealed against truncation must belong to root, to this
+ * writing), a2e write end, e2a read end (two pipes, O_NONBLOCK; or Unix stream sockets, which may be the same twice),
+ * as ndnshm_app_fds() and ndn-rs give them. A region that is not sealed against truncation must belong to root, to this
  * process's effective user or to options->uid, unless NDNSHM_SIGBUS_GUARD is asked for. Who handed them over is for the
  * caller to know: nothing in them tells.
  * fds: on success they are the endpoint's, closed on exec, fds[0] closed at once; on failure they stay the caller's, as
  * they were. options: NULL = defaults; only slot_size, max_slot_size, uid and flags are read.
  * An engine that has died meanwhile is end of file, after what it had sent.
- * Errors: -EINVAL (ep, fds, options), -EALREADY (ep is in use), -EBADF (not open, or for another direction), -EPERM (not a
- * regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted owner), -EPROTO (header
- * broken, size not that of its geometry, indices impossible, slots smaller than options->slot_size or larger
- * than options->max_slot_size, a pipe that would block, a socket of another kind or not connected, one of each), -EACCES,
+ * Errors: -EINVAL (ep, fds, options), -EALREADY (ep is in use), -EBADF (not open, or for another direction), -EPERM
+ * (not a regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted owner), -EPROTO
+ * (header broken, size not that of its geometry, indices impossible, slots smaller than options->slot_size or larger
+ * than options->max_slot_size, a pipe that would block, a socket of another kind or not connected, one of each),
+ * -EACCES,
  * -ENOMEM, -EIO. ep may be used again. */
 NDNSHM_EXTERN int ndnshm_attach(ndnshm_t* ep, const int fds[3], const ndnshm_options_t* options);
 
 /* Leaves the face: closes all descriptors (the peer sees end of file) and, as engine, removes the
  * region's and the FIFOs' names if they are still ours; with NDNSHM_CHORES an engine leaves both to who
- * takes the chore, and until that is done the names cannot be taken by anybody else. The mapping, and so every packet handed out
- * by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. In a forked child it
+ * takes the chore, and until that is done the names cannot be taken by anybody else. The mapping, and so every packet
+ * handed out by ndnshm_peek(), stays readable until ndnshm_free(). Harmless when called twice. In a forked child it
  * only closes the child's descriptors: the face is its parent's. */
 NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 
@@ -207,14 +211,15 @@ NDNSHM_EXTERN void ndnshm_shutdown(ndnshm_t* ep);
 NDNSHM_EXTERN void ndnshm_free(ndnshm_t* ep);
 
 /* A piece of work that can have to wait: for as long as an app that may write to the region takes for one write, which
- * can be for ever; or that takes long, because of thousands of sleepers on a socket that is closed. It needs nothing of the endpoint any more. */
+ * can be for ever; or that takes long, because of thousands of sleepers on a socket that is closed. It needs nothing of
+ * the endpoint any more. */
 typedef struct ndnshm_chore_s ndnshm_chore_t;
 
-/* Engine, with NDNSHM_CHORES: what is to be done now: of a named face, to seal the region, once an app is there, and again
- * after the probe if it failed for a passing cause; of any, to leave, after ndnshm_shutdown(). NULL = nothing. To be asked for
- * after ndnshm_wake(), ndnshm_probe() and ndnshm_shutdown(); what is not taken is not sealed, or is done by ndnshm_free().
- * ep: NULL is allowed. The chore is the caller's: it owes one ndnshm_do_chore(), before the process ends; ep may be used,
- * shut down and freed meanwhile. After fork() it is the parent's. ep's thread. */
+/* Engine, with NDNSHM_CHORES: what is to be done now: of a named face, to seal the region, once an app is there, and
+ * again after the probe if it failed for a passing cause; of any, to leave, after ndnshm_shutdown(). NULL = nothing. To
+ * be asked for after ndnshm_wake(), ndnshm_probe() and ndnshm_shutdown(); what is not taken is not sealed, or is done
+ * by ndnshm_free(). ep: NULL is allowed. The chore is the caller's: it owes one ndnshm_do_chore(), before the process
+ * ends; ep may be used, shut down and freed meanwhile. After fork() it is the parent's. ep's thread. */
 NDNSHM_EXTERN ndnshm_chore_t* ndnshm_take_chore(ndnshm_t* ep);
 
 /* Does it, once, and frees it. Waits as long as it must. Chores may be done at the same time, also two of one endpoint.
@@ -310,19 +315,19 @@ NDNSHM_EXTERN unsigned int ndnshm_announce(ndnshm_t* ep, unsigned int what);
 NDNSHM_EXTERN void ndnshm_fence(void);
 NDNSHM_EXTERN unsigned int ndnshm_confirm(ndnshm_t* ep, unsigned int what);
 
-/* For who sends or receives many packets before it waits. Between packet and look whether the peer sleeps stands a fence,
- * an eighth to a sixth of what a short packet costs. From ndnshm_defer() to ndnshm_settle() the look comes without: a peer
- * that slept before is woken at once as long as a byte is left, one that falls asleep at that very moment is found by
- * ndnshm_settle(), with one fence for all packets. So settle before you wait for anything: before ndnshm_park(), before
- * you block elsewhere, before you compute for longer than the peer may sleep. Shutting down settles. After fork() both
- * processes owe it.
- * bytes: 1 = in between at most one wake-up byte is written, however often the peer falls asleep again; 0 = none, for who
- * wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
- * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or the peer sleeps, and
- * still deferring: -EAGAIN, no byte is left: ndnshm_defer(ep, 1) and settle again before you wait; -ENOBUFS, none can be
- * written now, because the kernel has no memory for it or the last call took long (ndnshm_wake()): settle again in a
- * millisecond or so, or when ndnshm_rest() says, and wait until then if you like. (Another error of the write counts as if the peer were awake: the
- * next look tries again.) Or -EIO, as ndnshm_wake().
+/* For who sends or receives many packets before it waits. Between packet and look whether the peer sleeps stands a
+ * fence, an eighth to a sixth of what a short packet costs. From ndnshm_defer() to ndnshm_settle() the look comes
+ * without: a peer that slept before is woken at once as long as a byte is left, one that falls asleep at that very
+ * moment is found by ndnshm_settle(), with one fence for all packets. So settle before you wait for anything: before
+ * ndnshm_park(), before you block elsewhere, before you compute for longer than the peer may sleep. Shutting down
+ * settles. After fork() both processes owe it.
+ * bytes: 1 = in between at most one wake-up byte is written, however often the peer falls asleep again; 0 = none, for
+ * who wrote one a moment ago. A second ndnshm_defer() before the settling only changes that.
+ * ndnshm_settle() returns 0, or 1 if the byte was spent: all is settled, and deferring has ended. Or the peer sleeps,
+ * and still deferring: -EAGAIN, no byte is left: ndnshm_defer(ep, 1) and settle again before you wait; -ENOBUFS, none
+ * can be written now, because the kernel has no memory for it or the last call took long (ndnshm_wake()): settle again
+ * in a millisecond or so, or when ndnshm_rest() says, and wait until then if you like. (Another error of the write
+ * counts as if the peer were awake: the next look tries again.) Or -EIO, as ndnshm_wake().
  * (Design 3) */
 NDNSHM_EXTERN void ndnshm_defer(ndnshm_t* ep, unsigned int bytes);
 NDNSHM_EXTERN int ndnshm_settle(ndnshm_t* ep);
@@ -333,30 +338,31 @@ NDNSHM_EXTERN void ndnshm_unpark(ndnshm_t* ep);
 /* To be called when ndnshm_fd() is readable: withdraws the announcement and drains the FIFO, pipe or socket.
  * It reads to the end, so that an edge may be told once for a byte and the end of the peer together, but no more than
  * 64 KiB (2 KiB of a socket); with NDNSHM_LEVEL_TRIGGERED, which saves a system call, it reads once.
- * Returns the bytes drained, 0 to 65536. Who waits for edges calls it again before he waits, if it was more than 1024: the
- * peer floods, and there may be more. Call it on readability only (Design 3).
+ * Returns the bytes drained, 0 to 65536. Who waits for edges calls it again before he waits, if it was more than 1024:
+ * the peer floods, and there may be more. Call it on readability only (Design 3).
  * A peer can make the calls on what it shares with us slow (docs/security.rst, "Wake-ups that cost time"). After one
- * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 200 ms later at the earliest, for
- * who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together, none is
- * made any more, and it returns -EIO: leave the face.
- * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer made
- * calls on the descriptors slow, or truncated the region before it was seen), -EINVAL, -ENOTCONN, -EBADF (somebody else closed the descriptor). */
+ * that took more than 1 ms of CPU time, or slept for more than 10 ms, the next byte comes 200 ms later at the earliest,
+ * for who defers, and ndnshm_rest() says how long not to read one either. After three such calls, of 10 ms together,
+ * none is made any more, and it returns -EIO: leave the face.
+ * Errors: NDNSHM_EOF (the peer is gone: stop polling the descriptor, take what is left in the ring), -EIO (the peer
+ * made calls on the descriptors slow, or truncated the region before it was seen), -EINVAL, -ENOTCONN, -EBADF (somebody
+ * else closed the descriptor). */
 NDNSHM_EXTERN int ndnshm_wake(ndnshm_t* ep);
 
 /* For how many ms to leave ndnshm_fd() alone, 0 for not at all, because the peer has made a call slow: as long, up to a
  * second, that all slow peers of this thread cost half a percent of its time. Ask before ndnshm_wake(): where it is
  * not 0, stop polling the descriptor, and look by the clock, at the ring each 100 ms or so and at the descriptor, with
- * ndnshm_wake(), when the time is over. Who does not ask pays for at most three such calls a face. Costs no system call.
- * NULL, or not open: 0. */
+ * ndnshm_wake(), when the time is over. Who does not ask pays for at most three such calls a face. Costs no system
+ * call. NULL, or not open: 0. */
 NDNSHM_EXTERN unsigned int ndnshm_rest(ndnshm_t* ep);
 
 /* The slow look, for about once a second and for a face that seems idle: sees what no wake-up tells
  * (docs/security.rst, table of requirements, rows 8, 9 and 15). An engine seals its region here, or when it wakes
  * or parks, once an app is there; and tries here again what failed for a passing cause.
  * Returns 0, or the bytes drained from the FIFO as ndnshm_wake() does: then look at the ring.
- * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not be
- * sealed because somebody gave it another name), -ENOENT (engine that has no app yet: somebody removed a name of the face,
- * and no app can come any more: create it again), -ENOTCONN, -EINVAL. */
+ * Errors: -EIO (the region was truncated, or the peer made calls slow), -EPROTO (its header was wiped, or it could not
+ * be sealed because somebody gave it another name), -ENOENT (engine that has no app yet: somebody removed a name of the
+ * face, and no app can come any more: create it again), -ENOTCONN, -EINVAL. */
 NDNSHM_EXTERN int ndnshm_probe(ndnshm_t* ep);
 
 /* --- Looking from outside --------------------------------------------------------------------- */
@@ -368,17 +374,18 @@ enum {
   NDNSHM_SWEEP_REMOVE = 1 /* removes what it finds */
 };
 
-/* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, the directories that
- * engines keep (/tmp/.ndn- and 16 digits), and the sockets /tmp/.ndn-shm-ctl-*.sock of servers that died while they handed
- * a face over. Only creating a face under the same name cleans up otherwise, so who uses fresh names calls this when it
- * starts.
- * name: of one face; NULL = all of them, the sockets and the directories. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called with arg for each
- * file and directory, while the engine's lock is held; NULL is allowed. Returns how many were found, or removed.
- * What is not proved to be dead stays, and so does what belongs to another user. The lock of the engine is the proof, or
- * where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, a socket or a directory of the
- * last second stays, too: it may be about to live. An engine that is created at the same moment under a name that is just
- * removed may get -EADDRINUSE. After fork() dead means: no child of the engine has its descriptors either.
- * Errors: -EINVAL (name, flags), -ENAMETOOLONG, -ENOENT (nothing has the name; there is no /dev/shm or /tmp),
+/* Finds what dead engines of this process's effective user left in /dev/shm and /tmp: regions, FIFOs, the directories
+ * that engines keep (/tmp/.ndn- and 16 digits), and the sockets /tmp/.ndn-shm-ctl-*.sock of servers that died while
+ * they handed a face over. Only creating a face under the same name cleans up otherwise, so who uses fresh names calls
+ * this when it starts.
+ * name: of one face; NULL = all of them, the sockets and the directories. flags: 0, or NDNSHM_SWEEP_REMOVE. cb: called
+ * with arg for each file and directory, while the engine's lock is held; NULL is allowed. Returns how many were found,
+ * or removed. What is not proved to be dead stays, and so does what belongs to another user. The lock of the engine is
+ * the proof, or where an engine of ndn-rs takes none, that nobody reads its FIFO. A FIFO without a region, a socket or
+ * a directory of the last second stays, too: it may be about to live. An engine that is created at the same moment
+ * under a name that is just removed may get -EADDRINUSE. After fork() dead means: no child of the engine has its
+ * descriptors either. Errors: -EINVAL (name, flags), -ENAMETOOLONG, -ENOENT (nothing has the name; there is no /dev/shm
+ * or /tmp),
  * -EADDRINUSE (name: a live engine or somebody else has it, or its death is not proved), -EACCES, -EMFILE, -ENFILE,
  * -ENOMEM. Any thread. (Design 3) */
 NDNSHM_EXTERN int ndnshm_sweep(const char* name, unsigned int flags, ndnshm_sweep_cb cb, void* arg);

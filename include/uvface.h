@@ -45,26 +45,27 @@ typedef struct uvface_stats_s uvface_stats_t;
 typedef void (*uvface_recv_cb)(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]);
 
 /* status 0: the packet, or every packet of the batch, is in the ring. Else UV_ETIMEDOUT (send
- * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (as for uvface_recv_cb; the last also
- * for the rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in the ring. */
+ * deadline), UV_EPIPE (peer gone), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (as for uvface_recv_cb; the last
+ * also for the rest of a batch), or UV_ECANCELED (face closed). After an error the first packets of a batch may be in
+ * the ring. */
 typedef void (*uvface_send_cb)(uvface_send_t* req, int status);
 
-/* The face's memory is the caller's again, to be freed or used for another face. Until this returns, uvface_get_stats(),
- * uvface_get_name() and uvface_errmsg() still tell of the face that was closed. */
+/* The face's memory is the caller's again, to be freed or used for another face. Until this returns,
+ * uvface_get_stats(), uvface_get_name() and uvface_errmsg() still tell of the face that was closed. */
 typedef void (*uvface_close_cb)(uvface_t* face);
 
 /* Something has happened to the face beside packets: events has the bits UVFACE_ATTACHED and so on. status: with
- * UVFACE_GONE the code that ended the face, as uvface_recv_cb gets it; else 0. Called in a turn of the loop, never inside
- * a call of the user's; may call every function on every face. */
+ * UVFACE_GONE the code that ended the face, as uvface_recv_cb gets it; else 0. Called in a turn of the loop, never
+ * inside a call of the user's; may call every function on every face. */
 typedef void (*uvface_event_cb)(uvface_t* face, unsigned int events, int status);
 
-/* A packet was sent (direction UVFACE_SENT: it is in the ring, or in the buffer of a stream) or is about to be delivered
- * (UVFACE_RECEIVED), as the user of the face sends and gets it: behind a filter when it is received, before one when it is
- * sent. npieces pieces, one after the other; 1 if it was received. The bytes are valid until it returns or closes the face;
- * on a face that borrows, those received are the slot's, which the peer can change meanwhile. A packet of uvface_commit() is
- * shown right before it is published, all others right after. Called inside the call that sends, or in a turn of the loop.
- * It may call every function on every face; if it closes this one, the call that sends returns UV_ECANCELED, whether the
- * packet was sent or not. */
+/* A packet was sent (direction UVFACE_SENT: it is in the ring, or in the buffer of a stream) or is about to be
+ * delivered (UVFACE_RECEIVED), as the user of the face sends and gets it: behind a filter when it is received, before
+ * one when it is sent. npieces pieces, one after the other; 1 if it was received. The bytes are valid until it returns
+ * or closes the face; on a face that borrows, those received are the slot's, which the peer can change meanwhile. A
+ * packet of uvface_commit() is shown right before it is published, all others right after. Called inside the call that
+ * sends, or in a turn of the loop. It may call every function on every face; if it closes this one, the call that sends
+ * returns UV_ECANCELED, whether the packet was sent or not. */
 typedef void (*uvface_tap_cb)(uvface_t* face, int direction, const uv_buf_t pieces[], unsigned int npieces);
 
 /* Which way, for uvface_tap_cb. */
@@ -108,8 +109,8 @@ enum {
                               still stands foremost; one that comes later must pass on to it, and the
                               loop's thread must not block SIGBUS */
   /* Private faces, engine: by what the ends wake each other. Pipes are faster, but a peer can hold a pipe's lock in the
-   * kernel, and the loop waits. By user: pipes if options.uid is this process's effective user, who could stop it anyway;
-   * else, and where uid is -1, a socket. */
+   * kernel, and the loop waits. By user: pipes if options.uid is this process's effective user, who could stop it
+   * anyway; else, and where uid is -1, a socket. */
   UVFACE_WAKE_BY_USER = 0,
   UVFACE_WAKE_SOCKET = 4,
   UVFACE_WAKE_PIPE = 8
@@ -120,8 +121,8 @@ enum {
   UVFACE_ATTACHED = 1, /* engine: an app has come: before its first packet, or within a second if it is silent; of a
                           private face, a silent app of ndn-rs is not seen */
   UVFACE_GONE = 2, /* sending is over: the peer is gone (UV_EOF), or the face has failed (UV_EPROTO, UV_EIO, UV_EBADF,
-                          UV_ENOMEM, UV_ENOENT). As soon as it is known, whether the face receives or not; what a peer that is gone
-                          had sent can still be received, and recv_cb gets its own error after that */
+                          UV_ENOMEM, UV_ENOENT). As soon as it is known, whether the face receives or not; what a peer
+                          that is gone had sent can still be received, and recv_cb gets its own error after that */
   UVFACE_THROTTLED = 4, /* the peer has begun to flood its wake-up, or has stopped: stats.throttled says which */
   UVFACE_SEALED = 8,    /* engine of a named face: the region is append-only now, and has lost its name */
   UVFACE_ROOM = 16      /* what returned UV_EAGAIN, uvface_try_send(), uvface_try_send_batch() or uvface_reserve(), may
@@ -182,8 +183,8 @@ struct uvface_stats_s {
   uint32_t peer_caps;        /* NDNSHM_CAP_* bits that the peer announces now; 0 for ndn-rs */
   uint32_t hot_ns;           /* the adaptive window at this moment */
   uint32_t sealed;           /* engine: 1 = the region is append-only since the app attached, so that nobody
-                                can truncate it; 0 = the kernel refused, not done yet, or no app yet; both ends of a private
-                                face: 1 = sealed against that */
+                                can truncate it; 0 = the kernel refused, not done yet, or no app yet; both ends of a
+                                private face: 1 = sealed against that */
   uint32_t throttled;        /* 1 = the peer floods its FIFO, which is therefore not polled at the moment */
   uint32_t attached;         /* engine: 1 = an app has come, seen within a second (as UVFACE_ATTACHED) */
   uint32_t names_left; /* engine of a named face, after uvface_close(), best in its callback: how many of its three
@@ -211,20 +212,20 @@ UVFACE_EXTERN int uvface_create(uvface_t* face, const char* name, const uvface_o
 
 /* App: attaches to the face `name`. Arguments as for uvface_create().
  * Errors: UV_EINVAL (face, name, options), UV_ENAMETOOLONG, UV_EALREADY (already created or connected), UV_ENOENT (no
- * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EBUSY (another app has taken it, and it was sealed for
- * that), UV_EACCES, UV_EPERM (wrong owner, or not a region and FIFOs), UV_EPROTO (header broken, indices impossible, or
- * slots larger than options->max_slot_size), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's epoll watches),
- * UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed the face's inner
- * handles).
- * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in, and UV_EBUSY if
- * another was quicker: try again from a timer. (An engine of ndn-rs is visible while it creates: for a moment UV_EPROTO
- * or UV_EACCES as well.) A failed connect may be tried again on the same face; but one that ran out of memory (UV_ENOMEM)
- * or of epoll watches (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop thread.
- * (Design 2, 3) */
+ * such face, or not yet), UV_ECONNREFUSED (its engine is dead), UV_EBUSY (another app has taken it, and it was sealed
+ * for that), UV_EACCES, UV_EPERM (wrong owner, or not a region and FIFOs), UV_EPROTO (header broken, indices
+ * impossible, or slots larger than options->max_slot_size), UV_EROFS (/dev/shm is read-only), UV_ENOSPC (the user's
+ * epoll watches), UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN (closing), UV_ECANCELED (somebody else closed
+ * the face's inner handles).
+ * An app that polls for an engine of this library sees only UV_ENOENT and UV_ECONNREFUSED until it is in, and UV_EBUSY
+ * if another was quicker: try again from a timer. (An engine of ndn-rs is visible while it creates: for a moment
+ * UV_EPROTO or UV_EACCES as well.) A failed connect may be tried again on the same face; but one that ran out of memory
+ * (UV_ENOMEM) or of epoll watches (UV_ENOSPC) may have looked to the engine like an app that came and went. Loop
+ * thread. (Design 2, 3) */
 UVFACE_EXTERN int uvface_connect(uvface_t* face, const char* name, const uvface_options_t* options);
 
-/* Engine: creates a private face: no name, for one app, which is handed the three descriptors of uvface_app_fds(). Nobody
- * else can come in, nothing is left in the file system, and nobody can truncate the region.
+/* Engine: creates a private face: no name, for one app, which is handed the three descriptors of uvface_app_fds().
+ * Nobody else can come in, nothing is left in the file system, and nobody can truncate the region.
  * options: NULL = defaults; copied; mode and gid are checked and not used; uid: the app's user (UVFACE_WAKE_BY_USER).
  * Where the kernel refuses memfd_create the region is a file in /dev/shm without a name: stats.sealed is 0, and an app
  * of another user needs the guard, or trust.
@@ -242,19 +243,19 @@ UVFACE_EXTERN int uvface_create_private(uvface_t* face, const uvface_options_t* 
  * (Design 3) */
 UVFACE_EXTERN int uvface_app_fds(const uvface_t* face, int ret_fds[3]);
 
-/* Engine of a private face: they have been handed over, or never will be: closes them here. From now on the app's death is
- * UV_EOF; before, it is not seen. Harmless when called twice, and on any other face. Loop thread. (Design 3) */
+/* Engine of a private face: they have been handed over, or never will be: closes them here. From now on the app's death
+ * is UV_EOF; before, it is not seen. Harmless when called twice, and on any other face. Loop thread. (Design 3) */
 UVFACE_EXTERN void uvface_app_fds_close(uvface_t* face);
 
-/* App: takes its end of a private face from three descriptors, as uvface_app_fds() and ndn-rs give them. A region that is
- * not sealed against truncation must belong to root, to this process's effective user or to options->uid, unless
+/* App: takes its end of a private face from three descriptors, as uvface_app_fds() and ndn-rs give them. A region that
+ * is not sealed against truncation must belong to root, to this process's effective user or to options->uid, unless
  * UVFACE_SIGBUS_GUARD is asked for. Who handed them over is for the caller to know: nothing in them tells.
  * fds: on success they are the face's, and must not be used any more; on failure they stay the caller's, as they were.
  * options: NULL = defaults; those marked "engine" are not read, slot_size as said there.
  * An engine that has died meanwhile is UV_EOF, after what it had sent.
- * Errors: UV_EINVAL (face, fds, options), UV_EALREADY (already created or connected), UV_EBADF (not open, or for another
- * direction), UV_EPERM (not a regular file, neither pipe nor socket, or a region that is neither sealed nor of a trusted
- * owner), UV_EPROTO (header broken, size not that of its geometry, indices impossible, slots smaller than
+ * Errors: UV_EINVAL (face, fds, options), UV_EALREADY (already created or connected), UV_EBADF (not open, or for
+ * another direction), UV_EPERM (not a regular file, neither pipe nor socket, or a region that is neither sealed nor of
+ * a trusted owner), UV_EPROTO (header broken, size not that of its geometry, indices impossible, slots smaller than
  * options->slot_size or larger than options->max_slot_size, a pipe that would block, a socket of another kind or not
  * connected, one of each), UV_EACCES, UV_ENOSPC (the user's epoll watches), UV_EMFILE, UV_ENOMEM, UV_EIO, UV_ENOTCONN
  * (closing), UV_ECANCELED (somebody else closed the face's inner handles). Loop thread. (Design 3) */
@@ -267,14 +268,14 @@ enum {
   UVFACE_STREAM = 2 /* a stream socket */
 };
 
-/* Opens the face over a connected stream socket (Unix or TCP) that carries NDN packets, one TLV element after the other,
- * as NFD, ndnd, ndn-fwd and their clients speak it. All that holds for faces holds here, but "in the ring" reads "in the
- * face's buffer or the socket's": what is sent is written together when the turn of the loop ends, or, if it was sent
- * outside of turns, in the next; so run the loop. uvface_close() writes what the socket takes at once; what it does not
- * take then is lost. A packet is one element; one longer than options.mtu (default 8800; a link packet that arrives may have
- * 128 bytes of headers more), or what is none, is UV_EPROTO: on a stream there is no next packet to find. Packets before it are delivered. Whatever else ends the connection is
- * UV_EOF. A face that does not receive, and has no filter, reads nothing. The role for the defaults of send_timeout_ms and
- * queue_max is the app's.
+/* Opens the face over a connected stream socket (Unix or TCP) that carries NDN packets, one TLV element after the
+ * other, as NFD, ndnd, ndn-fwd and their clients speak it. All that holds for faces holds here, but "in the ring" reads
+ * "in the face's buffer or the socket's": what is sent is written together when the turn of the loop ends, or, if it
+ * was sent outside of turns, in the next; so run the loop. uvface_close() writes what the socket takes at once; what it
+ * does not take then is lost. A packet is one element; one longer than options.mtu (default 8800; a link packet that
+ * arrives may have 128 bytes of headers more), or what is none, is UV_EPROTO: on a stream there is no next packet to
+ * find. Packets before it are delivered. Whatever else ends the connection is UV_EOF. A face that does not receive, and
+ * has no filter, reads nothing. The role for the defaults of send_timeout_ms and queue_max is the app's.
  * sock: the face's on success (made O_NONBLOCK and closed on exec, without Nagle's delay); on failure it stays the
  * caller's, as it was. options: NULL = defaults; copied; read are mtu, send_timeout_ms, queue_max.
  * Errors: UV_EINVAL (face, options), UV_EALREADY (already open), UV_EBADF (not open), UV_ENOTSOCK, UV_EPROTOTYPE (not a
@@ -290,27 +291,28 @@ UVFACE_EXTERN int uvface_get_transport(const uvface_t* face);
  * turn, never inside a call of the user's, and may call every function on every face. */
 typedef struct uvface_filter_s uvface_filter_t;
 
-/* A packet has come. *packet may be narrowed to a part of it: on a stream to one that is an element, else it is dropped.
- * Returns nonzero to pass it on to recv_cb, 0 to keep it from there. The bytes are valid until it returns. On a stream it
- * is called for each packet once, as it arrives, also while the user does not receive: what is passed on waits in the
- * face's buffer, and reading stops when that is full. On shared memory it is called while the user receives, right before
- * recv_cb; if it stops receiving itself, the rest of the packets that were taken with this one is dropped. With
- * UVFACE_RECV_BORROW the bytes there are the slot's, which the peer can change meanwhile: copy first, look at the copy. */
+/* A packet has come. *packet may be narrowed to a part of it: on a stream to one that is an element, else it is
+ * dropped. Returns nonzero to pass it on to recv_cb, 0 to keep it from there. The bytes are valid until it returns. On
+ * a stream it is called for each packet once, as it arrives, also while the user does not receive: what is passed on
+ * waits in the face's buffer, and reading stops when that is full. On shared memory it is called while the user
+ * receives, right before recv_cb; if it stops receiving itself, the rest of the packets that were taken with this one
+ * is dropped. With UVFACE_RECV_BORROW the bytes there are the slot's, which the peer can change meanwhile: copy first,
+ * look at the copy. */
 typedef int (*uvface_filter_packet_cb)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet);
 
 /* On a stream: a packet of `bytes` bytes is on its way out and may be changed in place; it may grow to `room` bytes, at
- * least 64 more. Returns its new size; 0 = it is not sent. Called inside the call that sends, it may call nothing on this
- * face. */
+ * least 64 more. Returns its new size; 0 = it is not sent. Called inside the call that sends, it may call nothing on
+ * this face. */
 typedef size_t (*uvface_filter_send_cb)(uvface_filter_t* filter, uvface_t* face, uint8_t* packet, size_t bytes,
                                         size_t room);
 
 /* The face is over, by `status` as recv_cb gets it: once, whether the user receives or not, and after recv_cb was told
- * if it receives. Not after uvface_close(). No packet is shown to it any more: where the face did not receive, what did not
- * fit into the buffer of a stream is lost, and on shared memory what was still in the ring. */
+ * if it receives. Not after uvface_close(). No packet is shown to it any more: where the face did not receive, what did
+ * not fit into the buffer of a stream is lost, and on shared memory what was still in the ring. */
 typedef void (*uvface_filter_end_cb)(uvface_filter_t* filter, uvface_t* face, int status);
 
-/* The face was closed, by whoever it was: once, after its close callback. Its memory, and the filter's, are free again. So
- * a library learns that the user has closed a face behind its back. */
+/* The face was closed, by whoever it was: once, after its close callback. Its memory, and the filter's, are free again.
+ * So a library learns that the user has closed a face behind its back. */
 typedef void (*uvface_filter_close_cb)(uvface_filter_t* filter, uvface_t* face);
 
 /* Caller-allocated, valid until on_close. Callbacks may be NULL. */
@@ -329,7 +331,8 @@ UVFACE_EXTERN int uvface_set_filter(uvface_t* face, uvface_filter_t* filter);
 
 /* Starts delivery to cb; not before this call has returned. cb: NULL = take packets and drop them.
  * Errors: UV_EINVAL (NULL), UV_ENOTCONN, UV_EALREADY (already receiving), UV_ECANCELED (somebody else closed the
- * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop thread. */
+ * inner handles), UV_EOF (given before), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop
+ * thread. */
 UVFACE_EXTERN int uvface_recv_start(uvface_t* face, uvface_recv_cb cb);
 
 /* Stops delivery; packets stay in the ring. 0 also if it was stopped before, and on a face that has failed.
@@ -343,8 +346,8 @@ UVFACE_EXTERN int uvface_recv_stop(uvface_t* face);
  * Errors: UV_EINVAL (no byte at all, NULL; on a stream: not one element), UV_EMSGSIZE (larger than the MTU),
  * UV_ENOTCONN, UV_EPIPE
  * (peer gone; a receiving face gets its UV_EOF after the last packet), UV_ENOBUFS (options.queue_max sends
- * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT (the
- * face has failed). Loop thread. (Design 5, rules 1 to 3) */
+ * wait already), UV_ENOMEM, UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF,
+ * UV_ENOENT (the face has failed). Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t bufs[], unsigned int nbufs,
                               uvface_send_cb cb);
 
@@ -356,8 +359,8 @@ UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv
 
 /* Sends one packet now or not at all; never overtakes a queued send. Returns its bytes.
  * In a turn of the loop a face writes one wake-up byte: a peer that sleeps again is woken by the next turn. So do not
- * wait in a callback for what the peer does, and run a loop that was stopped on, while uv_backend_timeout() is 0, before
- * you wait elsewhere. Closing wakes it, too. (docs/design.rst, section 6)
+ * wait in a callback for what the peer does, and run a loop that was stopped on, while uv_backend_timeout() is 0,
+ * before you wait elsewhere. Closing wakes it, too. (docs/design.rst, section 6)
  * Errors: UV_EAGAIN (ring full, sends queued, or a reservation open), UV_EINVAL (no byte at all, NULL), UV_EMSGSIZE
  * (larger than the MTU), UV_ENOTCONN, UV_EPIPE (peer gone), UV_ECANCELED (somebody else closed the inner handles),
  * UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has failed). Loop thread. (Design 5, rule 4) */
@@ -377,25 +380,25 @@ UVFACE_EXTERN int uvface_reserve(uvface_t* face, size_t len, uv_buf_t* slot);
 
 /* Publishes the first len bytes of the reserved slot as a packet; 0 gives it back unsent.
  * Errors: UV_EINVAL (NULL, nothing reserved), UV_EMSGSIZE (more than reserved; stays open), UV_ENOTCONN, UV_EPIPE (peer
- * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the face has
- * failed). Loop thread. */
+ * gone), UV_ECANCELED (somebody else closed the inner handles), UV_EPROTO, UV_EIO, UV_EBADF, UV_ENOENT, UV_ENOMEM (the
+ * face has failed). Loop thread. */
 UVFACE_EXTERN int uvface_commit(uvface_t* face, size_t len);
 
 /* Closes the face: the peer sees end of file and its names vanish at once, or, where somebody holds a lock of the
- * kernel's that this needs, when he lets go; pending sends get UV_ECANCELED in order; then cb, once, on a later turn, when
- * the names are gone, or have not gone for two seconds. Only then may face and requests be reused.
- * cb: may be NULL. A second close is ignored. In a forked child, after uv_loop_fork(), only its descriptors are closed: the
- * face is its parent's. Loop thread. (Design 5, rule 5) */
+ * kernel's that this needs, when he lets go; pending sends get UV_ECANCELED in order; then cb, once, on a later turn,
+ * when the names are gone, or have not gone for two seconds. Only then may face and requests be reused.
+ * cb: may be NULL. A second close is ignored. In a forked child, after uv_loop_fork(), only its descriptors are closed:
+ * the face is its parent's. Loop thread. (Design 5, rule 5) */
 UVFACE_EXTERN void uvface_close(uvface_t* face, uvface_close_cb cb);
 
-/* Has cb told of what happens to the face beside packets; at any time between init and close. What is so already is told,
- * too. It does not keep the loop alive. cb: NULL = nobody. Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop
+/* Has cb told of what happens to the face beside packets; at any time between init and close. What is so already is
+ * told, too. It does not keep the loop alive. cb: NULL = nobody. Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop
  * thread. */
 UVFACE_EXTERN int uvface_set_event_cb(uvface_t* face, uvface_event_cb cb);
 
-/* Has cb see each packet that is sent and received, for traces; at any time between init and close, also within cb. Where
- * there is none it costs nothing. A packet of which uvface_recv_stop() or uvface_close() within cb has made an end is not
- * delivered. A slot that was reserved before there was a tap is not shown. cb: NULL = none.
+/* Has cb see each packet that is sent and received, for traces; at any time between init and close, also within cb.
+ * Where there is none it costs nothing. A packet of which uvface_recv_stop() or uvface_close() within cb has made an
+ * end is not delivered. A slot that was reserved before there was a tap is not shown. cb: NULL = none.
  * Errors: UV_EINVAL (NULL), UV_ENOTCONN (closing). Loop thread. */
 UVFACE_EXTERN int uvface_set_tap(uvface_t* face, uvface_tap_cb cb);
 
@@ -414,15 +417,15 @@ UVFACE_EXTERN int uvface_has_ref(const uvface_t* face);
 /* The largest packet in bytes; 0 before create or connect. Loop thread. */
 UVFACE_EXTERN size_t uvface_get_mtu(const uvface_t* face);
 
-/* The name that it was created or connected with; "" if it has none: a private face, a stream, not open. The face's, until
- * its close callback has returned. Loop thread. */
+/* The name that it was created or connected with; "" if it has none: a private face, a stream, not open. The face's,
+ * until its close callback has returned. Loop thread. */
 UVFACE_EXTERN const char* uvface_get_name(const uvface_t* face);
 
-/* Who is at the other end, where the kernel tells (SO_PEERCRED): on a Unix socket, and at the app's end of a private face
- * that wakes by socket. It is who connected, listened, or made the pair of sockets, then: it may have handed its end on, or
- * have changed its user since; a process id may be another's by now, and is 0 where the process is in a namespace that
- * cannot be seen from here. What a name leads to tells nothing of a process; an engine that serves by uvface_server_t asks
- * uvface_app_t. ret_pid, ret_uid: receive them, untouched on failure; either may be NULL.
+/* Who is at the other end, where the kernel tells (SO_PEERCRED): on a Unix socket, and at the app's end of a private
+ * face that wakes by socket. It is who connected, listened, or made the pair of sockets, then: it may have handed its
+ * end on, or have changed its user since; a process id may be another's by now, and is 0 where the process is in a
+ * namespace that cannot be seen from here. What a name leads to tells nothing of a process; an engine that serves by
+ * uvface_server_t asks uvface_app_t. ret_pid, ret_uid: receive them, untouched on failure; either may be NULL.
  * Errors: UV_EINVAL (face), UV_ENOTSUP (named face, pipes, TCP, engine of a private face), UV_ENOTCONN (not open, or
  * closing), UV_ECANCELED (somebody else closed the inner handles). Loop thread. (unix(7)) */
 UVFACE_EXTERN int uvface_get_peer(const uvface_t* face, uv_pid_t* ret_pid, uv_uid_t* ret_uid);

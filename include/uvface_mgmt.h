@@ -6,12 +6,12 @@
  * Server: a forwarder listens on a socket and gets a uvface_t for each connection and for each shared-memory face that
  * is asked for on it, and the commands that are its business.
  *
- * Guarantees what uvface.h guarantees, its ten rules among them: a callback never runs inside the call that asked for it,
- * an accepted request gets exactly one callback, close callbacks come last, every function may be called from every
+ * Guarantees what uvface.h guarantees, its ten rules among them: a callback never runs inside the call that asked for
+ * it, an accepted request gets exactly one callback, close callbacks come last, every function may be called from every
  * callback. All calls on an object belong to the thread that runs its loop. Errors are libuv's negative codes; the
  * errmsg functions name the call, the object and the reason.
- * Does not guarantee that the forwarder at the other end keeps its word: what it sends is checked, but who owns the socket
- * is trusted. "Management" is the NFD Management protocol (redmine.named-data.net/projects/nfd/wiki/Management),
+ * Does not guarantee that the forwarder at the other end keeps its word: what it sends is checked, but who owns the
+ * socket is trusted. "Management" is the NFD Management protocol (redmine.named-data.net/projects/nfd/wiki/Management),
  * "Door N" is section N of the page "The door". */
 #ifndef UVFACE_MGMT_H
 #define UVFACE_MGMT_H
@@ -29,12 +29,12 @@ typedef struct uvface_client_s uvface_client_t;
 typedef struct uvface_command_s uvface_command_t;
 
 /* status 0: the client is up: client->face is there, and registrations of before are in force again: start receiving on
- * the face here. status < 0: it is not, or no longer: client->face is NULL; a face that was there has been closed, and all
- * its callbacks have run. With options.reconnect_ms the client goes on trying, and a loss is told once, attempts are not;
- * without, uvface_client_connect() may be called again, from here too.
+ * the face here. status < 0: it is not, or no longer: client->face is NULL; a face that was there has been closed, and
+ * all its callbacks have run. With options.reconnect_ms the client goes on trying, and a loss is told once, attempts
+ * are not; without, uvface_client_connect() may be called again, from here too.
  * UV_ENOENT, UV_ECONNREFUSED, UV_EACCES (the socket), UV_ETIMEDOUT (no answer), UV_EOF (the forwarder is gone),
- * UV_EPROTO (it broke the protocol), UV_ENOTSUP (UVFACE_SHM was asked for, and it has none), UV_ECANCELED (the client, or
- * its face, was closed), others as they come from the system. */
+ * UV_EPROTO (it broke the protocol), UV_ENOTSUP (UVFACE_SHM was asked for, and it has none), UV_ECANCELED (the client,
+ * or its face, was closed), others as they come from the system. */
 typedef void (*uvface_client_cb)(uvface_client_t* client, int status);
 
 /* The client's memory is the caller's again. */
@@ -42,8 +42,8 @@ typedef void (*uvface_client_close_cb)(uvface_client_t* client);
 
 /* status 0: done. UV_ETIMEDOUT (no answer in options.command_timeout_ms), UV_EACCES (403), UV_ENOENT (404), UV_EINVAL
  * (400), UV_ENOTSUP (501, or a Nack: nobody there manages routes), UV_EPROTO (another code, or an answer that cannot be
- * read), UV_EPIPE (the forwarder is gone, and the client does not reconnect), UV_EMSGSIZE (too long with its signature),
- * UV_ENOMEM, UV_ECANCELED (close), and what a signer's callback returns.
+ * read), UV_EPIPE (the forwarder is gone, and the client does not reconnect), UV_EMSGSIZE (too long with its
+ * signature), UV_ENOMEM, UV_ECANCELED (close), and what a signer's callback returns.
  * code, text: the forwarder's; 0 and "" if there was no answer. text is valid until the callback returns. */
 typedef void (*uvface_command_cb)(uvface_command_t* req, int status, unsigned int code, const char* text);
 
@@ -122,14 +122,14 @@ UVFACE_EXTERN int uvface_client_connect(uvface_client_t* client, const char* uri
 UVFACE_EXTERN int uvface_client_register(uvface_client_t* client, uvface_command_t* req, const uint8_t* name,
                                          size_t name_bytes, const uvface_route_t* route, uvface_command_cb cb);
 
-/* Takes a registration back; from now on it is not made again. Arguments as for uvface_client_register(); of route only the
- * origin counts. Errors: as uvface_client_register(). Loop thread. */
+/* Takes a registration back; from now on it is not made again. Arguments as for uvface_client_register(); of route only
+ * the origin counts. Errors: as uvface_client_register(). Loop thread. */
 UVFACE_EXTERN int uvface_client_unregister(uvface_client_t* client, uvface_command_t* req, const uint8_t* name,
                                            size_t name_bytes, const uvface_route_t* route, uvface_command_cb cb);
 
-/* Closes the connection and the face. What is pending gets UV_ECANCELED, on later turns: the face's sends, the commands, the
- * client's callback unless it knows that the client is down; then cb, once. cb: may be NULL. A second close is ignored. Loop
- * thread. */
+/* Closes the connection and the face. What is pending gets UV_ECANCELED, on later turns: the face's sends, the
+ * commands, the client's callback unless it knows that the client is down; then cb, once. cb: may be NULL. A second
+ * close is ignored. Loop thread. */
 UVFACE_EXTERN void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb);
 
 /* What failed last, as "function: call object: reason"; also why shared memory was not used; "" if nothing did. Valid
@@ -171,20 +171,21 @@ struct uvface_app_s {
   void* priv_;
 };
 
-/* A new face. Start receiving on app->face here; if this does not, what it sends is dropped. Closing it here is allowed: a
- * shared-memory face is then refused. */
+/* A new face. Start receiving on app->face here; if this does not, what it sends is dropped. Closing it here is
+ * allowed: a shared-memory face is then refused. */
 typedef void (*uvface_app_open_cb)(uvface_app_t* app);
 
-/* The face is over and closed, and after this app is gone; the faces of a connection come before it. status: UV_EOF: its app
- * is gone, or the connection that it was made on; UV_ECANCELED: destroyed, or closed by this side; UV_ETIMEDOUT: its app
- * never came for it; else as recv_cb gets it. Of an end of the face itself recv_cb has been told before, if it received. */
+/* The face is over and closed, and after this app is gone; the faces of a connection come before it. status: UV_EOF:
+ * its app is gone, or the connection that it was made on; UV_ECANCELED: destroyed, or closed by this side;
+ * UV_ETIMEDOUT: its app never came for it; else as recv_cb gets it. Of an end of the face itself recv_cb has been told
+ * before, if it received. */
 typedef void (*uvface_app_close_cb)(uvface_app_t* app, int status);
 
 /* A command that is not the server's own: rib/register, rib/unregister, and whatever else. app: the face that
  * parameters.face_id names, which is filled in if the command had none; a registration has a name. response: begins as
- * 200 "OK" with the parameters that NFD answers (for a registration: name, face_id, origin, cost, flags, expiration_ms);
- * what it points at is read right after the return; an answer of 400 and more has no parameters. Returns the status code:
- * 200, 403, 404, 501 ... */
+ * 200 "OK" with the parameters that NFD answers (for a registration: name, face_id, origin, cost, flags,
+ * expiration_ms); what it points at is read right after the return; an answer of 400 and more has no parameters.
+ * Returns the status code: 200, 403, 404, 501 ... */
 typedef unsigned int (*uvface_app_command_cb)(uvface_app_t* app, const ndnpkt_command_t* command,
                                               ndnpkt_response_t* response);
 
@@ -207,9 +208,9 @@ typedef struct uvface_server_callbacks_s {
 enum {
   /* Offer no shared memory: faces/create is refused, apps stay on their connection. */
   UVFACE_SERVER_NO_SHM = 1,
-  /* Faces by name for apps of any user, and not only of this process's and root. Such an app can hold the loop by a lock of
-   * the kernel's, and without the SIGBUS guard end the process (docs/security.rst). ndn-rs's apps before June 2026 know no
-   * others. */
+  /* Faces by name for apps of any user, and not only of this process's and root. Such an app can hold the loop by a
+   * lock of the kernel's, and without the SIGBUS guard end the process (docs/security.rst). ndn-rs's apps before June
+   * 2026 know no others. */
   UVFACE_SERVER_NAMES_FOR_ALL = 2
 };
 
@@ -263,12 +264,12 @@ UVFACE_EXTERN int uvface_server_init(uv_loop_t* loop, uvface_server_t* server);
 
 /* Listens on the Unix socket `path`. A stale socket that a dead server left is taken over; a live one is UV_EADDRINUSE;
  * what is no socket is left alone.
- * path: absolute or relative, at most 107 bytes; copied. options: NULL = defaults; copied. callbacks: copied; on_open and
- * on_close are needed.
+ * path: absolute or relative, at most 107 bytes; copied. options: NULL = defaults; copied. callbacks: copied; on_open
+ * and on_close are needed.
  * Errors: UV_EINVAL (server, path, options, callbacks), UV_ENAMETOOLONG, UV_EALREADY (listening), UV_EADDRINUSE,
- * UV_EACCES, UV_EPERM (owner or group may not be given), UV_ENOENT (no such directory), UV_ENOTDIR, UV_EROFS, UV_EMFILE,
- * UV_ENFILE, UV_ENOMEM, UV_ENOSPC (the user's epoll watches), UV_ENOTCONN (closing). On failure nothing is left behind.
- * Loop thread. (Door 2) */
+ * UV_EACCES, UV_EPERM (owner or group may not be given), UV_ENOENT (no such directory), UV_ENOTDIR, UV_EROFS,
+ * UV_EMFILE, UV_ENFILE, UV_ENOMEM, UV_ENOSPC (the user's epoll watches), UV_ENOTCONN (closing). On failure nothing is
+ * left behind. Loop thread. (Door 2) */
 UVFACE_EXTERN int uvface_server_listen(uvface_server_t* server, const char* path,
                                        const uvface_server_options_t* options,
                                        const uvface_server_callbacks_t* callbacks);
@@ -284,8 +285,8 @@ UVFACE_EXTERN void uvface_server_close(uvface_server_t* server, uvface_server_cl
 /* Copies the counters. Errors: UV_EINVAL (NULL), UV_ENOTCONN (not listening). Loop thread. */
 UVFACE_EXTERN int uvface_server_get_stats(const uvface_server_t* server, uvface_server_stats_t* stats);
 
-/* What failed last, as "function: call object: reason"; "" if nothing did. Valid until the next call on the server. Loop
- * thread. */
+/* What failed last, as "function: call object: reason"; "" if nothing did. Valid until the next call on the server.
+ * Loop thread. */
 UVFACE_EXTERN const char* uvface_server_errmsg(const uvface_server_t* server);
 
 /* The library's version: major << 16 | minor << 8 | patch, and as text. Any thread. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* cache.h: hints to the CPU about lines that the other end of a ring reads or has written.
  *
- * Hints change no value and cannot fail: a CPU that does not know one does nothing, and an address that is not mapped is
- * ignored. What each is worth was measured (docs/design.rst). Any thread. */
+ * Hints change no value and cannot fail: a CPU that does not know one does nothing, and an address that is not mapped
+ * is ignored. What each is worth was measured (docs/design.rst). Any thread. */
 #ifndef NDNSHM_CACHE_H
 #define NDNSHM_CACHE_H
 

@@ -62,7 +62,8 @@ static unsigned int a2e_has_a_name(const ndnshm__claim_t* claim, int a2e_fd) {
   return a2e_fd >= 0 && fstat(a2e_fd, &st) == 0 && st.st_nlink > (ndnshm__stage_has_a2e(claim->stage_fd) ? 1 : 0);
 }
 
-/* True for who comes last: acquire and release, so that he sees what the others have done, and nobody is still at it. */
+/* True for who comes last: acquire and release, so that he sees what the others have done, and nobody is still at
+ * it. */
 static bool is_last(atomic_uint* count) {
   return atomic_fetch_sub_explicit(count, 1, memory_order_acq_rel) == 1;
 }
@@ -132,8 +133,8 @@ ndnshm_chore_t* ndnshm__claim_leave(ndnshm__claim_t* claim, int a2e_fd, int e2a_
   return &claim->leaving;
 }
 
-/* The name that keeps other engines away goes last: the region's, or a2e's where a sealed region has none. The app sees end
- * of file before, however long that takes. */
+/* The name that keeps other engines away goes last: the region's, or a2e's where a sealed region has none. The app sees
+ * end of file before, however long that takes. */
 static void leave(ndnshm__claim_t* claim) {
   ndnshm__fifo_unlink(claim->e2a_fd, claim->names.e2a);
   ndnshm__fifo_unlink(claim->a2e_fd, claim->names.a2e);

@@ -2,8 +2,8 @@
 /* endpoint.c: how one end of a face comes to life and goes, and what can be asked of it.
  *
  * Guarantees that an engine gives its region a name after everything else is ready, that an app opens the FIFO by which
- * the engine notices it last, that a failed create or connect leaves nothing, and that a failed attach leaves what it was
- * given as it was. One thread per endpoint at a time. */
+ * the engine notices it last, that a failed create or connect leaves nothing, and that a failed attach leaves what it
+ * was given as it was. One thread per endpoint at a time. */
 #include "endpoint.h"
 
 #include <errno.h>
@@ -50,8 +50,8 @@ int ndnshm_new(ndnshm_t** ret_ep) {
   return 0;
 }
 
-/* What every birth begins with: ep is not in use, and what the caller knows of the options is put over the defaults. One
- * that was compiled with an older header knows fewer members; what one with a newer header knows must be zero. */
+/* What every birth begins with: ep is not in use, and what the caller knows of the options is put over the defaults.
+ * One that was compiled with an older header knows fewer members; what one with a newer header knows must be zero. */
 static int take_options(ndnshm_t* ep, const ndnshm_options_t* options, ndnshm_options_t* taken) {
   const unsigned char* bytes = (const unsigned char*) options;
 
@@ -128,8 +128,8 @@ static int bind_rings(ndnshm_t* ep) {
   return 0;
 }
 
-/* Removes what a dead engine left. Its region goes last, because the region proves that the engine is dead. Without that
- * proof an ndn-rs app, which goes on reading the FIFO of a dead engine, would look like a live engine. */
+/* Removes what a dead engine left. Its region goes last, because the region proves that the engine is dead. Without
+ * that proof an ndn-rs app, which goes on reading the FIFO of a dead engine, would look like a live engine. */
 static int clear_names(ndnshm_t* ep, const plan_t* plan) {
   ndnshm__stale_t stale;
   int err = ndnshm__region_lock_stale(ep->names.shm, &plan->access, &stale, &ep->error);
@@ -195,8 +195,8 @@ static int stake_claim(ndnshm_t* ep) {
   return 0;
 }
 
-/* The engine opens a2e for reading only: then end of file tells it that the last app is gone. It opens e2a for both: then
- * it needs no app to open it. */
+/* The engine opens a2e for reading only: then end of file tells it that the last app is gone. It opens e2a for both:
+ * then it needs no app to open it. */
 static int make_fifos(ndnshm_t* ep, const plan_t* plan, int stage_fd) {
   int err = ndnshm__fifo_make(stage_fd, ep->names.a2e, O_RDONLY, true, &plan->access, &ep->wake.rx_fd, &ep->error);
 
@@ -382,8 +382,8 @@ static int open_a2e(ndnshm_t* ep, uid_t trusted) {
 }
 
 /* App: opens e2a for reading and a2e for writing. It opens a2e last, when it knows that the engine lives, because
- * somebody writes e2a, and that the FIFO is that engine's: to any engine a writer that opens a2e and goes away is an app
- * that died. */
+ * somebody writes e2a, and that the FIFO is that engine's: to any engine a writer that opens a2e and goes away is an
+ * app that died. */
 static int open_fifos(ndnshm_t* ep, uid_t trusted) {
   int err = open_e2a(ep, trusted);
 

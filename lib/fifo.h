@@ -14,12 +14,12 @@
 #include "error.h"
 #include "names.h"
 
-/* Engine: opens the directory where its FIFOs are made, into which nobody else can look, and locks it, for as long as it
- * has the face's name. It keeps a link to a2e there. So whether the engine of an a2e is dead can be told without opening
- * that, which can make one wait as long as a peer likes: it is, if the lock is free and the link is to the same FIFO. Such
- * an a2e is removed here, with what else a killed engine left.
- * Errors: -EADDRINUSE (another engine has it, or somebody else has the name), those of mkdir, chmod and open. On failure
- * nothing is left. */
+/* Engine: opens the directory where its FIFOs are made, into which nobody else can look, and locks it, for as long as
+ * it has the face's name. It keeps a link to a2e there. So whether the engine of an a2e is dead can be told without
+ * opening that, which can make one wait as long as a peer likes: it is, if the lock is free and the link is to the same
+ * FIFO. Such an a2e is removed here, with what else a killed engine left.
+ * Errors: -EADDRINUSE (another engine has it, or somebody else has the name), those of mkdir, chmod and open. On
+ * failure nothing is left. */
 int ndnshm__stage_open(const ndnshm__names_t* names, int* ret_fd, ndnshm__error_t* error);
 
 /* True if the FIFO under the name `path` was made there, and is still linked to. */
@@ -58,20 +58,20 @@ int ndnshm__fifo_clear(const char* path, bool is_dead, const ndnshm__access_t* a
 /* App: looks at an engine's FIFO, and opens with `flags` (O_RDONLY or O_WRONLY) what was looked at, whatever has the
  * name by then. Between the two the app finds out whether it is the FIFO of the engine that it means: to an engine, who
  * opens a2e and closes it is an app that died. The looked-at descriptor is the caller's to close.
- * Errors: -EPERM (no FIFO, or of an owner we do not trust), -ENOENT, others; -ECONNREFUSED (no engine reads it), -EACCES,
- * others. */
+ * Errors: -EPERM (no FIFO, or of an owner we do not trust), -ENOENT, others; -ECONNREFUSED (no engine reads it),
+ * -EACCES, others. */
 int ndnshm__fifo_look(const char* path, uid_t trusted, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error);
 int ndnshm__fifo_open(int looked_fd, const char* path, int flags, int* ret_fd, ndnshm__error_t* error);
 
-/* App: why the region of the face that the FIFO a2e is of may have no name. Errors: -EBUSY (another app has come, and the
- * region was sealed), -ECONNREFUSED (and then the engine died). 0: nothing is known of such a face. To be called only if
- * the region has no name: who opens a2e and closes it is to any other engine an app that died. */
+/* App: why the region of the face that the FIFO a2e is of may have no name. Errors: -EBUSY (another app has come, and
+ * the region was sealed), -ECONNREFUSED (and then the engine died). 0: nothing is known of such a face. To be called
+ * only if the region has no name: who opens a2e and closes it is to any other engine an app that died. */
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error);
 
 /* Engine: marks a locked FIFO (S_ISVTX), or takes the mark away. It says: if nobody holds the lock, the engine is dead,
- * even if somebody reads the FIFO. One that holds the name has the mark until the region has its name, too. Then the lock
- * of the region tells whether the engine lives; a sealed region has no name to find it by, so its engine marks the FIFO
- * again. Errors of unvouch: those of fchmod. */
+ * even if somebody reads the FIFO. One that holds the name has the mark until the region has its name, too. Then the
+ * lock of the region tells whether the engine lives; a sealed region has no name to find it by, so its engine marks the
+ * FIFO again. Errors of unvouch: those of fchmod. */
 void ndnshm__fifo_vouch(int fd);
 int ndnshm__fifo_unvouch(int fd, const char* path, const ndnshm__access_t* access, ndnshm__error_t* error);
 

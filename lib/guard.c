@@ -2,9 +2,9 @@
 /* guard.c: the SIGBUS handler of guard.h and the list that it reads.
  *
  * The handler may run in one thread while another thread adds or removes entries. So an entry is not freed before the
- * handler has gone for good, only used again, and it counts as soon as its base is set. A thread faults in mappings of its
- * own faces only; so the entry that the handler looks for does not change meanwhile. Other entries may, and covers() is not
- * misled by them. */
+ * handler has gone for good, only used again, and it counts as soon as its base is set. A thread faults in mappings of
+ * its own faces only; so the entry that the handler looks for does not change meanwhile. Other entries may, and
+ * covers() is not misled by them. */
 #include "guard.h"
 
 #include <errno.h>
@@ -106,8 +106,8 @@ static int install(void) {
   return 0;
 }
 
-/* The code of the handler may be unloaded, where it is part of a plug-in. If somebody else's handler stands before ours it
- * may pass on to it, and it has to stay. */
+/* The code of the handler may be unloaded, where it is part of a plug-in. If somebody else's handler stands before ours
+ * it may pass on to it, and it has to stay. */
 static void uninstall(void) {
   struct sigaction current;
 

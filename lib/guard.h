@@ -4,8 +4,8 @@
  * Touching a page beyond the end of its file raises SIGBUS, and whoever may write the region may truncate it. A
  * mapping under guard is replaced as a whole by private zeros when that happens, and says so from then on; so the
  * access that faulted, and all later ones, go on harmlessly. The handler is installed once for the process, by
- * the first guard, and passes on what is not its own to the handler that stood before. It goes with the last guard, unless
- * another stands before it. A handler that is
+ * the first guard, and passes on what is not its own to the handler that stood before. It goes with the last guard,
+ * unless another stands before it. A handler that is
  * installed later must pass on in the same way, or there is no guard; nor is there in a thread that blocks SIGBUS,
  * which the kernel then kills. Nothing is paid while nothing happens.
  * Any thread; the mappings are their owners'. */

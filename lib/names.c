@@ -26,8 +26,8 @@ static void show(const char* name, char ret_shown[NDNSHM__NAME_MAX + 1]) {
   ret_shown[n] = '\0';
 }
 
-/* FNV-1a, and then the bits are mixed once more. It is not to be calculated backwards in the microseconds that its result
- * can be seen before the name itself can. */
+/* FNV-1a, and then the bits are mixed once more. It is not to be calculated backwards in the microseconds that its
+ * result can be seen before the name itself can. */
 static uint64_t digest(const char* name) {
   uint64_t h = UINT64_C(0xcbf29ce484222325);
 

@@ -16,8 +16,8 @@
  * to close. ret_st: receives its status. Errors: those of open and fstat. */
 int ndnshm__look(const char* path, int* ret_fd, struct stat* ret_st, ndnshm__error_t* error);
 
-/* Opens what was looked at, with O_NONBLOCK and O_CLOEXEC; path: its name. -1: errno tells; ENOENT if there is something
- * else under the name now. */
+/* Opens what was looked at, with O_NONBLOCK and O_CLOEXEC; path: its name. -1: errno tells; ENOENT if there is
+ * something else under the name now. */
 int ndnshm__open_looked_at(int looked_fd, const char* path, int flags);
 
 /* Gives what fd is open on the name `path`. -1: errno tells; EEXIST if something has it. */
@@ -27,9 +27,9 @@ int ndnshm__link(int fd, const char* path);
  * if a daemon has closed them; also if it is -1. Errors: -1, and it is closed; errno is that of fcntl. */
 int ndnshm__keep_off_stdio(int fd);
 
-/* Takes the lock (flock) by which an engine holds its name. One who only looks (sweep.c) shares it for a moment: that is
- * waited for, but not longer than 100 ms, because whoever may open the file can do the same for ever. False: errno tells;
- * EWOULDBLOCK if another engine has the lock, EBUSY if somebody kept sharing it. */
+/* Takes the lock (flock) by which an engine holds its name. One who only looks (sweep.c) shares it for a moment: that
+ * is waited for, but not longer than 100 ms, because whoever may open the file can do the same for ever. False: errno
+ * tells; EWOULDBLOCK if another engine has the lock, EBUSY if somebody kept sharing it. */
 bool ndnshm__lock(int fd);
 
 /* True if `path` is a name of what fd is open on. */

@@ -28,7 +28,8 @@ int ndnshm__pair_make(bool by_socket, const char* label, ndnshm__pair_t* ret_eng
  * kind, a pipe that would block, one of each). */
 int ndnshm__pair_check(const ndnshm__pair_t* app, const char* label, bool* ret_by_socket, ndnshm__error_t* error);
 
-/* Where the kernel can (Linux 6.16): the peer sends no descriptors over the socket, whose closing could cost us time. */
+/* Where the kernel can (Linux 6.16): the peer sends no descriptors over the socket, whose closing could cost us
+ * time. */
 void ndnshm__pair_refuse_descriptors(int socket_fd);
 
 /* Closes what is there. */

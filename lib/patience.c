@@ -9,8 +9,8 @@
 #define SLOW_NS 1000000    /* of CPU time; by the clock, what makes suspicious */
 #define ASLEEP_NS 10000000 /* without CPU: longer than who holds a pipe's lock for its own copy is off the CPU */
 #define REST_MAX_NS 1000000000
-/* In two hundred times what was lost, half a percent of the time is lost at most, whoever lost it. Where others want the
- * CPU, a scheduler that is fair to them takes a multiple of it from us afterwards. */
+/* In two hundred times what was lost, half a percent of the time is lost at most, whoever lost it. Where others want
+ * the CPU, a scheduler that is fair to them takes a multiple of it from us afterwards. */
 #define RESTS_FACTOR 200
 /* Both are enough together: one slow call may have a reason of its own, as SIGSTOP or want of memory. */
 #define SLOW_CALLS_MAX 3

@@ -4,17 +4,20 @@
  * Pipe and socket are the peer's as well, and it can make our calls on them slow, O_NONBLOCK or not: by thousands of
  * sleepers, each of which the kernel wakes with every byte, or, on a pipe, by holding the kernel's lock on it while it
  * copies from memory that does not come. A call is slow if it took more than 1 ms of this thread's CPU, or kept it
- * asleep in the kernel, which only a pipe can, for more than 10 ms. Three slow calls that took 10 ms together are enough.
- * What was lost is forgotten when a hundred times as long has passed; so a peer costs no more than 1 % of the time for long.
+ * asleep in the kernel, which only a pipe can, for more than 10 ms. Three slow calls that took 10 ms together are
+ * enough. What was lost is forgotten when a hundred times as long has passed; so a peer costs no more than 1 % of the
+ * time for long.
  *
- * After a slow call the peer is left alone, together with all others of this thread that have been slow, for two hundred
- * times what the call cost, or a second: all of them have half a percent of the thread's time, however many they are and whether
- * they fail and come again. But the first slow call of each is beyond that: nothing tells before. Reading is no better than
- * writing: what we take out of a socket makes room, of which the kernel tells all who sleep on the other end.
+ * After a slow call the peer is left alone, together with all others of this thread that have been slow, for two
+ * hundred times what the call cost, or a second: all of them have half a percent of the thread's time, however many
+ * they are and whether they fail and come again. But the first slow call of each is beyond that: nothing tells before.
+ * Reading is no better than writing: what we take out of a socket makes room, of which the kernel tells all who sleep
+ * on the other end.
  *
- * Time that the thread was ready to run and did not is no fault of the peer's. A clock on the wall cannot tell it, and is
- * cheap: it looks at every call, and when it has seen a slow one the calls that follow are measured by the CPU time of the
- * thread and by how often it went to sleep, for a hundred times as long as that call took. So are the first calls.
+ * Time that the thread was ready to run and did not is no fault of the peer's. A clock on the wall cannot tell it, and
+ * is cheap: it looks at every call, and when it has seen a slow one the calls that follow are measured by the CPU time
+ * of the thread and by how often it went to sleep, for a hundred times as long as that call took. So are the first
+ * calls.
  *
  * Guarantees that the peer of a patience that is_over() has been slow by that measure. Does not guarantee that a call
  * ends. Writes no errno. One thread at a time. */

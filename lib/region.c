@@ -36,8 +36,8 @@ static void path_of(const char* shm_name, char ret_path[PATH_BYTES]) {
 }
 
 /* A tmpfs undoes an allocation that a signal interrupts. So it is done in pieces, which get smaller with each signal:
- * it comes to an end however often a timer of the program fires. A process whose memory cgroup has no room for the region
- * is killed here: while the region has no name. */
+ * it comes to an end however often a timer of the program fires. A process whose memory cgroup has no room for the
+ * region is killed here: while the region has no name. */
 static int back_with_memory(int fd, off_t bytes) {
   off_t piece = bytes, done = 0;
 
@@ -374,8 +374,8 @@ static int open_ours(const char* path, const ndnshm__access_t* access, int* ret_
   return err;
 }
 
-/* Locks it. 1 = it is ours to remove; 0 = another engine was quicker, and the name is its. Not that it has lost its names
- * tells, for somebody may have given it another. */
+/* Locks it. 1 = it is ours to remove; 0 = another engine was quicker, and the name is its. Not that it has lost its
+ * names tells, for somebody may have given it another. */
 static int lock_and_recheck(int fd, const struct stat* mine, const char* path, bool* ret_is_dead,
                             ndnshm__error_t* error) {
   struct stat named;

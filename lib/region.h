@@ -91,8 +91,8 @@ bool ndnshm__region_can_be_sealed(int fd);
 
 /* Makes the file append-only, which no attached app undoes: nobody can truncate it or punch holes from then on, nor
  * open it for writing, and what is mapped goes on as before. The name goes first, for an append-only file cannot
- * be removed; for the same reason it is not done while there is another name, which somebody has given it. Waits for who
- * writes to the file. */
+ * be removed; for the same reason it is not done while there is another name, which somebody has given it. Waits for
+ * who writes to the file. */
 typedef enum ndnshm__seal_e {
   NDNSHM__NOT_SEALED, /* and not tried, or not yet done with it */
   NDNSHM__SEALED,
@@ -102,8 +102,8 @@ typedef enum ndnshm__seal_e {
 } ndnshm__seal_t;
 ndnshm__seal_t ndnshm__region_seal(int fd, const char* shm_name);
 
-/* Removes the name if it still names the region that is open as fd. Waits for who writes to the file. False: it is still
- * there; errno tells why. */
+/* Removes the name if it still names the region that is open as fd. Waits for who writes to the file. False: it is
+ * still there; errno tells why. */
 bool ndnshm__region_unlink(int fd, const char* shm_name);
 
 /* Closes the descriptor; the mapping stays. */

@@ -207,7 +207,8 @@ static inline void ndnshm__rx_prefetch(const ndnshm__rx_t* rx, unsigned int i) {
   ndnshm__prefetch_for_read(slot + NDNSHM__CACHE_LINE_BYTES);
 }
 
-/* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO; iov_len is the length then, too. */
+/* The i-th published slot; i < available. Its length is loaded once. Errors: -EPROTO; iov_len is the length then,
+ * too. */
 static inline int ndnshm__rx_slot(const ndnshm__rx_t* rx, unsigned int i, struct iovec* ret_packet) {
   const unsigned char* slot = rx->slots + ndnshm__slot_offset(rx->head + i, rx->capacity, rx->mask, rx->stride);
   uint32_t length;

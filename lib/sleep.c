@@ -151,8 +151,8 @@ static bool has_lost_its_name(int fd) {
   return fstat(fd, &st) == 0 && st.st_nlink == 0;
 }
 
-/* Of an engine that waits for its app: without all of its names no app can come any more. Not by looking for them, for who
- * looks for a name that is gone waits for whoever holds up the directory. An app that is there needs no name. */
+/* Of an engine that waits for its app: without all of its names no app can come any more. Not by looking for them, for
+ * who looks for a name that is gone waits for whoever holds up the directory. An app that is there needs no name. */
 static int check_names(ndnshm_t* ep) {
   const char* gone = NULL;
 

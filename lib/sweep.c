@@ -32,7 +32,8 @@
 #define SOCKET_SUFFIX ".sock"
 #define STAGE_HEX 16
 
-/* What is younger may be on its way: a FIFO whose engine is about to lock it, a socket whose server is about to listen. */
+/* What is younger may be on its way: a FIFO whose engine is about to lock it, a socket whose server is about to
+ * listen. */
 #define MIN_AGE_NS INT64_C(1000000000)
 
 /* The call under way. */

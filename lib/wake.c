@@ -13,7 +13,8 @@
 
 #define DRAIN_BYTES 4096
 /* What is read from a socket at once: each byte may be one that was sent by itself, and each of those that is taken out
- * wakes whoever sleeps on the other end. A single byte, which it nearly always is, leaves room and so ends the reading. */
+ * wakes whoever sleeps on the other end. A single byte, which it nearly always is, leaves room and so ends the
+ * reading. */
 #define PIECE_BYTES 2
 #define PIECES_MAX 64
 #ifndef RWF_NOSIGNAL
@@ -59,7 +60,8 @@ static int write_byte(int fd, int flags) {
   return errno == EAGAIN ? 0 : -errno;
 }
 
-/* Takes a signal off the queue, if it is there: where it was ignored it is not. False if the system lets nobody look. */
+/* Takes a signal off the queue, if it is there: where it was ignored it is not. False if the system lets nobody
+ * look. */
 static bool take_off(const sigset_t* signal) {
   static const struct timespec now = {0, 0};
   int taken;
@@ -89,8 +91,8 @@ static int write_byte_with_sigpipe_blocked(int fd) {
   return written;
 }
 
-/* A FIFO knows no MSG_NOSIGNAL, but Linux 6.18 has a flag for any write. An older kernel refuses it (EOPNOTSUPP), and so
- * may a filter of system calls, as it likes; then the way around is taken from now on, by the whole process. */
+/* A FIFO knows no MSG_NOSIGNAL, but Linux 6.18 has a flag for any write. An older kernel refuses it (EOPNOTSUPP), and
+ * so may a filter of system calls, as it likes; then the way around is taken from now on, by the whole process. */
 static int write_byte_without_sigpipe(int fd) {
   static atomic_bool is_refused;
   int written;

@@ -21,9 +21,9 @@
  *   The exchange lets one of many publishes pay for the system call.
  *
  * Many publishes, one fence: who defers looks at once after each (B), without (E), so that a peer that slept before is
- * woken at once; and settles before it waits for anything: (E), (H). Whoever parked in between is found then, for (B) came
- * before (E). In between at most one byte is written. A flag that is found set when no byte is left stays set, and is
- * owed: the end must not wait until it has settled.
+ * woken at once; and settles before it waits for anything: (E), (H). Whoever parked in between is found then, for (B)
+ * came before (E). In between at most one byte is written. A flag that is found set when no byte is left stays set, and
+ * is owed: the end must not wait until it has settled.
  *
  * Waiting for space is the same diagram with the roles exchanged: (D) head.store(release), (E), load and
  * exchange of waiting in the consumer; waiting.store(1), (F), (A) head.load(acquire) in the producer. */
@@ -104,8 +104,8 @@ static inline void ndnshm__wake_defer(ndnshm__wake_t* wake, bool may_write) {
 }
 
 /* Fences and looks once for all that was published and released since then, and ends deferring: 1 = a byte was written,
- * 0 = none was needed. Or nothing has ended, and the peer sleeps: -EAGAIN, no byte is left; -ENOBUFS, none can be written
- * now, for want of memory, or because the last was slow: in a while. */
+ * 0 = none was needed. Or nothing has ended, and the peer sleeps: -EAGAIN, no byte is left; -ENOBUFS, none can be
+ * written now, for want of memory, or because the last was slow: in a while. */
 int ndnshm__wake_settle(ndnshm__wake_t* wake);
 
 /* App, when it attaches where another was before: that one may have died between claiming the engine's announcement

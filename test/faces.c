@@ -13,8 +13,8 @@ kind_t faces_kind;
 
 /* --- Handing over ------------------------------------------------------------------------------- */
 
-/* Both ends of a socket that keeps what is sent apart, made before the first test counts its descriptors. A message is a
- * name and the three. */
+/* Both ends of a socket that keeps what is sent apart, made before the first test counts its descriptors. A message is
+ * a name and the three. */
 static int box[2];
 
 __attribute__((constructor)) static void make_box(void) {

@@ -7,8 +7,8 @@
 
 #include "harness.h"
 
-/* What face_create() and face_connect(), and so pair_open() and end_open(), make in this test; what the program was told
- * to (harness_kind()), unless the test says otherwise. */
+/* What face_create() and face_connect(), and so pair_open() and end_open(), make in this test; what the program was
+ * told to (harness_kind()), unless the test says otherwise. */
 extern kind_t faces_kind;
 
 /* A test that runs for each of them. */

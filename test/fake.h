@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* fake.h: a forwarder that is moved by hand, and a client that notes what happens to it. For the tests of clients.
  *
- * The forwarder is made of blocking calls on a raw socket, and of the bytes of test/vectors and of the handoff: nothing of
- * libuvface_mgmt is in it but two pure functions of handoff.h. It runs in a child of its own, whose function returns 0 if
- * all was as it should be (REQUIRE). The client runs on a loop of the test's. */
+ * The forwarder is made of blocking calls on a raw socket, and of the bytes of test/vectors and of the handoff: nothing
+ * of libuvface_mgmt is in it but two pure functions of handoff.h. It runs in a child of its own, whose function returns
+ * 0 if all was as it should be (REQUIRE). The client runs on a loop of the test's. */
 #ifndef FAKE_H
 #define FAKE_H
 
@@ -39,8 +39,8 @@ typedef struct fake_packet_s {
   ndnpkt_command_t command; /* if it is one; else its name is empty */
 } fake_packet_t;
 
-/* Makes the socket, in the test itself, so that a client finds it. Takes it away; and what a child that was killed left at
- * the handoff, if fake is in memory that they share. */
+/* Makes the socket, in the test itself, so that a client finds it. Takes it away; and what a child that was killed left
+ * at the handoff, if fake is in memory that they share. */
 void fake_listen(fake_t* fake, const char* tag);
 void fake_unlisten(fake_t* fake);
 /* The same on a port of this machine. uri: receives where, by that name of the host. */

@@ -523,8 +523,8 @@ static void before_test(void) {
   threads_before = count_threads();
 }
 
-/* A thread of the library's may still be closing what a slow app hung on a private face (docs/security.rst): what is open
- * without one stays. */
+/* A thread of the library's may still be closing what a slow app hung on a private face (docs/security.rst): what is
+ * open without one stays. */
 static int count_fds_that_stay(void) {
   uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
 

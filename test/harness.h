@@ -6,9 +6,9 @@
  * descriptors before, and asserts after it: the same descriptors, no child, no region in /dev/shm and no
  * FIFO in /tmp that carries a name from harness_name(). Waiting has deadlines and never sleeps blindly.
  *
- * An end has little patience with a peer that makes its calls slow, and tells that by the CPU time and the sleeps of its
- * thread. Both stand still here: no peer does it, but the first calls under valgrind or qemu compute for more than a
- * millisecond, and a machine that is itself a guest counts what its host took. A program that is about patience is
+ * An end has little patience with a peer that makes its calls slow, and tells that by the CPU time and the sleeps of
+ * its thread. Both stand still here: no peer does it, but the first calls under valgrind or qemu compute for more than
+ * a millisecond, and a machine that is itself a guest counts what its host took. A program that is about patience is
  * compiled with HARNESS_OWN_CLOCKS, and has the clocks of libc, or its own.
  *
  * The program's arguments choose tests by name: those of exactly that name or, if there is none, those whose name
@@ -79,8 +79,8 @@ unsigned int harness_slow(void);
  * tests that limit the one or race the other have nothing to say there. */
 bool harness_under_valgrind(void);
 
-/* True under qemu-user (env UVFACE_EMULATED: its command, which starts other programs, too). It has memory of its own in
- * this process, and answers some calls without asking the kernel. */
+/* True under qemu-user (env UVFACE_EMULATED: its command, which starts other programs, too). It has memory of its own
+ * in this process, and answers some calls without asking the kernel. */
 bool harness_under_emulation(void);
 
 /* For harness_setup() of a program that is about bus errors: ends it, skipped, where qemu tells the handler a wrong

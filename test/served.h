@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* served.h: a server on a loop, what happened to it, and apps that speak to it byte by byte over a plain socket. For the
- * tests of libuvface_mgmt's server. */
+/* served.h: a server on a loop, what happened to it, and apps that speak to it byte by byte over a plain socket. For
+ * the tests of libuvface_mgmt's server. */
 #ifndef SERVED_H
 #define SERVED_H
 

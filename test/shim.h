@@ -4,10 +4,10 @@
  * The linker puts it in front of the calls (-Wl,--wrap, test/meson.build) of a binary that links the libraries
  * built with the points of lib/words.h. A step is a wrapped call, or an access to shared memory. Guarantees that
  * steps are counted in program order while armed, and that a call that is made to fail has no effect; except
- * for close(), which closes all the same, as Linux does. Closing what is not open fails the test. Does not know calls that libuv makes inside itself, nor
- * those that cannot fail (uv_prepare_init() and the like; uv_poll_start() on a descriptor that uv_poll_init()
- * has just accepted). For one thread: the process's first, whose calls alone count, and to which pthread_create() gives
- * no other while armed; a forked child takes the arms over, and counts for itself. */
+ * for close(), which closes all the same, as Linux does. Closing what is not open fails the test. Does not know calls
+ * that libuv makes inside itself, nor those that cannot fail (uv_prepare_init() and the like; uv_poll_start() on a
+ * descriptor that uv_poll_init() has just accepted). For one thread: the process's first, whose calls alone count, and
+ * to which pthread_create() gives no other while armed; a forked child takes the arms over, and counts for itself. */
 #ifndef SHIM_H
 #define SHIM_H
 
@@ -44,8 +44,8 @@ int shim_failed_errno(void);
 /* How often the call was counted since the process began, armed or not. */
 unsigned int shim_count(const char* call);
 
-/* For wrappers in other files, of calls that this one does not know: counts the call as a step. True if it is to fail now;
- * errno says with which of the errors; 0 is none. */
+/* For wrappers in other files, of calls that this one does not know: counts the call as a step. True if it is to fail
+ * now; errno says with which of the errors; 0 is none. */
 bool shim_fails(const char* name, const int errors[SHIM_ERRORS]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_client_faults.c: each system call and allocation of a client's fails once, with each error that is natural to it
- * (shim.h), while it connects, takes a face, and registers. Whatever fails: the client is up, and works, or is down, and
- * says so; a command is told once; and nothing is left. */
+ * (shim.h), while it connects, takes a face, and registers. Whatever fails: the client is up, and works, or is down,
+ * and says so; a command is told once; and nothing is left. */
 #include <poll.h>
 #include <string.h>
 

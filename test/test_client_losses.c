@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_client_losses.c: forwarders that die, at each of their steps; clients that come back, and what of them is left. */
+/* test_client_losses.c: forwarders that die, at each of their steps; clients that come back, and what of them is
+ * left. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -195,8 +196,8 @@ static int die_at(void* arg) {
   return 1;
 }
 
-/* Whatever it was doing: the client is told of the end, once, and nothing is left. Who wants shared memory or nothing may be
- * told of a face that is not there any more, before the end of the connection is seen. */
+/* Whatever it was doing: the client is told of the end, once, and nothing is left. Who wants shared memory or nothing
+ * may be told of a face that is not there any more, before the end of the connection is seen. */
 TEST_LOOP(a_forwarder_killed_at_each_step_is_told_as_gone, 2 * DEATHS) {
   const uvface_client_options_t options = options_of(_i % 2 == 0 ? UVFACE_ANY : UVFACE_SHM, 0);
   scene_t* s = begin(die_at, _i / 2, &options);
@@ -217,8 +218,8 @@ TEST_LOOP(a_forwarder_killed_at_each_step_is_told_as_gone, 2 * DEATHS) {
 
 /* --- Coming back ------------------------------------------------------------------------------------------------ */
 
-/* Two lives of a forwarder. In the second what was registered comes before anything else, and what was unregistered does
- * not come. */
+/* Two lives of a forwarder. In the second what was registered comes before anything else, and what was unregistered
+ * does not come. */
 static int live_twice(void* arg) {
   scene_t* s = arg;
   fake_t* fake = &s->fake;
@@ -453,7 +454,8 @@ TEST(a_hundred_restarts_under_load_lose_packets_in_flight_and_nothing_else) {
   munmap(s, sizeof(*s));
 }
 
-/* --- Closing, whenever and whoever ------------------------------------------------------------------------------------ */
+/* --- Closing, whenever and whoever
+ * ------------------------------------------------------------------------------------ */
 
 static int serve_shm(void* arg) {
   scene_t* s = arg;
@@ -535,7 +537,8 @@ TEST(a_face_that_its_user_closes_is_a_loss) {
   end(s, 0);
 }
 
-/* --- The app's own death ------------------------------------------------------------------------------------------------ */
+/* --- The app's own death
+ * ------------------------------------------------------------------------------------------------ */
 
 /* The forwarder sees both ends at once: nothing else has the descriptors. */
 static int see_both_ends(void* arg) {

@@ -162,8 +162,8 @@ static int nothing_is_translated(const char* call, int err) {
   return err;
 }
 
-/* What a lock that somebody else holds means; and file systems without locks are lived with, as kernels are that know no
- * such memory, or refuse it. */
+/* What a lock that somebody else holds means; and file systems without locks are lived with, as kernels are that know
+ * no such memory, or refuse it. */
 static int translate_create(const char* call, int err) {
   if (strcmp(call, "memfd_create") == 0 && (err == -EPERM || err == -EINVAL)) return 0;
   if (strcmp(call, "setsockopt") == 0) return 0; /* not every kernel can refuse descriptors */
@@ -547,8 +547,8 @@ static bool is_sealed_after_fault(unsigned int n) {
   return stats.sealed;
 }
 
-/* A region that could have been sealed when it was made is not left unsealed because something was missing for a moment.
- * Who lacks the right to remove the name does not try again, and the name goes when he leaves. */
+/* A region that could have been sealed when it was made is not left unsealed because something was missing for a
+ * moment. Who lacks the right to remove the name does not try again, and the name goes when he leaves. */
 TEST(seal_that_fails_for_a_passing_cause_is_tried_again) {
   unsigned int n = 1, kept = 0;
 
@@ -756,7 +756,8 @@ TEST_LOOP(engine_that_comes_in_between_gets_the_name_whole_or_not_at_all, 2) {
   ck_assert_uint_ge(lives_at, 20);
 }
 
-/* A name changes hands before one step of an app that comes: the engine that had it is killed, and another one has it. */
+/* A name changes hands before one step of an app that comes: the engine that had it is killed, and another one has
+ * it. */
 static struct change_s {
   char name[80];
   pid_t old;
@@ -853,7 +854,8 @@ static void fail_poll(uv_handle_t* handle, void* arg) {
   if (handle->type == UV_POLL) poll->poll_cb(poll, UV_EBADF, 0); /* as libuv does on POLLERR */
 }
 
-/* A face whose first calls were slow, as under valgrind, rests, and looks at its descriptor again before it believes it. */
+/* A face whose first calls were slow, as under valgrind, rests, and looks at its descriptor again before it believes
+ * it. */
 static void fail_polls(uv_loop_t* loop, const uvface_t* face) {
   uint64_t end_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000;
 

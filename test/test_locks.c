@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test_locks.c: apps that misuse what they share with their engine: that hold locks of the kernel while it wants to wake
- * them, to be woken, to seal the region or to remove it, hang thousands of sleepers on the wake-up, pour bytes and urgent
- * bytes into it, or shut half of it down. The longest stay in the loop is what counts: time that the scheduler gave to
- * others does not, time that a call waited does. */
+/* test_locks.c: apps that misuse what they share with their engine: that hold locks of the kernel while it wants to
+ * wake them, to be woken, to seal the region or to remove it, hang thousands of sleepers on the wake-up, pour bytes and
+ * urgent bytes into it, or shut half of it down. The longest stay in the loop is what counts: time that the scheduler
+ * gave to others does not, time that a call waited does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -58,7 +58,8 @@ static uint64_t turn_ns(uv_loop_t* loop) {
 
 /* --- Pages that come late ---------------------------------------------------------------------------- */
 
-/* Answers a fault when HOLD_MS have passed: as long a copy of the kernel's waits for the page, with the locks it has. */
+/* Answers a fault when HOLD_MS have passed: as long a copy of the kernel's waits for the page, with the locks it
+ * has. */
 static void* serve_faults(void* arg) {
   int fd = *(int*) arg;
   struct uffd_msg msg;

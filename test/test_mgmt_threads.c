@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_mgmt_threads.c: six threads, each with a loop of its own, on which a server and a client of libuvface_mgmt run. The
- * client of each thread goes to the server of the next: it connects over shared memory or over the socket, registers a
- * prefix, has packets sent back, and closes, many times. As test_uvface_threads.c, for the door. */
+/* test_mgmt_threads.c: six threads, each with a loop of its own, on which a server and a client of libuvface_mgmt run.
+ * The client of each thread goes to the server of the next: it connects over shared memory or over the socket,
+ * registers a prefix, has packets sent back, and closes, many times. As test_uvface_threads.c, for the door. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +250,8 @@ TEST(six_servers_and_their_clients_in_six_threads_do_not_disturb_each_other) {
   for (int t = 0; t < THREADS; t++) {
     ck_assert_msg(threads[t].failure[0] == '\0', "thread %d: %s", t, threads[t].failure);
     ck_assert_uint_eq(threads[t].registrations, lives);
-    /* Only now: libuv closes by a system call that ThreadSanitizer does not see, and another thread would get the number. */
+    /* Only now: libuv closes by a system call that ThreadSanitizer does not see, and another thread would get the
+     * number. */
     ck_assert_int_eq(uv_loop_close(&threads[t].loop), 0);
     ck_assert_int_eq(rmdir(threads[t].directory), 0);
   }

@@ -246,7 +246,8 @@ TEST(connect_with_too_few_descriptors_leaves_nothing_open) {
   face_drop(&f);
 }
 
-/* As real-time programs are, with Debian's limit. The kernel says EAGAIN, which of a face means that its ring is full. */
+/* As real-time programs are, with Debian's limit. The kernel says EAGAIN, which of a face means that its ring is
+ * full. */
 static int create_beyond_the_lock_limit(void* arg) {
   const struct rlimit limit = {8 << 20, 8 << 20};
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_ndnpkt_faults.c: every call by which libndnpkt asks libcrypto, the C library or the kernel for something fails once
- * in each operation; the operation must then fail with an error that says so, leave nothing behind, and work when it is
- * repeated. The linker puts the wrappers below in front of the calls (-Wl,--wrap, test/meson.build). */
+/* test_ndnpkt_faults.c: every call by which libndnpkt asks libcrypto, the C library or the kernel for something fails
+ * once in each operation; the operation must then fail with an error that says so, leave nothing behind, and work when
+ * it is repeated. The linker puts the wrappers below in front of the calls (-Wl,--wrap, test/meson.build). */
 #include "signed.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_ndnpkt_packets.c: Interests and Data: the vectors that ndn-cxx tests itself with, both ways; packets cut at every
- * byte and with an element put in at every place; the rules for unknown elements. Every packet is decoded from a heap
- * block of exactly its size. Does not test signatures or link headers. */
+/* test_ndnpkt_packets.c: Interests and Data: the vectors that ndn-cxx tests itself with, both ways; packets cut at
+ * every byte and with an element put in at every place; the rules for unknown elements. Every packet is decoded from a
+ * heap block of exactly its size. Does not test signatures or link headers. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_ndnpkt_sign.c: signatures of each type, those of python-ndn verified and made byte for byte where they are always
- * the same, ours verified; any changed byte; signers that are keys, callbacks, older or newer structs; digests. */
+/* test_ndnpkt_sign.c: signatures of each type, those of python-ndn verified and made byte for byte where they are
+ * always the same, ours verified; any changed byte; signers that are keys, callbacks, older or newer structs;
+ * digests. */
 #include "signed.h"
 
 #include <errno.h>

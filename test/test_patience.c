@@ -167,7 +167,8 @@ TEST(who_was_slow_is_left_alone_two_hundred_times_as_long) {
   assert_rests_for(&patience, 1000 * MS);
 }
 
-/* However many they are, and whether they have failed meanwhile and begun anew; each begins with a slow call beyond that. */
+/* However many they are, and whether they have failed meanwhile and begun anew; each begins with a slow call beyond
+ * that. */
 TEST(slow_ones_of_a_thread_share_half_a_percent_of_its_time) {
   enum { PEERS = 50, SECONDS = 120 };
   ndnshm__patience_t peers[PEERS] = {{0}}, quick = {0};

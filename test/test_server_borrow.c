@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_server_borrow.c: a server whose faces lend their slots to the embedder. What decides whether a packet is a command is
- * a private copy: the decoders, which this program stands in front of, never see the ring. */
+/* test_server_borrow.c: a server whose faces lend their slots to the embedder. What decides whether a packet is a
+ * command is a private copy: the decoders, which this program stands in front of, never see the ring. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_server_faults.c: each system call and allocation of the server's fails once, with each error that is natural to it
- * (shim.h), while an app comes, asks for a face and fetches it. Whatever fails, the server either could not listen, says
- * so, and can be asked again; or it serves the next app, and in the end nothing is left. */
+/* test_server_faults.c: each system call and allocation of the server's fails once, with each error that is natural to
+ * it (shim.h), while an app comes, asks for a face and fetches it. Whatever fails, the server either could not listen,
+ * says so, and can be asked again; or it serves the next app, and in the end nothing is left. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -233,7 +233,8 @@ static int flood_body(void* arg) {
   return 0;
 }
 
-/* How many commands of others are executed while one of the good app's is there: counted, so that no load changes it. */
+/* How many commands of others are executed while one of the good app's is there: counted, so that no load changes
+ * it. */
 static struct {
   const uvface_app_t* good;
   uint64_t executed;         /* of the good one's */
@@ -389,7 +390,8 @@ TEST(large_creates_of_many_connections_leave_the_loop_to_others) {
   served_close(&served);
 }
 
-/* Zeroing memory keeps the loop busy: who asks for faces one after the other rests between them, and nobody else does. */
+/* Zeroing memory keeps the loop busy: who asks for faces one after the other rests between them, and nobody else
+ * does. */
 TEST(creates_in_a_row_leave_the_loop_to_others) {
   static raw_t good, bad;
   served_t served;

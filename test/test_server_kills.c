@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_server_kills.c: a process is killed at every step of its life at the door (shim.h). An app, from connect through
- * command and handoff to its last packet: whatever the step, the server has nothing left of it, and serves the next one. The
- * server, beside an app: the app is told, and the next server takes the door over.
+ * command and handoff to its last packet: whatever the step, the server has nothing left of it, and serves the next
+ * one. The server, beside an app: the app is told, and the next server takes the door over.
  * Under sanitizers and valgrind (UVFACE_SLOW=n) only every n-th step is tried. */
 #include <errno.h>
 #include <dirent.h>

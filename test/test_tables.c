@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_tables.c: the tables of the example forwarder: which route an Interest takes, who gets its Data, what the content
- * store keeps and for how long, and that of a face that is forgotten nothing is left. Knows no faces: time is an argument. */
+/* test_tables.c: the tables of the example forwarder: which route an Interest takes, who gets its Data, what the
+ * content store keeps and for how long, and that of a face that is forgotten nothing is left. Knows no faces: time is
+ * an argument. */
 #include "tables.h"
 
 #include <errno.h>

@@ -38,7 +38,8 @@ static int do_nothing(void* arg) {
 
 static atomic_bool holding;
 
-/* Stands in for libc's: an app that holds a lock of the kernel's, for which the thread that removes names has to wait. */
+/* Stands in for libc's: an app that holds a lock of the kernel's, for which the thread that removes names has to
+ * wait. */
 int unlink(const char* path) {
   while (gettid() != getpid() && atomic_load(&holding)) usleep(100);
   return unlinkat(AT_FDCWD, path, 0);
@@ -113,8 +114,8 @@ static int run_held_up(void* arg) {
   return ends_in_time(before) ? 0 : 1;
 }
 
-/* The face is closed by then, and so is another that came while the thread was still there. In a process of its own, for
- * what a plug-in needs stays as well, with its descriptors. */
+/* The face is closed by then, and so is another that came while the thread was still there. In a process of its own,
+ * for what a plug-in needs stays as well, with its descriptors. */
 TEST(thread_that_an_app_holds_up_ends_well_in_a_plug_in_that_was_unloaded) {
   assert_child_passes(run_held_up, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_events.c: what a face tells beside packets: that an app has come, that the peer is gone, floods, the seal;
- * and what can be asked of a face in its close callback. See faces.h. */
+/* test_uvface_events.c: what a face tells beside packets: that an app has come, that the peer is gone, floods, the
+ * seal; and what can be asked of a face in its close callback. See faces.h. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 #include "faces.h"
 #include "puppet.h"
 
-/* What was told, in order: 'a'ttached, 'g'one, 't'hrottled, 's'ealed, 'r'oom, 'c'losed; 'p' for packets, 'e' for the error of recv_cb. */
+/* What was told, in order: 'a'ttached, 'g'one, 't'hrottled, 's'ealed, 'r'oom, 'c'losed; 'p' for packets, 'e' for the
+ * error of recv_cb. */
 static char story[256];
 static size_t told;
 static int gone_status, recv_status, packets;

@@ -342,7 +342,8 @@ TEST(region_is_sealed_though_no_descriptor_is_left_when_its_app_comes) {
   thief_close(&thief);
 }
 
-/* Of an app that truncates the region before it shows itself the engine learns without touching it, and without a guard. */
+/* Of an app that truncates the region before it shows itself the engine learns without touching it, and without a
+ * guard. */
 TEST(region_that_is_truncated_before_its_app_is_seen_fails_its_face_alone) {
   uvface_options_t options = small(0);
   thief_t thief = {0};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_patience.c: how often a loop calls the kernel for peers that make its calls slow, reading or writing. Clocks
- * and costs are the test's: a turn of the loop takes a millisecond, a call that moves a byte for one of those peers four.
- * So what is counted does not depend on the machine. When a peer is slow, is test_patience.c's; real ones are in
- * test_locks.c. */
+/* test_uvface_patience.c: how often a loop calls the kernel for peers that make its calls slow, reading or writing.
+ * Clocks and costs are the test's: a turn of the loop takes a millisecond, a call that moves a byte for one of those
+ * peers four. So what is counted does not depend on the machine. When a peer is slow, is test_patience.c's; real ones
+ * are in test_locks.c. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_settle.c: wherever a face publishes from, a peer that falls asleep in that moment is woken, and by no more
- * than one byte a turn. The peer is an end of the core in the same process. Its falling asleep unseen is played as in
- * test_settle.c: it announces itself after the publish has looked, and takes no last look. A publish that fences (the
- * points of lib/words.h tell) needs none of this: such a peer would have seen the packet. */
+/* test_uvface_settle.c: wherever a face publishes from, a peer that falls asleep in that moment is woken, and by no
+ * more than one byte a turn. The peer is an end of the core in the same process. Its falling asleep unseen is played as
+ * in test_settle.c: it announces itself after the publish has looked, and takes no last look. A publish that fences
+ * (the points of lib/words.h tell) needs none of this: such a peer would have seen the packet. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -373,7 +373,8 @@ static void publish_and_stop(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[
   uv_stop(face->loop);
 }
 
-/* By its owner, by somebody who closes whatever handle there is, and the loop by uv_stop(); before the poll, and in it. */
+/* By its owner, by somebody who closes whatever handle there is, and the loop by uv_stop(); before the poll, and in
+ * it. */
 TEST_LOOP(face_that_is_closed_in_the_callback_is_settled, 6) {
   static const uvface_recv_cb callbacks[] = {publish_and_close, publish_and_close_all, publish_and_stop};
   scene_t s;
@@ -561,7 +562,8 @@ static void doze_idle(uv_idle_t* handle) {
   bytes_of_turn += publish_to_a_dozer(handle->data);
 }
 
-/* The idle phase is part of the turn that follows, from the first turn on: its byte comes at once, and is the only one. */
+/* The idle phase is part of the turn that follows, from the first turn on: its byte comes at once, and is the only
+ * one. */
 TEST(idle_callback_counts_for_the_turn_that_follows) {
   uv_async_t async;
   uv_idle_t idle;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_stream.c: faces over a stream socket: framing, what a peer can do to one, and the filter. A face on one end
- * of a socket pair; at the other end a second face, or the test itself, which writes bytes as it likes. */
+/* test_uvface_stream.c: faces over a stream socket: framing, what a peer can do to one, and the filter. A face on one
+ * end of a socket pair; at the other end a second face, or the test itself, which writes bytes as it likes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -826,8 +826,8 @@ TEST(part_that_is_no_element_is_dropped) {
   lone_close(&l);
 }
 
-/* Commands are seen though the user does not receive, until what waits for the user fills the buffer; then reading stops,
- * and the loop sleeps. */
+/* Commands are seen though the user does not receive, until what waits for the user fills the buffer; then reading
+ * stops, and the loop sleeps. */
 TEST(filter_sees_commands_until_the_buffer_is_full) {
   static unsigned char large[MTU];
   unsigned char command[] = {7, 1, 1};
@@ -1031,7 +1031,8 @@ TEST(filter_stands_before_a_shared_memory_face_as_well) {
   pair_close(&pair);
 }
 
-/* Who begins to receive only then gets the end alone: what the filter cannot see any more is not for the user either. */
+/* Who begins to receive only then gets the end alone: what the filter cannot see any more is not for the user
+ * either. */
 TEST(filter_sees_nothing_of_the_ring_after_the_end) {
   static char packet[2] = {5, 0};
   uv_buf_t buf = uv_buf_init(packet, sizeof(packet));

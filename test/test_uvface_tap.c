@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_tap.c: what a tap sees of a face of each kind, and that it may be cleared, and the face closed, within it. See
- * faces.h. */
+/* test_uvface_tap.c: what a tap sees of a face of each kind, and that it may be cleared, and the face closed, within
+ * it. See faces.h. */
 #include <stdlib.h>
 #include <string.h>
 

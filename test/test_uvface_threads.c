@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uvface_threads.c: six threads, each with a loop of its own, on which engines and apps of all kinds of faces come,
- * exchange packets, fail and go, all at the same time. Faces on different loops are independent, so whatever the library
- * keeps for the process as a whole must hold here; ThreadSanitizer sees what does not. Each link has its engine in one
- * thread and its app in another, and opens one face after the other, of another kind and with another end each time. */
+/* test_uvface_threads.c: six threads, each with a loop of its own, on which engines and apps of all kinds of faces
+ * come, exchange packets, fail and go, all at the same time. Faces on different loops are independent, so whatever the
+ * library keeps for the process as a whole must hold here; ThreadSanitizer sees what does not. Each link has its engine
+ * in one thread and its app in another, and opens one face after the other, of another kind and with another end each
+ * time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -205,8 +206,8 @@ static void check_packet(side_t* side, const uv_buf_t* packet) {
 
 /* --- Ends --------------------------------------------------------------------------------------- */
 
-/* The engine keeps what it needs to spoil the face later: of a stream the app's socket, of others the region and the way to
- * wake this engine. The FIFO is not opened yet, for who opens it is an app. */
+/* The engine keeps what it needs to spoil the face later: of a stream the app's socket, of others the region and the
+ * way to wake this engine. The FIFO is not opened yet, for who opens it is an app. */
 static void keep_hold(side_t* side, int socket_fd) {
   int fds[3];
 
@@ -491,7 +492,8 @@ TEST_LOOP(six_loops_in_six_threads_do_not_disturb_each_other, 2) {
   for (int t = 0; t < THREADS; t++) ASSERT_OK(uv_thread_join(&threads[t].id));
   for (int t = 0; t < THREADS; t++)
     ck_assert_msg(threads[t].failure[0] == '\0', "thread %d: %s", t, threads[t].failure);
-  /* Only now: libuv closes by a system call that ThreadSanitizer does not see, and another thread would get the number. */
+  /* Only now: libuv closes by a system call that ThreadSanitizer does not see, and another thread would get the
+   * number. */
   for (int t = 0; t < THREADS; t++) ck_assert_int_eq(uv_loop_close(&threads[t].loop), 0);
   for (int l = 0; l < LINKS; l++) uv_mutex_destroy(&links[l].lock);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and FIFOs beside dead engines. That
- * no wake-up is lost is shown by test/models and, end to end, by test_sleep.c. What changes signals runs in a child. */
+/* test_wake.c: the sleep flags, the bytes that wake, the signals that must not show, and FIFOs beside dead engines.
+ * That no wake-up is lost is shown by test/models and, end to end, by test_sleep.c. What changes signals runs in a
+ * child. */
 #include "fifo.h"
 #include "ring.h"
 #include "wake.h"
@@ -454,8 +455,8 @@ TEST_LOOP(write_that_succeeds_leaves_a_pending_sigpipe_too, 2) {
   assert_child_passes(wake_the_living, &s);
 }
 
-/* One system call where the kernel knows the flag, three elsewhere: no look for a pending SIGPIPE, which there cannot be
- * as long as nobody blocks it. */
+/* One system call where the kernel knows the flag, three elsewhere: no look for a pending SIGPIPE, which there cannot
+ * be as long as nobody blocks it. */
 static int count_calls(void* arg) {
   sigpipe_t* s = arg;
 

@@ -21,8 +21,8 @@ ndnpkt_name_t wire_name(const char* uri);
 /* Asserts that two views hold the same bytes. */
 void wire_assert_same(ndnpkt_bytes_t a, ndnpkt_bytes_t b);
 
-/* Decodes a copy that lies in a heap block of exactly its size, so that ASan sees a read past the end, and looks whether
- * every view lies in it. Returns its kind, or -EBADMSG. */
+/* Decodes a copy that lies in a heap block of exactly its size, so that ASan sees a read past the end, and looks
+ * whether every view lies in it. Returns its kind, or -EBADMSG. */
 int wire_decode(ndnpkt_bytes_t bytes);
 int wire_decode_hex(const char* hex);
 

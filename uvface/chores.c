@@ -2,8 +2,8 @@
 /* chores.c: what can have to wait is done on threads of their own: sealing the region, and leaving.
  *
  * Guarantees that the loop does not wait for a lock of the kernel's that an app holds, as long as the system gives us
- * threads. Not libuv's: an app could hold one of those few for ever, and what else the program has for them would wait. A
- * face has two at most, one for each piece of work, and none while it has nothing of the kind to do. Loop thread. */
+ * threads. Not libuv's: an app could hold one of those few for ever, and what else the program has for them would wait.
+ * A face has two at most, one for each piece of work, and none while it has nothing of the kind to do. Loop thread. */
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
@@ -18,19 +18,19 @@
 
 /* Enough for a few system calls, and little where all memory is locked. */
 #define STACK_BYTES ((size_t) 256 * 1024)
-/* How long uvface_close() waits, which is a hundred times what it takes if nobody holds a lock; and for how long no close
- * does so after one that waited in vain. */
+/* How long uvface_close() waits, which is a hundred times what it takes if nobody holds a lock; and for how long no
+ * close does so after one that waited in vain. */
 #define SHORT_WAIT_NS UINT64_C(10000000)
 #define SHORT_NAP_NS 50000
 #define NO_WAIT_NS UINT64_C(1000000000)
-/* How long the close callback waits, of the time that the loop has been turning; how long a turn gives way to the thread
- * meanwhile; and what a turn counts at most. */
+/* How long the close callback waits, of the time that the loop has been turning; how long a turn gives way to the
+ * thread meanwhile; and what a turn counts at most. */
 #define PATIENCE_NS UINT64_C(2000000000)
 #define NAP_NS 1000000
 #define TURN_NS UINT64_C(2000000)
 
-/* A thread that does one piece of work, and is joined by nobody: what has ended and was not joined yet would be a leak to
- * who looks for such, in a process that ends meanwhile, and in each child that is forked meanwhile. */
+/* A thread that does one piece of work, and is joined by nobody: what has ended and was not joined yet would be a leak
+ * to who looks for such, in a process that ends meanwhile, and in each child that is forked meanwhile. */
 struct uvface__worker_s {
   ndnshm_chore_t* chore;
   atomic_int progress; /* progress_t: who comes second to ENDED or ABANDONED frees the worker */
@@ -175,14 +175,14 @@ static void abandon(uvface__worker_t** worker) {
   *worker = NULL;
 }
 
-/* As long as a close is under way the loop turns without a pause. An app that has made calls slow can make closing cost a
- * thousand times as much, which is not to be the others' loss; but names are waited for all the same. */
+/* As long as a close is under way the loop turns without a pause. An app that has made calls slow can make closing cost
+ * a thousand times as much, which is not to be the others' loss; but names are waited for all the same. */
 static uint64_t patience_ns(const uvface__priv_t* f) {
   return f->is_private && f->error == UV_EIO ? SHORT_WAIT_NS : PATIENCE_NS;
 }
 
-/* Of the time since the last look as much counts as a turn may take, so that neither a stopped process nor a busy machine
- * makes it run out. */
+/* Of the time since the last look as much counts as a turn may take, so that neither a stopped process nor a busy
+ * machine makes it run out. */
 bool uvface__has_left(uvface__priv_t* f) {
   uint64_t now_ns = uv_hrtime(), passed_ns = now_ns - f->looked_ns;
 

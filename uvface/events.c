@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* events.c: what happens to a face beside its packets: told to event_cb.
  *
- * Guarantees that each thing is told once, in a turn and never inside a call of the user's, whether the face receives or
- * not; that an app is told of before its first packet, and the end before recv_cb is. Nothing is noted down when it
+ * Guarantees that each thing is told once, in a turn and never inside a call of the user's, whether the face receives
+ * or not; that an app is told of before its first packet, and the end before recv_cb is. Nothing is noted down when it
  * happens: what is so and was not told yet, is news. Loop thread. */
 #include "transport.h"
 

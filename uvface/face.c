@@ -3,8 +3,8 @@
  *
  * Guarantees rules 1, 2 and 5 to 10 of docs/design.rst: after init a close is owed and always works;
  * the memory is given back two rounds of the loop later, when every inner
- * handle has surely finished, whoever closed it, and the names are gone; a failed face answers every call with its error.
- * All functions belong to the loop's thread. */
+ * handle has surely finished, whoever closed it, and the names are gone; a failed face answers every call with its
+ * error. All functions belong to the loop's thread. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +37,8 @@ static uvface__priv_t* priv_of(const uvface_t* face) {
   return face != NULL ? face->priv_ : NULL;
 }
 
-/* The face whose close_cb runs in this thread. It may be asked about, though it is no longer part of its uvface_t, which
- * that callback may free or use again. */
+/* The face whose close_cb runs in this thread. It may be asked about, though it is no longer part of its uvface_t,
+ * which that callback may free or use again. */
 static _Thread_local const uvface__priv_t* finishing;
 
 static const uvface__priv_t* last_priv_of(const uvface_t* face) {
@@ -524,8 +524,8 @@ static void on_close_round_one(uv_handle_t* handle) {
   close_in_next_round(f);
 }
 
-/* Within recv_cb what was lent counts as delivered, and is not the next app's again; over a stream what the socket takes at
- * once is still sent. Not by a forked child, which has a copy of all that: it is its parent's to do. */
+/* Within recv_cb what was lent counts as delivered, and is not the next app's again; over a stream what the socket
+ * takes at once is still sent. Not by a forked child, which has a copy of all that: it is its parent's to do. */
 static void take_leave(uvface__priv_t* f) {
   if (f->pid != getpid()) return;
   ndnshm_release(f->ep);

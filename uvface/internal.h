@@ -34,8 +34,10 @@
  *   lingering  its window is over, but others keep the loop turning: still in hot_list
  *   parked     announced, in no list: the peer writes a byte, and the FIFO is polled; in timed_list as well if the peer
  *              does not announce that its byte will come for sure
- *   owing      its peer sleeps, and there can be no byte for it now, which is tried again by the clock: in timed_list as well
- *   throttled  the peer floods its FIFO, or makes reading it slow; it is therefore not polled but looked at by the clock,
+ *   owing      its peer sleeps, and there can be no byte for it now, which is tried again by the clock: in timed_list
+ * as well
+ *   throttled  the peer floods its FIFO, or makes reading it slow; it is therefore not polled but looked at by the
+ * clock,
  *              or only the ring is for a while: in timed_list */
 #ifndef UVFACE_INTERNAL_H
 #define UVFACE_INTERNAL_H
@@ -267,8 +269,8 @@ static inline void uvface__stay_hot(uvface__priv_t* f, uint64_t until_ns) {
 
 /* Aims sends at the ring, or at the functions below: there is a ring now, or a tap, or none any more. */
 void uvface__aim(uvface__priv_t* f);
-/* As ndnshm_send() and so on, of a ring or a stream; then tell the tap, if there is one. UV_ECANCELED: that has closed the
- * face. */
+/* As ndnshm_send() and so on, of a ring or a stream; then tell the tap, if there is one. UV_ECANCELED: that has closed
+ * the face. */
 int uvface__put_told(uvface__priv_t* f, const struct iovec bufs[], unsigned int nbufs);
 int uvface__put_batch_told(uvface__priv_t* f, const struct iovec pkts[], unsigned int npkts);
 int uvface__lend_told(uvface__priv_t* f, size_t len, struct iovec* ret_slot);
@@ -304,7 +306,8 @@ void uvface__at(uvface__priv_t* f, uint64_t due_ms);
 bool uvface__do_chores(uvface__priv_t* f);
 /* Shuts the endpoint down, and has its names removed. */
 void uvface__leave(uvface__priv_t* f);
-/* True once all that is done, or has taken too long to wait for: the endpoint may be freed. To be asked in each turn. */
+/* True once all that is done, or has taken too long to wait for: the endpoint may be freed. To be asked in each
+ * turn. */
 bool uvface__has_left(uvface__priv_t* f);
 
 /* --- state.c ---------------------------------------------------------------------------------- */
@@ -330,11 +333,11 @@ void uvface__poll_stream(uvface__priv_t* f, bool also_for_less);
 void uvface__fail(uvface__priv_t* f, int error, const char* function, const char* why);
 /* Reads the face's FIFO: the bytes that were there, or an error that has been dealt with. */
 int uvface__drain(uvface__priv_t* f);
-/* Sending is over: the peer is gone. What has come from it is still delivered. why: "call object: reason". Only marks the
- * face and makes it hot. */
+/* Sending is over: the peer is gone. What has come from it is still delivered. why: "call object: reason". Only marks
+ * the face and makes it hot. */
 void uvface__lose_peer(uvface__priv_t* f, const char* why);
-/* What the face's stream has returned, if it ends the face: UV_EOF, UV_EPIPE, UV_EPROTO, UV_EBADF. function: the one that
- * the user hears it from. */
+/* What the face's stream has returned, if it ends the face: UV_EOF, UV_EPIPE, UV_EPROTO, UV_EBADF. function: the one
+ * that the user hears it from. */
 void uvface__end_stream(uvface__priv_t* f, int error, const char* function);
 
 /* The code that ended a face that is over, as recv_cb gets it. */
@@ -348,7 +351,8 @@ void uvface__watch_or_not(uvface__priv_t* f);
 bool uvface__has_app(const uvface__priv_t* f, const ndnshm_stats_t* core);
 /* Whether there is something to tell event_cb. */
 bool uvface__owes_events(const uvface__priv_t* f);
-/* Packets were refused for want of room, with UV_EAGAIN: event_cb is to be told when there is some. Returns UV_EAGAIN. */
+/* Packets were refused for want of room, with UV_EAGAIN: event_cb is to be told when there is some. Returns
+ * UV_EAGAIN. */
 int uvface__await_room(uvface__priv_t* f);
 /* Looks whether there is, and makes the face hot for it. */
 void uvface__look_for_events(uvface__priv_t* f);
@@ -368,7 +372,8 @@ void uvface__on_check(uv_check_t* handle);
 void uvface__put_off(uvface__priv_t* f);
 void uvface__settle(uvface__priv_t* f);
 
-/* Around each call that publishes or releases. What a stream face has sent is written by the next turn at the latest. */
+/* Around each call that publishes or releases. What a stream face has sent is written by the next turn at the
+ * latest. */
 static inline void uvface__before_publish(uvface__priv_t* f) {
   if (uvface__list_empty(&f->owing_link)) uvface__put_off(f);
 }
@@ -403,8 +408,8 @@ void uvface__recv_tell_end(uvface__priv_t* f);
 
 /* A turn of the loop: for uvface__loop_acquire(). */
 void uvface__on_prepare(uv_prepare_t* handle);
-/* Polls the face's FIFO, or the socket of its stream. Errors: as uv_poll_start(), UV_ECANCELED (somebody else closed the
- * handle). */
+/* Polls the face's FIFO, or the socket of its stream. Errors: as uv_poll_start(), UV_ECANCELED (somebody else closed
+ * the handle). */
 int uvface__start_polling(uvface__priv_t* f);
 
 /* --- due.c ------------------------------------------------------------------------------------ */

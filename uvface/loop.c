@@ -129,7 +129,8 @@ void uvface__begin_turn(uvface__loop_t* ctx) {
   ctx->in_turn = true;
 }
 
-/* Its being started keeps the poll from blocking. And it usually runs before others' idle handles: it was started last. */
+/* Its being started keeps the poll from blocking. And it usually runs before others' idle handles: it was started
+ * last. */
 static void on_idle(uv_idle_t* handle) {
   uvface__loop_t* ctx = UVFACE__CONTAINER(handle, uvface__loop_t, idle);
 

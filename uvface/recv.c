@@ -93,8 +93,8 @@ static bool show(uvface__priv_t* f, struct iovec* packet) {
   return filter == NULL || filter->on_packet == NULL || filter->on_packet(filter, f->face, (uv_buf_t*) packet) != 0;
 }
 
-/* Of packets from a ring, those that the filter passes on: they move together. A filter that ends receiving, ends it for
- * the rest of them, too. */
+/* Of packets from a ring, those that the filter passes on: they move together. A filter that ends receiving, ends it
+ * for the rest of them, too. */
 static int filter_all(uvface__priv_t* f, struct iovec pkts[], int npkts) {
   int n = 0;
 

@@ -5,8 +5,8 @@
  * the loop runs, between its idle and its check handles, look at the peer without a fence; who put the fence off is in
  * owing_list. As long as anybody is, the loop does not block, and the list is settled after each serving, and in any
  * case when the turn ends. Calls from elsewhere, where no end of a turn is sure to follow, are settled at once. A face
- * whose byte of the turn is spent stays in the list until the next turn has settled it; one for whose peer there can be no
- * byte now, for want of memory or because the last was slow, is settled by the clock. Loop thread. */
+ * whose byte of the turn is spent stays in the list until the next turn has settled it; one for whose peer there can be
+ * no byte now, for want of memory or because the last was slow, is settled by the clock. Loop thread. */
 #include "internal.h"
 
 static bool is_in_turn(const uvface__loop_t* ctx) {
@@ -32,7 +32,8 @@ void uvface__put_off(uvface__priv_t* f) {
   owe(f);
 }
 
-/* Writes what the face has put into the buffer of its stream; what the socket does not take goes when it is writable. */
+/* Writes what the face has put into the buffer of its stream; what the socket does not take goes when it is
+ * writable. */
 static void write_out(uvface__priv_t* f) {
   int err;
 

@@ -7,8 +7,8 @@
  *   | taken      | seen, not taken | not looked at   | room         |
  *
  * What somebody who looked did not pass on is overwritten where it lies, by bytes that no element begins with: a packet
- * is never moved, and a part of one is taken without a copy. Such blanks stand between head and seen only, so that bytes
- * of the peer are not mistaken for them. */
+ * is never moved, and a part of one is taken without a copy. Such blanks stand between head and seen only, so that
+ * bytes of the peer are not mistaken for them. */
 #include "stream.h"
 
 #include <assert.h>
@@ -236,8 +236,8 @@ const char* uvface__stream_words(const uvface__stream_t* s) {
   return s->words;
 }
 
-/* A call on the socket failed for good. Who has closed it, and opened something else under its number, is told apart from
- * a connection that is over, for whatever reason. */
+/* A call on the socket failed for good. Who has closed it, and opened something else under its number, is told apart
+ * from a connection that is over, for whatever reason. */
 static int lose(uvface__stream_t* s, const char* call, int error, int code) {
   if (error == EBADF || error == ENOTSOCK) code = UV_EBADF;
   return complain(s, code, "%s stream socket %d: %s", call, s->fd, strerror(error));
@@ -269,8 +269,8 @@ static size_t next_at(uvface__stream_t* s, bool unseen) {
   return unseen ? s->seen : s->head;
 }
 
-/* Moves what is left to the front, but never more than was taken since it was moved last: so each byte is moved once, on
- * average. There is always room for the rest of an element, because the buffer has room for two and more. */
+/* Moves what is left to the front, but never more than was taken since it was moved last: so each byte is moved once,
+ * on average. There is always room for the rest of an element, because the buffer has room for two and more. */
 static void make_room(uvface__stream_t* s) {
   size_t left = s->len - s->head;
 

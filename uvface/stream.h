@@ -40,7 +40,8 @@ int uvface__stream_check(int sock);
 /* A stream over a socket that was checked; it stays the caller's until uvface__stream_own(). mtu: the longest element.
  * Errors: UV_ENOMEM. */
 int uvface__stream_new(int sock, size_t mtu, uvface__stream_t** ret_stream);
-/* From now on the stream closes its socket, which becomes closed on exec; and, where it is TCP, sends without waiting. */
+/* From now on the stream closes its socket, which becomes closed on exec; and, where it is TCP, sends without
+ * waiting. */
 void uvface__stream_own(uvface__stream_t* s);
 /* Closes the socket; what is not written yet is lost. What was handed out stays readable. */
 void uvface__stream_shutdown(uvface__stream_t* s);
@@ -60,7 +61,8 @@ void uvface__stream_note_readable(uvface__stream_t* s);
 void uvface__stream_read_out(uvface__stream_t* s);
 /* Reads once, if the socket is said to be readable and the buffer has no whole element that is not seen; or, with
  * unseen false, that is not taken. Returns the bytes read, 0 if there are none now.
- * Errors: UV_EOF (the peer is gone, and all that it sent is in the buffer), UV_EBADF (somebody else closed the socket). */
+ * Errors: UV_EOF (the peer is gone, and all that it sent is in the buffer), UV_EBADF (somebody else closed the
+ * socket). */
 int uvface__stream_fill(uvface__stream_t* s, bool unseen);
 /* Nothing more is read: what is in the buffer is the rest. */
 void uvface__stream_stop(uvface__stream_t* s);
@@ -88,8 +90,8 @@ int uvface__stream_end(const uvface__stream_t* s);
 /* From now on each packet passes by edit(arg); NULL = by nobody. */
 void uvface__stream_set_edit(uvface__stream_t* s, uvface__stream_edit_t* edit, void* arg);
 /* As ndnshm_send(), ndnshm_send_batch(), ndnshm_reserve() and ndnshm_commit(), into the buffer.
- * Errors: UV_EAGAIN, UV_EINVAL (also: a packet that is not one element), UV_EMSGSIZE, UV_EALREADY; and, when the buffer had
- * to be written, those of uvface__stream_flush(). */
+ * Errors: UV_EAGAIN, UV_EINVAL (also: a packet that is not one element), UV_EMSGSIZE, UV_EALREADY; and, when the buffer
+ * had to be written, those of uvface__stream_flush(). */
 int uvface__stream_send(uvface__stream_t* s, const struct iovec bufs[], unsigned int nbufs);
 int uvface__stream_send_batch(uvface__stream_t* s, const struct iovec pkts[], unsigned int npkts);
 int uvface__stream_reserve(uvface__stream_t* s, size_t len, struct iovec* ret_slot);

@@ -42,8 +42,8 @@ int uvface__lend_told(uvface__priv_t* f, size_t len, struct iovec* ret_slot) {
   return err;
 }
 
-/* Of a slot that was committed a filter may have changed the bytes, and the peer may have taken them: so the tap is told
- * right before, if nothing can be wrong with them. */
+/* Of a slot that was committed a filter may have changed the bytes, and the peer may have taken them: so the tap is
+ * told right before, if nothing can be wrong with them. */
 int uvface__publish_told(uvface__priv_t* f, size_t len) {
   const struct iovec packet = {f->lent.iov_base, len};
   bool is_good = packet.iov_base != NULL && len > 0 && len <= f->lent.iov_len;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* transport.h: what carries a face: a region of shared memory (ndnshm.h) or a stream socket (stream.h).
  *
- * The calls that both have in the same shape, for a face that is open. Those that send take the short way to a ring, and
- * all others that of tap.c. Loop thread. */
+ * The calls that both have in the same shape, for a face that is open. Those that send take the short way to a ring,
+ * and all others that of tap.c. Loop thread. */
 #ifndef UVFACE_TRANSPORT_H
 #define UVFACE_TRANSPORT_H
 

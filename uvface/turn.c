@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* turn.c: one turn of the loop: hot faces are served, looked at for a while, and put to sleep.
  *
- * Guarantees that the poll blocks only while no face owes a look at its peer, and every face that waits for something is
- * parked (its peer will write to a FIFO that is polled) or has a timer; that spinning stays within its budget; that an idle face costs a turn nothing.
- * Serving is the only way to the user's receive and send callbacks (closing has its own). Loop thread. */
+ * Guarantees that the poll blocks only while no face owes a look at its peer, and every face that waits for something
+ * is parked (its peer will write to a FIFO that is polled) or has a timer; that spinning stays within its budget; that
+ * an idle face costs a turn nothing. Serving is the only way to the user's receive and send callbacks (closing has its
+ * own). Loop thread. */
 #include <stdio.h>
 
 #include "transport.h"
@@ -110,8 +111,8 @@ static void fail_polling(uvface__priv_t* f, int error) {
   uvface__fail(f, error, "uvface_recv_cb", why);
 }
 
-/* An error on a socket says that the peer died with bytes of ours unread. That is found behind what it had sent: a byte,
- * or as much as it liked, which then is looked at by the clock. On anything else it is the descriptor's. */
+/* An error on a socket says that the peer died with bytes of ours unread. That is found behind what it had sent: a
+ * byte, or as much as it liked, which then is looked at by the clock. On anything else it is the descriptor's. */
 static void fail_or_lose(uvface__priv_t* f, int error, uint64_t now_ns) {
   int n = 1;
 
@@ -206,8 +207,8 @@ static uint64_t spin_budget(const uvface__loop_t* ctx, uint64_t now_ns) {
 }
 
 /* Ring loads and nothing else, until one of the hot faces has what it waits for, or until_ns: then false.
- * now_ns: when the spin began; then when the clock was read last, up to 16 looks before the end: the news itself does not
- * wait for the clock, and the window's bounds are longer than that (window.c). */
+ * now_ns: when the spin began; then when the clock was read last, up to 16 looks before the end: the news itself does
+ * not wait for the clock, and the window's bounds are longer than that (window.c). */
 static bool spin(uvface__loop_t* ctx, uint64_t until_ns, uint64_t* now_ns) {
   unsigned int looks = 0;
 

@@ -30,9 +30,9 @@ double cpu_seconds(void);
 /* Writes len bytes as 2 * len digits and a NUL. Returns out. */
 const char* to_hex(const uint8_t* bytes, size_t len, char* out);
 
-/* For programs that run for long. One of the streams 0 to 2 that is closed becomes /dev/null, so that no socket gets its
- * number and then the program's messages; and a reader who went away is an error that nobody looks at, not a signal.
- * To be called first. */
+/* For programs that run for long. One of the streams 0 to 2 that is closed becomes /dev/null, so that no socket gets
+ * its number and then the program's messages; and a reader who went away is an error that nobody looks at, not a
+ * signal. To be called first. */
 void keep_streams(void);
 
 /* Starts to watch for SIGINT and SIGTERM; data goes into both handles. Errors: as uv_signal_start(). */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* loop-epoll.c: a face on an event loop of epoll(7): the engine of the face argv[1], which sends every packet back and
  * ends when the app does. Level-triggered, or edge-triggered if argv[2] is "edge". Shows what a loop owes an endpoint:
- * to park before it waits, to drain after, to look a second time at a peer that does not fence, and now and then to look
- * whether the region is sound. Does not wait for room: what finds the ring full, or nobody there, is dropped. */
+ * to park before it waits, to drain after, to look a second time at a peer that does not fence, and now and then to
+ * look whether the region is sound. Does not wait for room: what finds the ring full, or nobody there, is dropped. */
 #include <errno.h>
 #include <ndnshm.h>
 #include <stdbool.h>
@@ -25,7 +25,8 @@ static int pump(ndnshm_t* ep) {
 }
 
 /* [drain] */
-/* Level-triggered, what is left makes the descriptor readable again. An edge is told once: after so much at once go on. */
+/* Level-triggered, what is left makes the descriptor readable again. An edge is told once: after so much at once go
+ * on. */
 static int drain(ndnshm_t* ep, bool edge) {
   int got = ndnshm_wake(ep);
   while (edge && got > 1024) got = ndnshm_wake(ep);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* loop-glib.c: a face as a source of GLib's main loop: the engine of the face argv[1], which sends every packet back and
- * ends when the app does. The source parks in prepare, where GLib is about to wait, and drains in check. Does not wait
- * for room: what finds the ring full, or nobody there, is dropped. */
+/* loop-glib.c: a face as a source of GLib's main loop: the engine of the face argv[1], which sends every packet back
+ * and ends when the app does. The source parks in prepare, where GLib is about to wait, and drains in check. Does not
+ * wait for room: what finds the ring full, or nobody there, is dropped. */
 #include <glib.h>
 #include <ndnshm.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* poke.c: ndn-poke: reads content from stdin, waits for one Interest and answers it with one Data, as ndnpoke of
- * ndn-tools does. Guarantees: with status 0 the forwarder has taken the Data: its answer to the last command came later.
- * Else the status is 1 for an error, 2 for wrong usage, 3 if nobody asked in time, 5 if the name could not be
+ * ndn-tools does. Guarantees: with status 0 the forwarder has taken the Data: its answer to the last command came
+ * later. Else the status is 1 for an error, 2 for wrong usage, 3 if nobody asked in time, 5 if the name could not be
  * registered. Signs with DigestSha256. */
 #include <errno.h>
 #include <getopt.h>

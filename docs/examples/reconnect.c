@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* reconnect.c: an app of the named face argv[1] that outlives its engine: it connects as soon as there is one, sends a
- * packet, prints what comes back, and when the engine has gone connects to the next. Ends when argv[2] engines have gone;
- * 0 or none: never. What was in flight when the engine went is lost: who must know asks again. */
+ * packet, prints what comes back, and when the engine has gone connects to the next. Ends when argv[2] engines have
+ * gone; 0 or none: never. What was in flight when the engine went is lost: who must know asks again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uvface.h>

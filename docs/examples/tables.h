@@ -165,8 +165,8 @@ void pit_forget(pit_t* pit, hop_t* hop);
 int cs_init(cs_t* cs, uint64_t seed, size_t max_bytes);
 void cs_free(cs_t* cs);
 
-/* Lends memory for a packet of len bytes, until the next cs_place() or cs_add(): a Data packet that is put there is kept
- * by cs_add() without being copied again. NULL if the store has no room for it now. */
+/* Lends memory for a packet of len bytes, until the next cs_place() or cs_add(): a Data packet that is put there is
+ * kept by cs_add() without being copied again. NULL if the store has no room for it now. */
 uint8_t* cs_place(cs_t* cs, size_t len);
 
 /* Keeps a Data packet: as it lies if it begins where the last cs_place() said, else a copy. It is then found under its

@@ -47,7 +47,8 @@ static int token_decode(ndnpkt_link_t* link, ndnpkt_bytes_t value) {
   return value.len >= 1 && value.len <= NDNPKT_PIT_TOKEN_MAX ? 0 : -EBADMSG;
 }
 
-/* Link headers have a rule of their own: unknown ones may be skipped if they are of 800 to 959 and a multiple of four. */
+/* Link headers have a rule of their own: unknown ones may be skipped if they are of 800 to 959 and a multiple of
+ * four. */
 static int link_field(ndnpkt_link_t* link, const ndnpkt_tlv_t* tlv) {
   switch (tlv->type) {
     case NDNPKT__LP_FRAGMENT: link->fragment = tlv->value; return 0;

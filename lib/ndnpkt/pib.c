@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* pib.c: private keys out of ndn-rs's FilePib, a directory with a directory for each key, which is called by the hash of
- * the certificate's name. Reads it, and never writes. The hash forgets the types of components, so the name is taken as
- * the caller has it. */
+/* pib.c: private keys out of ndn-rs's FilePib, a directory with a directory for each key, which is called by the hash
+ * of the certificate's name. Reads it, and never writes. The hash forgets the types of components, so the name is taken
+ * as the caller has it. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* door.c: the least program that uses libuvface_mgmt, and names no other library. Prints its version, makes a client and a
- * server and gives them back. It shows that the libraries behind the one are found, too. */
+/* door.c: the least program that uses libuvface_mgmt, and names no other library. Prints its version, makes a client
+ * and a server and gives them back. It shows that the libraries behind the one are found, too. */
 #include <stdio.h>
 #include <uvface_mgmt.h>
 

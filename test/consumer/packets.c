@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* packets.c: the least program that uses libndnpkt. Prints its version, makes a packet, reads it back and verifies it. It
- * shows that header, library and pkg-config file fit together; nothing else. */
+/* packets.c: the least program that uses libndnpkt. Prints its version, makes a packet, reads it back and verifies it.
+ * It shows that header, library and pkg-config file fit together; nothing else. */
 #include <ndnpkt.h>
 #include <stdio.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* api.h: the ground of fuzz_api: the ledger of what was sent (api_ledger.c), links between ends, and what a peer does to
- * them by hand (api_links.c). The faces of a program stand on it (api_ends.h).
+/* api.h: the ground of fuzz_api: the ledger of what was sent (api_ledger.c), links between ends, and what a peer does
+ * to them by hand (api_links.c). The faces of a program stand on it (api_ends.h).
  *
- * Guarantees that a packet can be told from every other one: by its bytes alone it says on which link, in which direction
- * and as the how-manieth it was sent. One thread. */
+ * Guarantees that a packet can be told from every other one: by its bytes alone it says on which link, in which
+ * direction and as the how-manieth it was sent. One thread. */
 #ifndef API_H
 #define API_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* api_callbacks.c: the callbacks that the product is given, with what must hold in each, and what the script does in it:
- * see api_ends.h. */
+/* api_callbacks.c: the callbacks that the product is given, with what must hold in each, and what the script does in
+ * it: see api_ends.h. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* api_calls.c: what a program calls on a face that it has: receiving, sending, asking, and asking wrongly; with what each
- * call may return: see api_ends.h. */
+/* api_calls.c: what a program calls on a face that it has: receiving, sending, asking, and asking wrongly; with what
+ * each call may return: see api_ends.h. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -8,8 +8,9 @@
  *   api_known.c      what is known of a face, and so what its calls may return
  *   fuzz_api.c       the run, and what must hold in the end
  *
- * and on top of api.h: packets and their ledgers (api_ledger.c), and the hand of a hostile peer (api_links.c). Each call of the
- * product's stands between api_enter() and api_leave(), and what it returns is held against what is known. One thread. */
+ * and on top of api.h: packets and their ledgers (api_ledger.c), and the hand of a hostile peer (api_links.c). Each
+ * call of the product's stands between api_enter() and api_leave(), and what it returns is held against what is known.
+ * One thread. */
 #ifndef API_ENDS_H
 #define API_ENDS_H
 
@@ -171,7 +172,8 @@ void end_set_ref(end_t* end, bool ref);
 
 /* --- api_script.c ------------------------------------------------------------------------------ */
 
-/* The next thing of the script that is read: that between turns, or in callbacks that of callbacks; some, in a callback. */
+/* The next thing of the script that is read: that between turns, or in callbacks that of callbacks; some, in a
+ * callback. */
 void script_do_one(void);
 void script_do_some(void);
 void loop_open(loop_t* l);

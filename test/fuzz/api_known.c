@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* api_known.c: what is known of an end, and so what its calls may return: see api_ends.h. Here is what is asserted of every
- * call of the product's; what is asserted of one callback alone stands in api_callbacks.c, and of the end of a run in
- * fuzz_api.c. */
+/* api_known.c: what is known of an end, and so what its calls may return: see api_ends.h. Here is what is asserted of
+ * every call of the product's; what is asserted of one callback alone stands in api_callbacks.c, and of the end of a
+ * run in fuzz_api.c. */
 #include <string.h>
 
 #include "../../lib/words.h"

@@ -124,8 +124,8 @@ int end_connect(end_t* end, unsigned int name, uint8_t code) {
   if (err < 0) {
     bool had_app = engine != NULL && (engine->link->open[1] > 0 || engine->link->closed[1] || end_is_poked(engine));
 
-    /* A region that is sealed has given up its name: there is no second app for it. The hand that opens a FIFO is one. While
-     * a thread seals it, whoever has found it before may not map it, or takes it for that of a dead engine. */
+    /* A region that is sealed has given up its name: there is no second app for it. The hand that opens a FIFO is one.
+     * While a thread seals it, whoever has found it before may not map it, or takes it for that of a dead engine. */
     FUZZ_REQUIRE(may_not_open(end, err) || err == UV_ENOENT || (err == UV_ECONNREFUSED && engine == NULL) ||
                  (err == UV_EPROTO && engine != NULL && end_is_poked(engine)) ||
                  (had_app && (err == UV_EBUSY || err == UV_ECONNREFUSED)));

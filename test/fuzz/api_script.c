@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* api_script.c: what the bytes of an input mean: each two or more of them are one thing that the program does, between turns
- * or in a callback; and the program's own handles, its loops, and its child. See api_ends.h. What the numbers mean is fixed by
- * the corpus: add at the end. */
+/* api_script.c: what the bytes of an input mean: each two or more of them are one thing that the program does, between
+ * turns or in a callback; and the program's own handles, its loops, and its child. See api_ends.h. What the numbers
+ * mean is fixed by the corpus: add at the end. */
 #include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_api.c: a program that calls any function of uvface.h at any time, from every callback, on several faces of two
- * loops that talk to each other, while a hostile peer's hand is in some of them. Input: flags, what is done between turns
- * from the front, what is done in callbacks from the back.
+ * loops that talk to each other, while a hostile peer's hand is in some of them. Input: flags, what is done between
+ * turns from the front, what is done in callbacks from the back.
  *
- * Holds the product to the ten rules of docs/design.rst: no callback inside a call, each one exactly once, in order, and
- * none after it was stopped or closed; what a call returns is what the header lists for the state that the face is in;
- * packets arrive as they were sent, in order, all of them; the program's memory is not touched once it was given back (each
- * face, request, packet and filter is a block of its own, freed at the first moment allowed); nobody is left asleep beside
- * a packet; and nothing is left. Here are the run and its end; api_ends.h says what is in the other files. */
+ * Holds the product to the ten rules of docs/design.rst: no callback inside a call, each one exactly once, in order,
+ * and none after it was stopped or closed; what a call returns is what the header lists for the state that the face is
+ * in; packets arrive as they were sent, in order, all of them; the program's memory is not touched once it was given
+ * back (each face, request, packet and filter is a block of its own, freed at the first moment allowed); nobody is left
+ * asleep beside a packet; and nothing is left. Here are the run and its end; api_ends.h says what is in the other
+ * files. */
 #include <poll.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_client.c: a client (uvface_mgmt.h) and a forwarder that sends it what it likes, on its socket and at the handoff.
- * Input: flags, then instructions.
+/* fuzz_client.c: a client (uvface_mgmt.h) and a forwarder that sends it what it likes, on its socket and at the
+ * handoff. Input: flags, then instructions.
  *
- * Holds the client to this: it is told up and down in turn, client->face is there exactly while it is up; each command is
- * told once; closing ends everything, whatever came before; an app sees link headers only of Nacks, and a face that was
- * handed out is taken only from who knew the key. Does not look at what is sent: the tests do. */
+ * Holds the client to this: it is told up and down in turn, client->face is there exactly while it is up; each command
+ * is told once; closing ends everything, whatever came before; an app sees link headers only of Nacks, and a face that
+ * was handed out is taken only from who knew the key. Does not look at what is sent: the tests do. */
 #include <fcntl.h>
 #include <ndnpkt.h>
 #include <string.h>

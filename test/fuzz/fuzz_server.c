@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_server.c: a server (uvface_mgmt.h) and an app that sends it what it likes, over its connection and at the handoff.
- * Input: flags, then instructions.
+/* fuzz_server.c: a server (uvface_mgmt.h) and an app that sends it what it likes, over its connection and at the
+ * handoff. Input: flags, then instructions.
  *
- * Holds the server to this: what it answers is whole packets, each answer a ControlResponse with parameters; there are no
- * more answers than it counts, nor faces than it may make; descriptors go only to who proved that it knows the key, and
- * once; each app is told of once, opening and closing; and nothing is left in the end. */
+ * Holds the server to this: what it answers is whole packets, each answer a ControlResponse with parameters; there are
+ * no more answers than it counts, nor faces than it may make; descriptors go only to who proved that it knows the key,
+ * and once; each app is told of once, opening and closing; and nothing is left in the end. */
 #include <errno.h>
 #include <ndnpkt.h>
 #include <string.h>

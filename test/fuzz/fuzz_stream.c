@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_stream.c: what a peer writes to a face over a stream, cut as the kernel likes, past a filter. Input: a script from
- * the back, of how much is read, looked at and taken when; from the front, the bytes of the peer.
+/* fuzz_stream.c: what a peer writes to a face over a stream, cut as the kernel likes, past a filter. Input: a script
+ * from the back, of how much is read, looked at and taken when; from the front, the bytes of the peer.
  *
- * What comes out must be what another reading of the bytes, all at once and by the letter of the grammar, finds in them;
- * and the stream must end where that does. uvface/stream.c is built with recv() and send() of this file. */
+ * What comes out must be what another reading of the bytes, all at once and by the letter of the grammar, finds in
+ * them; and the stream must end where that does. uvface/stream.c is built with recv() and send() of this file. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -2,8 +2,8 @@
 /* attack.c: uvface-attack: an engine, two honest apps, and an attacker that has one face of that engine and no
  * other right: as root it is nobody, let in by a group. Phases in which it rests and in which it attacks
  * alternate. The verdict: the engine lives, no packet of the apps is lost or wrong, what must be refused is
- * refused, a file that squatted names point to is unchanged, nothing stays behind, nothing holds the engine. Rates are reported, not
- * judged: two busy processes on two CPUs have less when there is a third. What the attacker does is in
+ * refused, a file that squatted names point to is unchanged, nothing stays behind, nothing holds the engine. Rates are
+ * reported, not judged: two busy processes on two CPUs have less when there is a third. What the attacker does is in
  * attack_kinds.c. */
 #include "attack.h"
 

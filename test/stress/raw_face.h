@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* raw_face.h: an app's end of a face without the library: the mapped region and both FIFOs, or what takes their
- * place in a private face, for programs that break the protocol on purpose. Knows the layout from docs/protocol.rst alone, like an attacker who
- * has read it; checks nothing that it writes. Every descriptor is non-blocking. */
+ * place in a private face, for programs that break the protocol on purpose. Knows the layout from docs/protocol.rst
+ * alone, like an attacker who has read it; checks nothing that it writes. Every descriptor is non-blocking. */
 #ifndef RAW_FACE_H
 #define RAW_FACE_H
 

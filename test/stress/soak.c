@@ -6,8 +6,8 @@
  * and the others are compared with processes that only use them. Guarantees that its verdict needs no absolute
  * speed: each phase with villains is compared with the two beside it, and the median of that is judged; where
  * it is beyond its bound, as many phases more may show that it was the machine. What is measured is in stage.c;
- * what is a failure is decided here. On private faces the villains are compared with nobody, and with ten processes that only
- * compute. */
+ * what is a failure is decided here. On private faces the villains are compared with nobody, and with ten processes
+ * that only compute. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -210,7 +210,8 @@ static void judge(soak_t* k) {
     stage_fail(s, "the engine's memory grew from %" PRIu64 " to %" PRIu64 " bytes", k->first.rss_bytes,
                k->last.rss_bytes);
   if (k->left > 0) stage_fail(s, "%u files were left behind", k->left);
-  /* From here on by the clock; stage_fail() keeps the first failure, and so says what happened before what took long. */
+  /* From here on by the clock; stage_fail() keeps the first failure, and so says what happened before what took
+   * long. */
   if (c->max_p50_ratio > 0 && p50 > c->max_p50_ratio)
     stage_fail(s, "p50 of the healthy apps is %.2f times what it is without villains (at most %.1f)", p50,
                c->max_p50_ratio);

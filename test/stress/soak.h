@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* soak.h: what the files of uvface-soak share: soak.c runs and judges, soak_report.c sums up and prints, soak_idle.c is the
- * one scenario that needs no other process. Private to it. */
+/* soak.h: what the files of uvface-soak share: soak.c runs and judges, soak_report.c sums up and prints, soak_idle.c is
+ * the one scenario that needs no other process. Private to it. */
 #ifndef SOAK_H
 #define SOAK_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* soak_report.c: what the phases of uvface-soak come to: each with villains against the two clean ones beside it, and the
- * report. Decides nothing. */
+/* soak_report.c: what the phases of uvface-soak come to: each with villains against the two clean ones beside it, and
+ * the report. Decides nothing. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>

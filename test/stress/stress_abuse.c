@@ -230,7 +230,8 @@ static void try_sizes(void) {
   must_be_refused(truncate(path, 0) != 0, "truncating the region by its name in /proc");
 }
 
-/* All pages go, and what stood in the header is back at once: an access of the engine's waits for it, or finds zeros. */
+/* All pages go, and what stood in the header is back at once: an access of the engine's waits for it, or finds
+ * zeros. */
 static void punch(void) {
   unsigned char header[RAW_HEADER_BYTES];
   memcpy(header, me.face.base, sizeof(header));

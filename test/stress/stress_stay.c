@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* stress_stay.c: how long the engine stays away from its wait for events, which is what its faces wait for if one of them
- * keeps it. The calls in which libuv waits are taken over here, and only pass through. Time that the scheduler gave to
- * others does not count, time that a call of the engine's was blocked does. Guarantees an error of at most
+/* stress_stay.c: how long the engine stays away from its wait for events, which is what its faces wait for if one of
+ * them keeps it. The calls in which libuv waits are taken over here, and only pass through. Time that the scheduler
+ * gave to others does not count, time that a call of the engine's was blocked does. Guarantees an error of at most
  * REFRESH_NS downwards, for that is how old the note of what the scheduler took may be. For one thread of a process. */
 #include <fcntl.h>
 #include <signal.h>

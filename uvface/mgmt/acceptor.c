@@ -2,9 +2,9 @@
 /* acceptor.c: see acceptor.h.
  *
  * Who may take a name: a socket that nobody listens to any more refuses connections, which is the proof that its server
- * is dead. The proof is asked of the file itself, held open by its inode, not of whatever has the name at the moment: once
- * before the name is moved away, and once after, when nobody else can reach it. So of two servers that start at the same
- * time, and find the same stale socket, none removes the fresh socket of the other for good. */
+ * is dead. The proof is asked of the file itself, held open by its inode, not of whatever has the name at the moment:
+ * once before the name is moved away, and once after, when nobody else can reach it. So of two servers that start at
+ * the same time, and find the same stale socket, none removes the fresh socket of the other for good. */
 #include "acceptor.h"
 
 #include <errno.h>
@@ -25,8 +25,8 @@
 #define SO_PASSRIGHTS 83 /* since Linux 6.16, which many headers do not know */
 #endif
 
-/* Connections that one turn of the loop takes. Each costs some ten microseconds, and others wait meanwhile; if there are
- * more, the next come a while later, so that most turns go without. */
+/* Connections that one turn of the loop takes. Each costs some ten microseconds, and others wait meanwhile; if there
+ * are more, the next come a while later, so that most turns go without. */
 #define ACCEPTS_PER_TURN 8
 #define BREATH_MS 1
 /* How long to wait for descriptors or memory to come back. */
@@ -114,7 +114,8 @@ static int take_name(int fd, const char* path, char* why, size_t cap) {
   return uvface__explain(why, cap, "bind", path, errno);
 }
 
-/* Connections take after the socket that they came to: none ever brings descriptors, whose closing could cost us time. */
+/* Connections take after the socket that they came to: none ever brings descriptors, whose closing could cost us
+ * time. */
 static void refuse_descriptors(int fd) {
   static const int off = 0;
 

@@ -133,8 +133,8 @@ static void outlive(uvface__app_t* face, int status) {
 }
 
 /* The clock alone does not say that no more comes: the loop may have been held up, or have others to serve. A turn in
- * which nothing came does. Timers run at the end of a turn and once more before the next, so that of three looks in a row
- * two had a turn between them. Who still sends gets no more than a ring's worth. */
+ * which nothing came does. Timers run at the end of a turn and once more before the next, so that of three looks in a
+ * row two had a turn between them. Who still sends gets no more than a ring's worth. */
 static bool still_delivers(uvface__app_t* face) {
   uvface_stats_t stats;
 
@@ -334,7 +334,8 @@ static void await_claim(uvface__app_t* app) {
   uv_timer_start(&app->timer, on_timer, timeout_ms, 0);
 }
 
-/* The handoff is over: the descriptors are the app's, whose death is end of file from now on; or nobody may have them. */
+/* The handoff is over: the descriptors are the app's, whose death is end of file from now on; or nobody may have
+ * them. */
 static void on_handoff_end(void* data, int status) {
   uvface__app_t* app = data;
   uvface__handoff_server_t* handoff = app->handoff;

@@ -26,8 +26,8 @@ const char* uvface_client_errmsg(const uvface_client_t* client) {
 
 /* --- What is due -------------------------------------------------------------------------------------- */
 
-/* A deadline counts once the sockets have been looked at after it: a loop that was held up, say by a long callback, runs
- * its timers before it looks. */
+/* A deadline counts once the sockets have been looked at after it: a loop that was held up, say by a long callback,
+ * runs its timers before it looks. */
 static void step_due(uvface__client_t* c, uint64_t now_ms) {
   if (c->step_due_ms == 0 || now_ms < c->step_due_ms) return;
   if (c->step_has_grace) {

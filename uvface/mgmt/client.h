@@ -17,8 +17,8 @@
  *               | v                                                     v
  *             PAUSED <------------------------------------------- DROPPING --> IDLE, or DIALLING again
  *
- * ASKING and HANDING are passed over without shared memory, REPLAYING without routes of before. ENDING: the forwarder is
- * gone, and what it left in the ring is still delivered. DROPPING: faces are closing. CLOSING: for good. */
+ * ASKING and HANDING are passed over without shared memory, REPLAYING without routes of before. ENDING: the forwarder
+ * is gone, and what it left in the ring is still delivered. DROPPING: faces are closing. CLOSING: for good. */
 #ifndef UVFACE_MGMT_CLIENT_H
 #define UVFACE_MGMT_CLIENT_H
 
@@ -156,7 +156,8 @@ static inline uint64_t uvface__now_ms(void) {
 /* Writes errmsg and returns code. */
 int uvface__client_complain(uvface__client_t* c, int code, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The words of a code, which need not be one of libuv's: a signer's callback returns what it likes. Valid until the next. */
+/* The words of a code, which need not be one of libuv's: a signer's callback returns what it likes. Valid until the
+ * next. */
 const char* uvface__client_words(uvface__client_t* c, int code);
 /* A step is due in so many ms, or UVFACE__NEVER; uvface__client_arm() starts the timer. has_grace: it is a deadline. */
 void uvface__client_step(uvface__client_t* c, uint64_t ms, bool has_grace);

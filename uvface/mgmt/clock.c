@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* clock.c: what of a client is due when, and its words. Its time is that of uv_hrtime(): the loop's own may be a long turn
- * old, and a deadline that is counted from there comes too soon. */
+/* clock.c: what of a client is due when, and its words. Its time is that of uv_hrtime(): the loop's own may be a long
+ * turn old, and a deadline that is counted from there comes too soon. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* closing.h: how handles end that somebody else may have closed already.
  *
- * A program may close all handles of its loop by uv_walk() and uv_close(), ours too. Then our own uv_close() would abort
- * it, and no close callback of ours is ever called. So handles are closed unless they are closing, without a callback, and
- * two rounds of the loop later, when every one of them has surely finished, who waits is told. Loop thread. */
+ * A program may close all handles of its loop by uv_walk() and uv_close(), ours too. Then our own uv_close() would
+ * abort it, and no close callback of ours is ever called. So handles are closed unless they are closing, without a
+ * callback, and two rounds of the loop later, when every one of them has surely finished, who waits is told. Loop
+ * thread. */
 #ifndef UVFACE_MGMT_CLOSING_H
 #define UVFACE_MGMT_CLOSING_H
 

@@ -74,8 +74,8 @@ static bool is_large(const uvface__server_t* s, const ndnpkt_parameters_t* p) {
   return uvface__region_bytes(capacity, slot_size) > LARGE_BYTES;
 }
 
-/* A face by name has FIFOs, whose locks its app can hold, and a file, which it can truncate: that is for who could stop us
- * anyway. */
+/* A face by name has FIFOs, whose locks its app can hold, and a file, which it can truncate: that is for who could stop
+ * us anyway. */
 static bool may_have_name(const uvface__app_t* connection) {
   return !connection->user->is_stranger || (connection->server->options.flags & UVFACE_SERVER_NAMES_FOR_ALL) != 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* dataset.c: see serve.h: which faces and which routes there are, for who asks (NFD Management, Face and RIB datasets).
  *
- * A dataset is a snapshot, cut into segments: who asks for segment 3 of a version gets it of that version, or learns that
- * it is gone. A snapshot that took long to make is kept for longer, so that asking for it without end costs little. */
+ * A dataset is a snapshot, cut into segments: who asks for segment 3 of a version gets it of that version, or learns
+ * that it is gone. A snapshot that took long to make is kept for longer, so that asking for it without end costs
+ * little. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,7 +214,8 @@ bool uvface__dataset_is(const ndnpkt_command_t* command) {
   return ndnpkt_command_is(command, "faces", "list") || ndnpkt_command_is(command, "rib", "list");
 }
 
-/* What is asked for: the name up to the verb; behind it perhaps a version and a segment. False: it is something else. */
+/* What is asked for: the name up to the verb; behind it perhaps a version and a segment. False: it is something
+ * else. */
 static bool read_name(ndnpkt_name_t name, ndnpkt_name_t* ret_base, bool* ret_has_version, uint64_t* ret_version,
                       uint64_t* ret_segment) {
   ndnpkt_bytes_t rest = name;

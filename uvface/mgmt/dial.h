@@ -11,7 +11,8 @@
 
 typedef struct uvface__dial_s uvface__dial_t;
 
-/* The end of it: fd is connected and the caller's, or a negative error. The dial is over: not to be dropped any more. */
+/* The end of it: fd is connected and the caller's, or a negative error. The dial is over: not to be dropped any
+ * more. */
 typedef void (*uvface__dial_cb)(void* arg, int fd);
 
 /* Connects to a Unix socket.

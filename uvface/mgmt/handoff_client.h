@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* handoff_client.h: an app's side of the handoff: three descriptors from the forwarder that knows the key.
  *
- * Guarantees that nothing is proved to somebody who has not proved that he knows the key, that exactly three descriptors
- * are taken, all of them closed on exec, and that whatever else was sent is closed. Has no clock: whoever started it
- * gives up in time. Loop thread. */
+ * Guarantees that nothing is proved to somebody who has not proved that he knows the key, that exactly three
+ * descriptors are taken, all of them closed on exec, and that whatever else was sent is closed. Has no clock: whoever
+ * started it gives up in time. Loop thread. */
 #ifndef UVFACE_MGMT_HANDOFF_CLIENT_H
 #define UVFACE_MGMT_HANDOFF_CLIENT_H
 
@@ -13,8 +13,8 @@
 
 typedef struct uvface__handoff_s uvface__handoff_t;
 
-/* status 1: a step is done, the next one's time begins. status 0: the end, fds are the caller's. < 0: the end, it failed;
- * why: "what: reason" then. After the end the handoff is gone: not to be dropped any more. */
+/* status 1: a step is done, the next one's time begins. status 0: the end, fds are the caller's. < 0: the end, it
+ * failed; why: "what: reason" then. After the end the handoff is gone: not to be dropped any more. */
 typedef void (*uvface__handoff_cb)(void* arg, int status, const int fds[3], const char* why);
 
 /* Connects, and sends the first nonce.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* handoff_server.c: see handoff_server.h. A connector is in one of two steps: its nonce is awaited, or its proof. What we
- * send fits into the buffer of a fresh socket, so nothing here ever waits for room. */
+/* handoff_server.c: see handoff_server.h. A connector is in one of two steps: its nonce is awaited, or its proof. What
+ * we send fits into the buffer of a fresh socket, so nothing here ever waits for room. */
 #include "handoff_server.h"
 
 #include <errno.h>
@@ -231,8 +231,8 @@ static void on_trouble(uvface__acceptor_t* acceptor, int err) {
   (void) acceptor, (void) err;
 }
 
-/* Our own user's app may connect by the permissions of 0600; another user's if we may give it the socket; else the socket
- * is open to all, and its secret name, the peer's credentials and the proofs keep others out. */
+/* Our own user's app may connect by the permissions of 0600; another user's if we may give it the socket; else the
+ * socket is open to all, and its secret name, the peer's credentials and the proofs keep others out. */
 static int open_socket(uvface__handoff_server_t* h, const char* path, char* why, size_t cap) {
   uvface__socket_place_t place = {
       .path = path, .mode = 0600, .uid = h->o.uid, .gid = (gid_t) -1, .mode_if_not_given = 0666, .backlog = BACKLOG};

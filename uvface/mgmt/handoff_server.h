@@ -2,9 +2,9 @@
 /* handoff_server.h: the forwarder's side of the handoff: a socket that gives the descriptors of one private face to
  * whoever asked for it.
  *
- * Guarantees that nobody gets them who is not of the app's user and does not prove that it knows the key; that a connector
- * which is silent costs a second for each step and keeps no other one from its turn; that so many wrong proofs end it; and
- * that the socket goes, whatever happens. Loop thread. */
+ * Guarantees that nobody gets them who is not of the app's user and does not prove that it knows the key; that a
+ * connector which is silent costs a second for each step and keeps no other one from its turn; that so many wrong
+ * proofs end it; and that the socket goes, whatever happens. Loop thread. */
 #ifndef UVFACE_MGMT_HANDOFF_SERVER_H
 #define UVFACE_MGMT_HANDOFF_SERVER_H
 

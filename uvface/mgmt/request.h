@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* request.h: what a client asks of a forwarder, and what it makes of the answer.
  *
- * Guarantees that an answer is taken for what it is only if it can be read whole; who answered is not looked at, for who
- * owns the forwarder's socket is trusted. No I/O here. Loop thread (for the ndnpkt_crypto_t). */
+ * Guarantees that an answer is taken for what it is only if it can be read whole; who answered is not looked at, for
+ * who owns the forwarder's socket is trusted. No I/O here. Loop thread (for the ndnpkt_crypto_t). */
 #ifndef UVFACE_MGMT_REQUEST_H
 #define UVFACE_MGMT_REQUEST_H
 

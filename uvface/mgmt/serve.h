@@ -10,14 +10,14 @@
  *   work.c            commands, from their arrival to their answers
  *   server.c          the public functions
  *
- * Each file calls those above it and none below (test_headers.py). An app is a connection or a shared-memory face that was
- * made on one. Whatever ends it goes through uvface__app_end(), which closes its face; the face's filter tells when that is
- * closed, whoever closed it; then, when its timer and handoff are closed too, on_close is called and the app freed.
- * Memory of an app therefore never goes inside a callback of the user's.
+ * Each file calls those above it and none below (test_headers.py). An app is a connection or a shared-memory face that
+ * was made on one. Whatever ends it goes through uvface__app_end(), which closes its face; the face's filter tells when
+ * that is closed, whoever closed it; then, when its timer and handoff are closed too, on_close is called and the app
+ * freed. Memory of an app therefore never goes inside a callback of the user's.
  *
- * A command is copied when it arrives, and executed in an idle phase of the loop, a few in a turn, one app after the other:
- * so commands at full rate cost others little, and on_command is never called inside a call or a delivery. An app has one
- * answer under way at most: who does not read its answers waits, and its commands with it. Loop thread. */
+ * A command is copied when it arrives, and executed in an idle phase of the loop, a few in a turn, one app after the
+ * other: so commands at full rate cost others little, and on_command is never called inside a call or a delivery. An
+ * app has one answer under way at most: who does not read its answers waits, and its commands with it. Loop thread. */
 #ifndef UVFACE_MGMT_SERVE_H
 #define UVFACE_MGMT_SERVE_H
 

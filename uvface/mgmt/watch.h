@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* watch.h: a descriptor that a loop looks at, for a while.
  *
- * Guarantees that it may be dropped at any time, within its callback and after somebody else has closed its handle; that
- * its callback does not come any more then; and that its memory is given back by itself, two rounds of the loop later,
- * when the handle has surely finished. Loop thread. */
+ * Guarantees that it may be dropped at any time, within its callback and after somebody else has closed its handle;
+ * that its callback does not come any more then; and that its memory is given back by itself, two rounds of the loop
+ * later, when the handle has surely finished. Loop thread. */
 #ifndef UVFACE_MGMT_WATCH_H
 #define UVFACE_MGMT_WATCH_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* way.c: an app's way to its face (client.h has the picture of the stages).
  *
- * Guarantees that the socket is kept for life; that a create is never sent twice, but asked anew over another connection,
- * once, if it got no answer; that the face's name is used only if nobody listens where the descriptors would be handed
- * out, never after a proof that failed; that a face that was made and cannot be used is given back; and that a loss is
- * told when the callbacks of the face have run. All functions are called by the loop, never by the user. Loop thread. */
+ * Guarantees that the socket is kept for life; that a create is never sent twice, but asked anew over another
+ * connection, once, if it got no answer; that the face's name is used only if nobody listens where the descriptors
+ * would be handed out, never after a proof that failed; that a face that was made and cannot be used is given back; and
+ * that a loss is told when the callbacks of the face have run. All functions are called by the loop, never by the user.
+ * Loop thread. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* where.c: see where.h. client.conf is read as ndn-cxx reads it: the first file that opens is the one, ';' and '#' begin a
- * comment line, and a key counts before the first [section] only. */
+/* where.c: see where.h. client.conf is read as ndn-cxx reads it: the first file that opens is the one, ';' and '#'
+ * begin a comment line, and a key counts before the first [section] only. */
 #include "where.h"
 
 #include <ctype.h>

@@ -63,8 +63,8 @@ static void take(uvface__app_t* app, ndnpkt_bytes_t packet) {
   queue_up(app);
 }
 
-/* The packet, where its sender cannot change it while we look: a slot that is lent is copied, as far as a command could be
- * in it. A Data is none, so most of what is large is not. Empty: it is no command, by its first byte. */
+/* The packet, where its sender cannot change it while we look: a slot that is lent is copied, as far as a command could
+ * be in it. A Data is none, so most of what is large is not. Empty: it is no command, by its first byte. */
 static ndnpkt_bytes_t private_view(uvface__app_t* app, const uv_buf_t* packet) {
   uvface__server_t* s = app->server;
   ndnpkt_bytes_t view = {(const uint8_t*) packet->base, packet->len};

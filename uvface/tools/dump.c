@@ -216,7 +216,8 @@ static double now_s(void) {
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
-/* While a region is sealed, and loses its name, a look at files and processes may miss it: so one look is not enough. */
+/* While a region is sealed, and loses its name, a look at files and processes may miss it: so one look is not
+ * enough. */
 static bool has_ended(const face_t* face) {
   for (int i = 0; i < LOOKS; i++)
     if (is_there(face)) return false;

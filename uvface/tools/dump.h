@@ -47,8 +47,8 @@ typedef struct follow_s {
   void (*on_missed)(struct follow_s* follow, const packet_t* where, uint32_t n); /* of where: time and direction */
 } follow_t;
 
-/* Begins with the packets that lie in the rings. source: taken over. Errors: -EPROTO (no face has such a header), -ENODATA
- * (the region is shorter than its header says), -ENOMEM, and those of reading. */
+/* Begins with the packets that lie in the rings. source: taken over. Errors: -EPROTO (no face has such a header),
+ * -ENODATA (the region is shorter than its header says), -ENOMEM, and those of reading. */
 int follow_start(follow_t* follow, const source_t* source);
 /* Looks at both rings once: on_packet and on_missed are called for what came. Returns 1 if there was something, 0 if
  * not. Errors: -EPROTO (the indices are impossible, and stay so), and those of reading: then the region is gone, or was

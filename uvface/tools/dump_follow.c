@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* dump_follow.c: the packets of a region, as they come, by somebody of whom neither end knows. A third reader of a ring
- * holds nothing back: a slot may be written again while it is copied. So the indices are read anew behind each copy, and
- * tell whether that can have been.
+ * holds nothing back: a slot may be written again while it is copied. So the indices are read anew behind each copy,
+ * and tell whether that can have been.
  *
  * A slot that the consumer has not given back is not written: its copy is whole. One that was given back is written
- * again only after all that lie between it and the tail, one round later; but a producer may have begun with a batch that
- * it has not published yet, of which no index tells. Here a copy counts as whole as long as half a ring lies in between:
- * that is, no producer publishes more than half a ring at once. What is older was missed. */
+ * again only after all that lie between it and the tail, one round later; but a producer may have begun with a batch
+ * that it has not published yet, of which no index tells. Here a copy counts as whole as long as half a ring lies in
+ * between: that is, no producer publishes more than half a ring at once. What is older was missed. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* dump_pcap.c: packets in a file of libpcap's: Ethernet frames of the type that NDN has, which Wireshark's dissector of it
- * reads. The addresses are of nobody, and tell the direction. */
+/* dump_pcap.c: packets in a file of libpcap's: Ethernet frames of the type that NDN has, which Wireshark's dissector of
+ * it reads. The addresses are of nobody, and tell the direction. */
 #include <stdlib.h>
 #include <string.h>
 

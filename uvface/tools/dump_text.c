@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* dump_text.c: a packet in a line: time, direction, length, kind and name, much as ndndump prints it. Names are written as
- * URIs, whose escapes leave nothing that a terminal would obey. */
+/* dump_text.c: a packet in a line: time, direction, length, kind and name, much as ndndump prints it. Names are written
+ * as URIs, whose escapes leave nothing that a terminal would obey. */
 #include <inttypes.h>
 
 #include "dump.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* perf.h: what the parts of the measuring programs share. A program is perf.c (roles, processes),
- * perf_options.c, perf_side.c (who sends what when), perf_place.c (where and of what build), perf_socket.c (a connection for
- * links that have one), perf_report.c (output) and one link: perf_uvface.c,
+ * perf_options.c, perf_side.c (who sends what when), perf_place.c (where and of what build), perf_socket.c (a
+ * connection for links that have one), perf_report.c (output) and one link: perf_uvface.c,
  * pipe-perf.c, ring-perf.c, or perf_wire.c around a rival of one file. The link moves packets and knows
  * nothing of modes; the sides know nothing of transports, so that rivals differ in the link alone.
  * Guarantees nothing to anybody else: private. */
@@ -173,8 +173,8 @@ void side_tick(side_t* s);               /* every perf_tick_ms() or so */
 link_t* link_open(side_t* s, const perf_options_t* o);
 /* Runs until link_stop() has been called and everything is closed. */
 void link_run(link_t* l);
-/* Sends as many packets as there is room for, o->batch at a time; PERF_HEADROOM bytes before each are the link's to write.
- * Returns how many, or negative. */
+/* Sends as many packets as there is room for, o->batch at a time; PERF_HEADROOM bytes before each are the link's to
+ * write. Returns how many, or negative. */
 int link_send(link_t* l, const struct iovec pkts[], unsigned int npkts);
 /* After link_send() found no room: takes up to o->batch packets, sends them when it can and then calls
  * side_on_room(), never from within. The array and the bytes must stay until then. One call at a time.

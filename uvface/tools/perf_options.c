@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* perf_options.c: the command line of the measuring programs: one table, of which each program and each mode has
- * its part, and no more than that is taken or listed. Guarantees that what it returns is complete and in range; whether a name or a slot size is acceptable is left to
- * the link, which knows. Also holds the names of modes, sides and roles, and CPU pinning. */
+ * its part, and no more than that is taken or listed. Guarantees that what it returns is complete and in range; whether
+ * a name or a slot size is acceptable is left to the link, which knows. Also holds the names of modes, sides and roles,
+ * and CPU pinning. */
 #include "perf.h"
 
 #include <errno.h>

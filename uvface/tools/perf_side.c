@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* perf_side.c: the frame of a side: life, the window in which things count, checking, sending, stalls.
- * Guarantees that a side never waits inside a callback while it measures, never has more than one queued send, keeps one
- * order, and ends with an exit code that says how. A packet is a u64 sequence number, little-endian, then
+ * Guarantees that a side never waits inside a callback while it measures, never has more than one queued send, keeps
+ * one order, and ends with an exit code that says how. A packet is a u64 sequence number, little-endian, then
  * its low byte again and again; it is built and checked with --verify only, else the same bytes go out
  * every time. Knows nothing of the transport, and not which packet comes next (perf_kinds.c does). */
 #include "perf_side.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* perf_socket.c: the Unix stream socket of the links that have one: a face over a stream, and pipe-perf.
- * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. A private face is handed over
- * by the same way. */
+ * The engine listens on /tmp/.NAME.sock, takes one connection and removes the path at once. A private face is handed
+ * over by the same way. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

@@ -163,8 +163,8 @@ static off_t caps_offset(perf_role_t role) {
   return role == ROLE_ENGINE ? 16 : 20;
 }
 
-/* Until the server has taken its announcement back, too: who sees it for a moment waits for the wake-up that it promises,
- * and gets it. A process that was started by itself knows nothing of the other's options. */
+/* Until the server has taken its announcement back, too: who sees it for a moment waits for the wake-up that it
+ * promises, and gets it. A process that was started by itself knows nothing of the other's options. */
 static bool await_silence(const perf_options_t* o, int fd) {
   uint64_t start_ns = perf_now_ns();
   off_t at = caps_offset(o->role == ROLE_ENGINE ? ROLE_APP : ROLE_ENGINE);
@@ -175,8 +175,8 @@ static bool await_silence(const perf_options_t* o, int fd) {
   return word == NOTHING_ANNOUNCED;
 }
 
-/* Takes back what this end announces, a word in the reserved bytes of the header, so that the other treats it as a face of
- * ndn-rs. This end still does what it no longer promises. */
+/* Takes back what this end announces, a word in the reserved bytes of the header, so that the other treats it as a face
+ * of ndn-rs. This end still does what it no longer promises. */
 static int announce_nothing(const perf_options_t* o) {
   char path[256];
   uint32_t none = NOTHING_ANNOUNCED;

@@ -125,7 +125,8 @@ int source_read_slot(const source_t* source, const header_t* header, bool is_a2e
                      uint32_t* ret_length);
 /* 1, 0, or -1 if it cannot be told. */
 int source_is_sealed(const source_t* source);
-/* The mean length of the last n packets that were put into a ring, as far as they lie there; at most 64 are looked at. */
+/* The mean length of the last n packets that were put into a ring, as far as they lie there; at most 64 are looked
+ * at. */
 double source_mean_bytes(const source_t* source, const header_t* header, bool is_a2e, uint32_t n);
 
 /* --- Faces ---------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stat_faces.c: names, regions and processes become faces. A region is known by its inode, whatever names it has or had;
- * what is under a name but no region stays in the list, with what is wrong with it. */
+/* stat_faces.c: names, regions and processes become faces. A region is known by its inode, whatever names it has or
+ * had; what is under a name but no region stays in the list, with what is wrong with it. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -118,7 +118,8 @@ static face_t* face_of(faces_t* faces, const use_t* use) {
   return face;
 }
 
-/* First comes who is known best: the holder of a lock, then the readers and writers of FIFOs, then who has the region. */
+/* First comes who is known best: the holder of a lock, then the readers and writers of FIFOs, then who has the
+ * region. */
 static void join_locks(faces_t* faces, const procs_t* procs) {
   for (size_t i = 0; i < faces->faces.n; i++) {
     face_t* face = &faces->faces.items[i];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stat_print.c: faces as text, one line each, and as JSON. Names of files and of processes may be anybody's: what is not
- * printable ASCII is escaped, so that nobody writes to the reader's terminal. */
+/* stat_print.c: faces as text, one line each, and as JSON. Names of files and of processes may be anybody's: what is
+ * not printable ASCII is escaped, so that nobody writes to the reader's terminal. */
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdlib.h>

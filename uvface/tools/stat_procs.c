@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stat_procs.c: processes: which regions they map or hold open, which FIFOs, which locks. Asks /proc, as lsof(8) does: no
- * process notices. Into a process of another user only root looks; the locks of all are told to everybody. */
+/* stat_procs.c: processes: which regions they map or hold open, which FIFOs, which locks. Asks /proc, as lsof(8) does:
+ * no process notices. Into a process of another user only root looks; the locks of all are told to everybody. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* stat_stale.c: what dead engines left. ndnshm_sweep() judges, and looks at files of its own user alone; root does it for
- * each user in a process that has that user's rights and no others. So root removes nothing that the user could not, and
- * if a user's file makes who opens it wait, only that process waits, for a while. */
+/* stat_stale.c: what dead engines left. ndnshm_sweep() judges, and looks at files of its own user alone; root does it
+ * for each user in a process that has that user's rights and no others. So root removes nothing that the user could
+ * not, and if a user's file makes who opens it wait, only that process waits, for a while. */
 #include <errno.h>
 #include <dirent.h>
 #include <grp.h>
