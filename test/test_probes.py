@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Reads the static probe points of libndnshm by readelf, compares them with docs/metrics.rst, and prints TAP. Where bpftrace
-works, runs the page's one-liners on a program that uses the library.
+works, and where perf does, runs the page's one-liners on a program that uses the library.
 
-Usage: test_probes.py SOURCE_ROOT LIBNDNSHM"""
+Usage: test_probes.py SOURCE_ROOT LIBNDNSHM [--once, to be that program]"""
 import ctypes
+import fcntl
 import os
 import re
 import select
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from tap import Tap
@@ -19,6 +21,7 @@ from tap import Tap
 ROOT, LIB = sys.argv[1], os.path.realpath(sys.argv[2])
 DEADLINE_S = 30 * int(os.environ.get("UVFACE_SLOW", "1"))
 NAME = f"probes-{os.getpid()}"
+TRACING = "/sys/kernel/tracing"
 tap = Tap()
 
 
@@ -48,6 +51,11 @@ def documented():
 def one_liners():
     with open(os.path.join(ROOT, "docs", "metrics.rst"), encoding="utf-8") as page:
         return re.findall(r"^    bpftrace -e '(.*?)'$", page.read(), re.MULTILINE | re.DOTALL)
+
+
+def perf_lines():
+    with open(os.path.join(ROOT, "docs", "metrics.rst"), encoding="utf-8") as page:
+        return re.findall(r"^    (perf (?:buildid-cache|probe|record|script).*)$", page.read(), re.MULTILINE)
 
 
 def everything(lib):
@@ -97,7 +105,62 @@ def traced(program):
     return said.decode("utf-8", "replace")
 
 
+def run(line, home):
+    """A command line of the page, of this library, with a user's folder of its own: status, output."""
+    with tempfile.TemporaryFile(dir=home) as out:  # not a pipe: into one perf record writes what it has recorded
+        done = subprocess.run(line.split(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=DEADLINE_S, cwd=home,
+                              check=False, env={**os.environ, "HOME": home})
+        out.seek(0)
+        return done.returncode, f"{line}: status {done.returncode}\n{out.read().decode('utf-8', 'replace')}"
+
+
+def why_no_perf(home):
+    """Whether there is a perf that can set a probe at all."""
+    if os.geteuid() != 0 or not shutil.which("perf") or not os.path.isdir(TRACING):
+        return f"needs root, perf and {TRACING}"
+    status, said = run(f"perf probe --exec {LIB} --add probes_{os.getpid()}=ndnshm_new", home)
+    run(f"perf probe --del probe_libndnshm:probes_{os.getpid()}", home)
+    return f"perf does not work here: {' '.join(said.split())[-150:]}" if status != 0 else None
+
+
+def lock(path):
+    """The points of a machine have one name each: not two of these tests at once. The lock is the process's."""
+    fd, deadline = os.open(path, os.O_RDONLY | os.O_CLOEXEC), time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    return os.close(fd)
+
+
+def test_perf():
+    """The page's lines in their order: they build on each other."""
+    lines = perf_lines()
+    tap.check([line.split()[1] for line in lines] == ["buildid-cache", "probe", "record", "script"], "the page has lines for perf", lines)
+    with tempfile.TemporaryDirectory() as home:
+        why = why_no_perf(home)
+        if why:
+            tap.skip("perf sees a point", why)
+            return
+        lock(TRACING)
+        said = ""
+        try:
+            for line in lines:
+                line = re.sub(r"/\S*/libndnshm\S*", LIB, line)
+                status, more = run(line.replace("sleep 5", f"{sys.executable} {os.path.abspath(__file__)} {ROOT} {LIB} --once"), home)
+                said += more
+                if status != 0:
+                    break
+        finally:
+            said += run("perf probe --del sdt_ndnshm:*", home)[1]
+        tap.check(status == 0 and re.search(r"python\S* .*sdt_ndnshm:park", more), "perf sees a point", said)
+
+
 def main():
+    if "--once" in sys.argv:
+        everything(ctypes.CDLL(LIB))
+        return 0
     if not shutil.which("readelf"):
         tap.skip("the points that the page tells of", "no readelf")
         return tap.done()
@@ -117,6 +180,7 @@ def main():
             tap.check(NAME in said, f"bpftrace sees {probes}", said)
         else:
             tap.skip(f"bpftrace sees {probes}", why)
+    test_perf()
     return tap.done()
 
 
