@@ -8,7 +8,6 @@ Usage: test_dump.py BUILD_ROOT LIBNDNSHM pcap|nopcap"""
 import json
 import os
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -16,21 +15,19 @@ import sys
 import tempfile
 import time
 
+import actors
 import leftover
+from actors import DEADLINE_S, SLOW, Actor, line_of
 from tap import Tap
 
 ROOT, LIB, PCAP = (sys.argv[1], os.path.abspath(sys.argv[2]), sys.argv[3] == "pcap")
 TOOLS = os.path.join(os.path.abspath(ROOT), "uvface", "tools")
 DUMP, PERF = os.path.join(TOOLS, "uvface-dump"), os.path.join(TOOLS, "uvface-perf")
-ACTOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stat_actor.py")
-SLOW = int(os.environ.get("UVFACE_SLOW", "1"))
-DEADLINE_S = 60 * SLOW
 OTHER = 61234  # a user that nobody is
 NAME = f"du-{os.getpid()}"
 CAPACITY, SLOT_BYTES, HEADER_BYTES = 16, 100, 448
 TAILS = {"a2e": 64, "e2a": 192}
 tap = Tap()
-actors = []
 
 
 # --- Packets -----------------------------------------------------------------------------------------
@@ -58,40 +55,6 @@ def nack(uri, reason):
 
 
 # --- Processes ---------------------------------------------------------------------------------------
-
-
-def line_of(stream):
-    ready, _, _ = select.select([stream], [], [], DEADLINE_S)
-    return stream.readline().strip() if ready else b"nothing"
-
-
-class Actor:
-    """A process with an end of a face."""
-
-    def __init__(self, role, name, user=None):
-        self.process = subprocess.Popen(
-            [sys.executable, ACTOR, LIB, role, name, *([str(user)] if user else [])], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
-        actors.append(self)
-        said = line_of(self.process.stdout)
-        assert said == b"ready", said
-        self.pid = self.process.pid
-
-    def order(self, text):
-        self.process.stdin.write(text.encode() + b"\n")
-        return line_of(self.process.stdout).decode()
-
-    def put(self, *packets):
-        for packet in packets:
-            self.order("put " + packet.hex())
-
-    def kill(self):
-        if self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        actors.remove(self)
 
 
 def start(*arguments, user=None, stdout=subprocess.PIPE, **more):
@@ -150,18 +113,18 @@ class Face:
     def __init__(self, what, user=None):
         self.name = f"{NAME}-{what}"
         self.region = f"/dev/shm/ndn-shm-{self.name}"
-        self.engine, self.app = Actor("engine", self.name, user), None
+        self.engine, self.app = Actor(LIB, "engine", self.name, user), None
 
     def __enter__(self):
         return self
 
     def attach(self):
-        self.app = Actor("app", self.name)
+        self.app = Actor(LIB, "app", self.name)
         return self
 
     def __exit__(self, *_):
         for actor in (self.engine, self.app):
-            if actor in actors:
+            if actor in actors.alive:
                 actor.kill()
         leftover.remove(self.name)
 
@@ -373,7 +336,7 @@ def test_processes():
         for actor in (face.engine, face.app):
             status, out, err = dump("-c", "1", str(actor.pid))
             tap.check(status == 0 and out.endswith("INTEREST: /a\n"), "a process on one face means that face", (status, out, err))
-    both = Actor("private", "")
+    both = Actor(LIB, "private", "")
     both.put(data("/p"))
     process = start("-c", "1", str(both.pid))
     status, out, err = finish(process)
@@ -387,7 +350,7 @@ def test_processes():
     both.kill()
     status, out, err = dump(str(os.getpid()))
     tap.check(status == 1 and out == "" and "no such face, and no process of this number is" in err, "a process on no face", (status, err))
-    two = Actor("two", f"{NAME}-two")
+    two = Actor(LIB, "two", f"{NAME}-two")
     status, out, err = dump(str(two.pid))
     tap.check(status == 1 and "several faces" in err and err.count(f"{NAME}-two") == 2,
               "a process on several faces: they are told", (status, out, err))
@@ -517,8 +480,7 @@ def main():
         for test in tests:
             test()
     finally:
-        for actor in list(actors):
-            actor.kill()
+        actors.kill_all()
     left = [path for folder in ("/dev/shm", "/tmp") for path in os.listdir(folder) if NAME + "-" in path]
     tap.check(not left, "nothing is left", left)
     return tap.done()

@@ -18,17 +18,16 @@ import sys
 import tempfile
 import time
 
+import actors
 import leftover
+from actors import DEADLINE_S, Actor, line_of
 from tap import Tap
 
 ROOT, LIB = (os.path.abspath(path) for path in sys.argv[1:3])
 STAT = os.path.join(ROOT, "uvface", "tools", "uvface-stat")
-ACTOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stat_actor.py")
-DEADLINE_S = 60 * int(os.environ.get("UVFACE_SLOW", "1"))
 OTHER = 61234  # a user that nobody is
 NAME = f"st-{os.getpid()}"
 tap = Tap()
-actors = []
 
 
 def user_name(uid):
@@ -51,38 +50,6 @@ def fifos(name):
 
 def there(name):
     return sorted(path for path in [region(name), *fifos(name), leftover.directory(name)] if os.path.lexists(path))
-
-
-def line_of(stream):
-    """The next line, or what there is at the deadline."""
-    ready, _, _ = select.select([stream], [], [], DEADLINE_S)
-    return stream.readline().strip() if ready else "nothing"
-
-
-class Actor:
-    """A process with an end of a face."""
-
-    def __init__(self, role, name, user=None):
-        # bufsize 0: what select() does not see must not lie in a buffer of ours
-        self.process = subprocess.Popen(
-            [sys.executable, ACTOR, LIB, role, name, *([str(user)] if user else [])], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
-        actors.append(self)
-        said = line_of(self.process.stdout)
-        assert said == b"ready", said
-        self.pid = self.process.pid
-
-    def order(self, text):
-        self.process.stdin.write(text.encode() + b"\n")
-        return line_of(self.process.stdout).decode()
-
-    def kill(self):
-        if self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        actors.remove(self)
 
 
 def stat(*arguments, user=None, **more):
@@ -125,11 +92,11 @@ def process(actor, program, uid=None):
 
 def test_named():
     name = f"{NAME}-named"
-    engine = Actor("engine", name)
+    engine = Actor(LIB, "engine", name)
     engine.order("call " + b"forwarder".hex())
     shows(face(name), {"kind": "named", "state": "alive", "engine": process(engine, "forwarder"), "app": None,
                        "capacity": 16, "slot_size": 100, "sealed": False, "missing": None}, "an engine without an app")
-    app = Actor("app", name)
+    app = Actor(LIB, "app", name)
     app.order("call " + b"ping".hex())
     app.order("send 3 50")
     engine.order("send 5 20")
@@ -161,8 +128,8 @@ def test_named():
 
 def test_live_is_left_alone():
     name = f"{NAME}-live"
-    engine, before = Actor("engine", name), there(name)
-    app = Actor("app", name)
+    engine, before = Actor(LIB, "engine", name), there(name)
+    app = Actor(LIB, "app", name)
     app.order("send 1 10")
     engine.order("recv")
     engine.order("probe")
@@ -186,8 +153,8 @@ def test_live_is_left_alone():
 
 def test_sealed():
     name = f"{NAME}-sealed"
-    engine = Actor("engine", name)
-    app = Actor("app", name)
+    engine = Actor(LIB, "engine", name)
+    app = Actor(LIB, "app", name)
     engine.order("probe")
     if engine.order("sealed") == "1":
         app.order("send 2 10")
@@ -211,7 +178,7 @@ def private_of(actor, user=None):
 
 
 def test_private():
-    actor = Actor("private", "")
+    actor = Actor(LIB, "private", "")
     actor.order("send 4 30")
     faces = private_of(actor)
     if tap.check(len(faces) == 1, "a private face is found by its processes", faces):
@@ -241,12 +208,12 @@ def test_private():
 
 def test_processes():
     names = [f"{NAME}-pid", f"{NAME}-pid2"]
-    engines = [Actor("engine", name) for name in names]
+    engines = [Actor(LIB, "engine", name) for name in names]
     status, out, err = stat("--json", *[str(engine.pid) for engine in engines])
     tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == names, "two processes, two faces", (status, out, err))
     status, out, err = stat("--json", names[0], str(engines[0].pid))
     tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == names[:1], "a face twice meant is shown once", (status, out, err))
-    digits = Actor("engine", str(engines[0].pid))
+    digits = Actor(LIB, "engine", str(engines[0].pid))
     status, out, err = stat("--json", str(engines[0].pid))
     tap.check(status == 0 and [one["name"] for one in json.loads(out)["faces"]] == [str(engines[0].pid)], "a name of digits goes first", (status, out, err))
     for nobodys in ("0", "-0", "4294967296", str(2**32 + engines[1].pid), str(os.getpid())):
@@ -263,7 +230,7 @@ def test_strangers():
     if not may_be_other():
         tap.skip("the faces of other users", "needs root, and a build that others may run")
         return
-    engine = Actor("engine", name)
+    engine = Actor(LIB, "engine", name)
     shown = face(name, user=OTHER)
     shows(shown, {"state": "alive", "engine": process(engine, "python3"), "a2e": None},
           "who has a foreign face is known by its lock")
@@ -273,7 +240,7 @@ def test_strangers():
     tap.check(stat("--remove", name, user=OTHER)[0] == 1 and len(there(name)) == 4, "and nothing of it is removed")
     tap.check(stat("--remove", name)[0] == 0 and not there(name), "but by its owner")
 
-    actor = Actor("engine", name, user=OTHER)
+    actor = Actor(LIB, "engine", name, user=OTHER)
     shows(face(name), {"state": "alive", "engine": process(actor, "python3", OTHER)}, "root sees a user's face")
     tap.check(stat("--remove", name)[0] == 1 and len(there(name)) == 4, "and leaves it while it lives")
     actor.kill()
@@ -306,7 +273,7 @@ def test_hostile():
         file.write(b"\xff" * 500)
     seen("a file of garbage", "no header of a face")
 
-    engine = Actor("engine", name)
+    engine = Actor(LIB, "engine", name)
     os.truncate(path, 100)
     shows(face(name), {"state": "alive", "missing": "the region is shorter than a header"}, "a region that was truncated")
     engine.kill()
@@ -314,8 +281,8 @@ def test_hostile():
     stat("--remove", name)
     leftover.remove(name)
 
-    Actor("engine", name).kill()
-    lease = Actor("lease", name)
+    Actor(LIB, "engine", name).kill()
+    lease = Actor(LIB, "lease", name)
     shown = face(name)
     tap.check("lease" in (shown["missing"] or ""), "a leased region is not waited for", shown)
     lease.kill()
@@ -335,7 +302,7 @@ def test_escapes():
     os.unlink(os.fsencode(region(name)))
 
     name = f"{NAME}-comm"
-    engine = Actor("engine", name)
+    engine = Actor(LIB, "engine", name)
     engine.order("call " + b"\xff\xfe\x1b]0;x\x07 a/b"[:15].hex())
     tap.check(row(name)[2] == f"{engine.pid}/\\xff\\xfe\\x1b]0;x\\x07\\x20a/b/{USER}", "nor a process's", row(name))
     tap.check(face(name)["engine"]["program"] == "\\xff\\xfe\\x1b]0;x\\x07 a/b", "nor into JSON", face(name))
@@ -349,7 +316,7 @@ def start_watching(*arguments, **more):
 
 def test_watch():
     name = f"{NAME}-watch"
-    engine = Actor("engine", name)
+    engine = Actor(LIB, "engine", name)
     watching = start_watching("--json", "--watch=0.05", name, stdout=subprocess.PIPE)
     first = json.loads(line_of(watching.stdout))["faces"][0]
     tap.check(first["e2a"]["packets_per_s"] is None, "the first look knows no rate", first)
@@ -454,12 +421,11 @@ def test_usage():
 
 def main():
     try:
-        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers, test_hostile,
-                     test_escapes, test_watch, test_containers, test_usage):
+        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
+                     test_hostile, test_escapes, test_watch, test_containers, test_usage):
             test()
     finally:
-        for actor in list(actors):
-            actor.kill()
+        actors.kill_all()
     left = [path for folder in ("/dev/shm", "/tmp") for path in os.listdir(os.fsencode(folder)) if NAME.encode() + b"-" in path]
     tap.check(not left, "nothing is left", left)
     return tap.done()
