@@ -102,7 +102,7 @@ uvface_stats_t stats_of(const uvface_t* face);
 /* Fills the ring of a face that is not read; the number of packets taken. */
 int fill_ring(uvface_t* face);
 
-#define ASSERT_OK(call) ck_assert_msg((call) == 0, "%s", #call)
+#define ASSERT_OK(call) ck_assert_int_eq((call), 0)
 
 /* --- A face of one role on a loop of its own, with what happened to it ------------------------- */
 
