@@ -97,33 +97,32 @@ static int plan_make(ndnshm_t* ep, const ndnshm_options_t* options, plan_t* ret_
   return 0;
 }
 
+/* What of a region is one direction's. */
+typedef struct way_s {
+  unsigned char* slots;
+  uint32_t *tail, *head;
+  uint32_t *parked, *waiting; /* of its consumer, of its producer */
+} way_t;
+
 /* Binds rings and wake-up to the mapped region. Errors: -EPROTO (indices impossible). */
 static int bind_rings(ndnshm_t* ep) {
   ndnshm__region_header_t* h = ep->region.header;
   const ndnshm__geometry_t* g = &ep->region.geometry;
-  unsigned char* a2e = (unsigned char*) h + g->a2e_offset;
-  unsigned char* e2a = (unsigned char*) h + g->e2a_offset;
-  int err;
+  const way_t a2e = {(unsigned char*) h + g->a2e_offset, &h->a2e_tail.value, &h->a2e_head.value, &h->a2e_parked.value,
+                     &h->a2e_waiting};
+  const way_t e2a = {(unsigned char*) h + g->e2a_offset, &h->e2a_tail.value, &h->e2a_head.value, &h->e2a_parked.value,
+                     &h->e2a_waiting};
+  const way_t* in = ep->is_engine ? &a2e : &e2a;
+  const way_t* out = ep->is_engine ? &e2a : &a2e;
+  int err = ndnshm__tx_init(&ep->tx, out->slots, out->tail, out->head, g);
 
-  if (ep->is_engine) {
-    err = ndnshm__tx_init(&ep->tx, e2a, &h->e2a_tail.value, &h->e2a_head.value, g);
-    if (err == 0) err = ndnshm__rx_init(&ep->rx, a2e, &h->a2e_tail.value, &h->a2e_head.value, g);
-    ep->wake.own_parked = &h->a2e_parked.value;
-    ep->wake.own_waiting = &h->e2a_waiting;
-    ep->wake.peer_parked = &h->e2a_parked.value;
-    ep->wake.peer_waiting = &h->a2e_waiting;
-    ep->own_caps = &h->engine_caps;
-    ep->peer_caps = &h->app_caps;
-  } else {
-    err = ndnshm__tx_init(&ep->tx, a2e, &h->a2e_tail.value, &h->a2e_head.value, g);
-    if (err == 0) err = ndnshm__rx_init(&ep->rx, e2a, &h->e2a_tail.value, &h->e2a_head.value, g);
-    ep->wake.own_parked = &h->e2a_parked.value;
-    ep->wake.own_waiting = &h->a2e_waiting;
-    ep->wake.peer_parked = &h->a2e_parked.value;
-    ep->wake.peer_waiting = &h->e2a_waiting;
-    ep->own_caps = &h->app_caps;
-    ep->peer_caps = &h->engine_caps;
-  }
+  if (err == 0) err = ndnshm__rx_init(&ep->rx, in->slots, in->tail, in->head, g);
+  ep->wake.own_parked = in->parked;
+  ep->wake.own_waiting = out->waiting;
+  ep->wake.peer_parked = out->parked;
+  ep->wake.peer_waiting = in->waiting;
+  ep->own_caps = ep->is_engine ? &h->engine_caps : &h->app_caps;
+  ep->peer_caps = ep->is_engine ? &h->app_caps : &h->engine_caps;
   if (err < 0) return ndnshm__fail(&ep->error, err, "header %s: impossible ring indices", ep->names.shm);
   return 0;
 }
