@@ -23,6 +23,49 @@ TEST(pieces_are_gathered_into_one_packet) {
   face_drop(&f);
 }
 
+/* Sizes of up to three pieces. */
+static const struct {
+  size_t pieces[3];
+  unsigned int n;
+  int code;
+} refused[] = {
+    {{101}, 1, -EMSGSIZE},
+    {{100, 1}, 2, -EMSGSIZE},
+    {{1, 100}, 2, -EMSGSIZE},
+    {{60, 60}, 2, -EMSGSIZE},
+    {{34, 34, 34}, 3, -EMSGSIZE},
+    {{0, 101, 0}, 3, -EMSGSIZE},
+    {{SIZE_MAX}, 1, -EMSGSIZE},
+    {{2, SIZE_MAX}, 2, -EMSGSIZE},
+    {{SIZE_MAX / 2 + 1, SIZE_MAX / 2 + 1}, 2, -EMSGSIZE},
+    {{0}, 0, -EINVAL},
+    {{0}, 1, -EINVAL},
+    {{0, 0, 0}, 3, -EINVAL},
+};
+
+TEST(packet_that_no_slot_holds_is_refused_and_leaves_no_trace) {
+  face_t f = face_make("sizes", 4, 100);
+  unsigned char* slots = (unsigned char*) f.header + f.view.geometry.a2e_offset;
+  char bytes[100];
+  ndnshm_stats_t stats;
+
+  memset(bytes, 'x', sizeof(bytes));
+  for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+    struct iovec pieces[3];
+
+    for (int k = 0; k < 3; k++) pieces[k] = (struct iovec){bytes, refused[i].pieces[k]};
+    ck_assert_int_eq(ndnshm_send(f.app, pieces, refused[i].n), refused[i].code);
+    if (refused[i].n == 1) ck_assert_int_eq(ndnshm_send_batch(f.app, pieces, 1), refused[i].code);
+    if (refused[i].n == 1) ck_assert_int_eq(ndnshm_reserve(f.app, pieces[0].iov_len, pieces), refused[i].code);
+  }
+  for (uint32_t i = 0; i < 4 * f.view.geometry.stride; i++) ck_assert_uint_eq(slots[i], 0);
+  assert_receives_nothing(f.engine);
+  ck_assert_int_eq(ndnshm_get_stats(f.app, &stats), 0);
+  ck_assert_uint_eq(stats.tx_packets, 0);
+  ck_assert_int_eq(ndnshm_send(f.app, (struct iovec[]){{bytes, 40}, {bytes, 60}}, 2), 100);
+  face_drop(&f);
+}
+
 TEST(full_ring_refuses_and_counts) {
   face_t f = face_make("full", 4, 100);
   struct iovec slot;
@@ -177,6 +220,21 @@ TEST(peek_stops_at_its_bytes_but_hands_out_one_packet_always) {
   }
   ck_assert_int_eq(ndnshm_get_stats(f.engine, &stats), 0);
   ck_assert(stats.rx_packets == packets && stats.rx_bytes == 10 * packets);
+  face_drop(&f);
+}
+
+/* No packet, so there is nobody to release their slots but the peek itself. */
+TEST(peek_gives_empty_slots_back_at_once) {
+  face_t f = face_make("empty", 4, 16);
+  unsigned char* slots = (unsigned char*) f.header + f.view.geometry.a2e_offset;
+  struct iovec v[4];
+
+  for (int i = 0; i < 4; i++) ck_assert_int_eq(send_text(f.app, "x"), 1);
+  for (size_t i = 0; i < 4; i++) memset(slots + i * f.view.geometry.stride, 0, sizeof(uint32_t));
+  ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, v, 4), 0);
+  ck_assert_uint_eq(f.header->a2e_head.value, 4);
+  ck_assert_int_eq(send_text(f.app, "y"), 1);
+  ck_assert_int_eq(ndnshm_peek(f.engine, SIZE_MAX, v, 4), 1);
   face_drop(&f);
 }
 
