@@ -207,7 +207,7 @@ def test_pcap():
         tap.check(status == 1 and "No such file" in err, "a file that cannot be made is a failure", (status, err))
         with open("/dev/full", "wb") as full:
             status, _, err = finish(start("-c", "1", "-w", "-", face.name, stdout=full))
-            tap.check(status == 1 and "cannot be written" in err, "a full disk is a failure", (status, err))
+            tap.check(status == 1 and "standard output: No space left" in err, "a full disk is a failure", (status, err))
 
 
 # --- Whole, or missed --------------------------------------------------------------------------------
@@ -321,9 +321,13 @@ def test_ends():
         following.stderr.close()
         tap.check(status == 0, "it ends when nobody reads any more, without writing", status)
         with open("/dev/full", "wb") as full:
+            if PCAP:
+                status, _, err = dump("-w", "/nonexistent/x", face.name)
+                tap.check(status == 1 and err == "uvface-dump: /nonexistent/x: No such file or directory\n",
+                          "a file that cannot be made is a failure", (status, err))
             face.app.put(interest("/a"))
             status, _, err = finish(start("-c", "1", face.name, stdout=full))
-            tap.check(status == 1 and "cannot be written" in err, "a full disk is a failure", (status, err))
+            tap.check(status == 1 and "standard output: No space left" in err, "a full disk is a failure", (status, err))
 
 
 # --- Which face --------------------------------------------------------------------------------------
@@ -469,8 +473,11 @@ def test_hostile():
 def test_usage():
     tap.check(dump("--help")[0] == 0 and "--prefix" in dump("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-dump \d+\.\d+\.\d+\n", dump("--version")[1]), "--version")
-    for wrong in ([], ["--nonsense", "x"], ["a", "b"], ["-c", "0", "a"], ["-c", "x", "a"], ["-c", "-1", "a"], ["-p", "/%zz", "a"]):
+    for wrong in ([], ["--nonsense", "x"], ["a", "b"]):
         tap.check(dump(*wrong)[0] == 2, f"{' '.join(wrong)}: status 2")
+    for option, value in (("--count", "0"), ("--count", "x"), ("--count", "-1"), ("--prefix", "/%zz")):
+        status, _, err = dump(option, value, "a")
+        tap.check(status == 2 and f'uvface-dump: {option}: "{value}" is not' in err, f"{option} {value}: status 2, and why", (status, err))
 
 
 def main():

@@ -375,6 +375,22 @@ def wait_for(process, text):
     return said
 
 
+def test_watch_for():
+    """Somebody who is not there yet: it says so once, and goes on."""
+    name = f"{NAME}-later"
+    watching = subprocess.Popen([STAT, "--watch=0.05", "--json", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    tap.check(line_of(watching.stderr) == f"uvface-stat: {name}: no such face".encode(), "who is watched for and not there is told")
+    engine, deadline, seen = Actor(LIB, "engine", name), time.monotonic() + DEADLINE_S, []
+    while not seen and time.monotonic() < deadline:
+        seen = json.loads(line_of(watching.stdout))["faces"]
+    tap.check(seen and seen[0]["name"] == name, "and shown when it comes", seen)
+    watching.send_signal(signal.SIGTERM)
+    err = watching.communicate(timeout=DEADLINE_S)[1]
+    tap.check(watching.returncode == 0 and not err, "it was told once", (watching.returncode, err))
+    engine.kill()
+    tap.check(stat("--remove", name)[0] == 0 and not there(name), "nothing is left of it")
+
+
 def test_containers():
     """As docs/operate.rst says: apps of containers, with and without a common /tmp."""
     if len(sys.argv) < 4 or os.geteuid() != 0 or ROOT.startswith("/tmp/"):
@@ -412,8 +428,15 @@ def test_containers():
 def test_usage():
     tap.check(stat("--help")[0] == 0 and "--stale" in stat("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-stat \d+\.\d+\.\d+\n", stat("--version")[1]), "--version")
-    for wrong in (["--nonsense"], ["--watch=x"], ["--watch=0"], ["--watch", "--stale"]):
-        tap.check(stat(*wrong)[0] == 2, f"{' '.join(wrong)}: status 2")
+    for wrong in (["--nonsense"], ["--watch=x"], ["--watch=0"], ["--watch", "--stale"], ["--stale", "--remove", f"{NAME}-none"],
+                  ["--remove", "--stale", f"{NAME}-none"]):
+        status, out, err = stat(*wrong)
+        tap.check(status == 2 and not out and (err.startswith("uvface-stat: ") or "--nonsense" in err),
+                  f"{' '.join(wrong)}: status 2, and why", (status, out, err))
+    status, out, err = stat(f"{NAME}-none")
+    tap.check(status == 1 and not out and err == f"uvface-stat: {NAME}-none: no such face\n", "no such face, no table", (status, out, err))
+    status, out, err = stat("--remove", "private:1")
+    tap.check(status == 1 and "one without a name leaves nothing" in err, "what has no name leaves nothing", (status, out, err))
     with open("/dev/full", "wb") as full:
         tap.check(subprocess.run([STAT], stdout=full, stderr=subprocess.DEVNULL, timeout=DEADLINE_S).returncode == 1,
                   "a full disk is a failure")
@@ -422,7 +445,7 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_containers, test_usage):
+                     test_hostile, test_escapes, test_watch, test_watch_for, test_containers, test_usage):
             test()
     finally:
         actors.kill_all()

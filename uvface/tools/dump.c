@@ -89,6 +89,7 @@ static void tell_choice(const face_t* face) {
   fprintf(stderr, "  %s: engine %ld, app %ld\n", name, (long) face->engine.pid, (long) face->app.pid);
 }
 
+/* NULL after telling why. */
 static const face_t* find_process(const faces_t* faces, const char* text) {
   const face_t* found = NULL;
   size_t n = 0;
@@ -100,8 +101,7 @@ static const face_t* find_process(const faces_t* faces, const char* text) {
   }
   if (n == 1) return found;
   if (n == 0) {
-    fail(text, faces->hidden > 0 ? "no such face, and no process of this number is seen on one (root sees all)"
-                                 : "no such face, and no process of this number is on one");
+    fail(text, faces_why_none(faces, text));
     return NULL;
   }
   fail(text, "this process is on several faces: give a name, or the process at the other end");
@@ -114,10 +114,7 @@ static const face_t* find_process(const faces_t* faces, const char* text) {
 static const face_t* find_face(const faces_t* faces, const char* text) {
   const face_t* face = find_name(faces, text);
 
-  if (face != NULL) return face;
-  if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0') return find_process(faces, text);
-  fail(text, "no such face");
-  return NULL;
+  return face != NULL ? face : find_process(faces, text);
 }
 
 /* 0, FAILED after telling why, or a negative errno. */
@@ -241,8 +238,12 @@ static int run(dump_t* d) {
     int err = follow_look(&d->follow);
     bool is_quiet;
 
-    if (!flush(d))
-      return wait_for_next(0, fd) ? fail(o->write != NULL ? o->write : "stdout", "cannot be written") : EXIT_SUCCESS;
+    errno = 0;
+    if (!flush(d)) {
+      const char* why = errno != 0 ? strerror(errno) : "cannot be written";
+
+      return wait_for_next(0, fd) ? fail(fd == STDOUT_FILENO ? "standard output" : o->write, why) : EXIT_SUCCESS;
+    }
     if (d->follow.is_done) return EXIT_SUCCESS;
     is_quiet = err == 0 && now_s() - heard_s >= quiet_s;
     if (err == 0 && d->face.state == DEAD) {
@@ -305,10 +306,24 @@ static bool parse_count(const char* text, uint64_t* ret_count) {
   return true;
 }
 
+static bool parse_prefix(const char* text, options_t* o) {
+  o->has_prefix = true;
+  return ndnpkt_name_from_uri(text, o->prefix_bytes, PREFIX_BYTES, &o->prefix) == 0;
+}
+
+static bool refuse(const char* option, const char* value, const char* what) {
+  char shown[4 * NAME_BYTES];
+
+  escape(value, false, shown, sizeof(shown));
+  fprintf(stderr, "uvface-dump: %s: \"%s\" is not %s\n", option, shown, what);
+  return false;
+}
+
+/* False after telling why; of an option that is none, getopt_long() has told. */
 static bool parse_option(int option, options_t* o) {
   switch (option) {
-    case 'c': return parse_count(optarg, &o->count);
-    case 'p': o->has_prefix = true; return ndnpkt_name_from_uri(optarg, o->prefix_bytes, PREFIX_BYTES, &o->prefix) == 0;
+    case 'c': return parse_count(optarg, &o->count) || refuse("--count", optarg, "a number from 1 up");
+    case 'p': return parse_prefix(optarg, o) || refuse("--prefix", optarg, "a URI of a name");
     case 'w': o->write = optarg; return true;
     case 'e': o->eager = true; return true;
     default: return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dump_pcap.c: packets in a file of libpcap's: Ethernet frames of the type that NDN has, which Wireshark's dissector of
  * it reads. The addresses are of nobody, and tell the direction. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,18 +33,27 @@ static void release(pcap_file_t* file) {
   free(file);
 }
 
+static pcap_file_t* give_up(pcap_file_t* file, const char* path, const char* why) {
+  fail(path, why);
+  release(file);
+  return NULL;
+}
+
 pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size) {
   pcap_file_t* file = calloc(1, sizeof(*file));
+  FILE* to;
 
   if (file == NULL) return fail(path, "out of memory");
   file->snap_bytes = slot_size < FRAME_MAX_BYTES - ETHERNET_BYTES ? slot_size + ETHERNET_BYTES : FRAME_MAX_BYTES;
   file->frame = malloc(file->snap_bytes);
   file->pcap = pcap_open_dead(DLT_EN10MB, (int) file->snap_bytes);
-  if (file->frame != NULL && file->pcap != NULL) file->dumper = pcap_dump_open(file->pcap, path);
+  if (file->frame == NULL || file->pcap == NULL) return give_up(file, path, "out of memory");
+  to = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
+  if (to == NULL) return give_up(file, path, strerror(errno));
+  file->dumper = pcap_dump_fopen(file->pcap, to);
   if (file->dumper != NULL) return file;
-  fail(path, file->frame != NULL && file->pcap != NULL ? pcap_geterr(file->pcap) : "out of memory");
-  release(file);
-  return NULL;
+  if (to != stdout) fclose(to);
+  return give_up(file, path, pcap_geterr(file->pcap));
 }
 
 void pcap_file_packet(pcap_file_t* file, const packet_t* p) {

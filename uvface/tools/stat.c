@@ -23,7 +23,7 @@ typedef struct options_s {
 static void usage(FILE* to) {
   fputs(
       "usage: uvface-stat [--json] [--watch[=SECONDS]] [NAME|PID...]\n"
-      "       uvface-stat --stale | --remove [--json] [NAME...]\n"
+      "       uvface-stat {--stale | --remove} [--json] [NAME...]\n"
       "Lists the shared-memory faces of this machine, or those called NAME, or that process PID is on.\n"
       "  -j, --json          as JSON; with --watch an object a line\n"
       "  -w, --watch[=S]     again every S seconds (default 1), with packets and bytes a second\n"
@@ -78,7 +78,7 @@ static is_meant_t meaning_of(const faces_t* faces, const char* text) {
 }
 
 /* Keeps those that were asked for. Returns the status. */
-static int select_faces(faces_t* faces, const options_t* o, bool is_quiet) {
+static int select_faces(faces_t* faces, const options_t* o) {
   bool failed = false, dead = false;
   bool* is_kept;
   size_t kept = 0;
@@ -99,7 +99,6 @@ static int select_faces(faces_t* faces, const options_t* o, bool is_quiet) {
       failed = failed || face->state == UNKNOWN;
     }
     if (!found) failed = true;
-    if (!found && !is_quiet) fail(o->names[k], "no such face");
   }
   for (size_t i = 0; i < faces->faces.n; i++)
     if (is_kept[i]) faces->faces.items[kept++] = faces->faces.items[i];
@@ -108,15 +107,27 @@ static int select_faces(faces_t* faces, const options_t* o, bool is_quiet) {
   return failed ? FAILED : dead ? FOUND_DEAD : EXIT_SUCCESS;
 }
 
+/* On stderr: those that were asked for and are not among the selected. */
+static void tell_missing(const faces_t* faces, const options_t* o) {
+  for (int k = 0; k < o->n_names; k++) {
+    is_meant_t is_meant = meaning_of(faces, o->names[k]);
+    size_t i = 0;
+
+    while (i < faces->faces.n && !is_meant(&faces->faces.items[i], o->names[k])) i++;
+    if (i == faces->faces.n) fail(o->names[k], faces_why_none(faces, o->names[k]));
+  }
+}
+
 static int list(const options_t* o) {
   faces_t faces;
   int status, rc = 0;
 
   faces_scan(&faces, NULL, 0);
-  status = select_faces(&faces, o, false);
+  status = select_faces(&faces, o);
+  tell_missing(&faces, o);
   if (o->json)
     rc = print_json(faces_json(&faces, false), false);
-  else
+  else if (faces.faces.n > 0 || o->n_names == 0)
     print_table(stdout, &faces, false);
   if (!flush() || rc != 0) status = fail("standard output", errno != 0 ? strerror(errno) : "failed");
   if (!o->json && o->n_names == 0) tell_hidden(stderr, &faces);
@@ -154,9 +165,10 @@ static int watch(const options_t* o) {
     double at = now_s();
 
     faces_scan(&now, last > 0 ? &before : NULL, at - last);
-    select_faces(&now, o, true);
-    last = at;
+    select_faces(&now, o);
     draw(o, &now, is_terminal);
+    if ((is_terminal && !o->json && flush()) || last == 0) tell_missing(&now, o); /* they may come */
+    last = at;
     faces_free(&before);
     before = now;
   } while (flush() && wait_for_next(o->watch_s, STDOUT_FILENO));
@@ -168,6 +180,7 @@ static int watch(const options_t* o) {
 
 static const char* why_not(int err) {
   if (err == -ENOENT) return "no such face";
+  if (err == -EINVAL || err == -ENAMETOOLONG) return "not a name of a face, and one without a name leaves nothing";
   if (err == -EADDRINUSE) return "alive, or somebody else's, or not proved to be dead";
   return strerror(-err);
 }
@@ -232,6 +245,7 @@ static int parse(int argc, char** argv, options_t* o) {
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'V'},
                                           {NULL, 0, NULL, 0}};
+  bool stale = false;
   int option;
 
   while ((option = getopt_long(argc, argv, "jw::srhV", options, NULL)) != -1) {
@@ -244,15 +258,27 @@ static int parse(int argc, char** argv, options_t* o) {
       return EXIT_SUCCESS;
     }
     if (option == 'j') o->json = true;
+    if (option == 's') stale = true;
     if (option == 's' || option == 'r') o->stale = true;
     if (option == 'r') o->remove = true;
-    if (option == '?' || (option == 'w' && !parse_seconds(optarg, &o->watch_s))) {
+    if (option == 'w' && !parse_seconds(optarg, &o->watch_s)) {
+      char shown[4 * NAME_BYTES];
+
+      escape(optarg, false, shown, sizeof(shown));
+      fprintf(stderr, "uvface-stat: --watch: \"%s\" is not a number of seconds from 0.01 to 86400\n", shown);
+      option = '?';
+    }
+    if (option == '?') {
       usage(stderr);
       return USAGE;
     }
   }
   o->names = argv + optind;
   o->n_names = argc - optind;
+  if (stale && o->remove) {
+    fputs("uvface-stat: --stale looks and --remove removes: give one of them\n", stderr);
+    return USAGE;
+  }
   if (o->stale && o->watch_s > 0) {
     fputs("uvface-stat: --watch goes with neither --stale nor --remove\n", stderr);
     return USAGE;

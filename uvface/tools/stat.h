@@ -176,6 +176,8 @@ void face_label(const face_t* face, char* ret, size_t bytes);
 bool face_is_called(const face_t* face, const char* text);
 /* Whether the process of that number is one of its ends. False for a text that is no number. */
 bool face_is_on(const face_t* face, const char* pid_text);
+/* Why none of them is meant by a text: there is none, or it may be hidden from this user. */
+const char* faces_why_none(const faces_t* faces, const char* text);
 /* Opens the region of one of them for reading. 0, or a negative errno; -ENOENT, -ESTALE: it has lost its name since, or
  * another has that name: scan again. */
 int faces_open(face_t* face, source_t* ret_source);

@@ -415,6 +415,17 @@ bool face_is_on(const face_t* face, const char* pid_text) {
   return pid != 0 && (face->engine.pid == pid || face->app.pid == pid); /* 0: nobody is there */
 }
 
+const char* faces_why_none(const faces_t* faces, const char* text) {
+  const char* label = text[0] == '(' ? text + 1 : text;
+
+  if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0')
+    return faces->hidden > 0 ? "no such face, and no process of this number is seen on one (root sees all)"
+                             : "no such face, and no process of this number is on one";
+  if (faces->hidden > 0 && (strncmp(label, "private:", 8) == 0 || strncmp(label, "unnamed:", 8) == 0))
+    return "no such face is seen (root sees all)";
+  return "no such face";
+}
+
 int faces_open(face_t* face, source_t* ret_source) {
   source_t source = {.fd = -1};
   struct stat st;
