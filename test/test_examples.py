@@ -269,10 +269,12 @@ def unknown_sockets_are_named(directory):
     expect(run("ndn-peek", "--forwarder", uri, "/a"), 1, f"{directory}/missing", "no such file or directory")
     expect(run("ndn-forwarder", "--listen", f"{directory}/no/such"), 1, f"{directory}/no/such")
     expect(run("hello-engine", f"{directory}/no/such"), 1, f"{directory}/no/such")
-    expect(run("hello-app", "/hello", uri), 0, f"{directory}/missing")
+    expect(run("hello-app", "/hello", uri), 1, f"{directory}/missing")
 
 
 def wrong_options_print_usage(directory):
+    expect(run("hello-engine"), 2, "usage: hello-engine")
+    expect(run("hello-app", "/%zz"), 2, "usage: hello-app")
     for program in ("ndn-forwarder", "ndn-producer", "ndn-consumer", "ndn-peek", "ndn-poke", "poll-echo"):
         expect(run(program, "--nonsense"), 2, "usage: " + program)
         expect(run(program, "--help"), 0, "usage: " + program)
@@ -802,7 +804,7 @@ def hello_engine_and_hello_app(directory):
     engine.finish(10 * SLOW)
     expect(engine, 0, "hello\n", "shm://app-")
     app.finish(10 * SLOW)
-    expect(app, 0, "ready", "end of file")
+    expect(app, 1, "ready", "end of file")
     tap.check(not os.path.exists(path), "hello-engine removes its socket")
     network = Network(directory)
     app = ready("hello-app", "/greeting", network.uri)
@@ -810,7 +812,7 @@ def hello_engine_and_hello_app(directory):
     expect(network.run("ndn-peek", "--payload", "/greeting/you"), 0, "hello")
     network.stop()
     app.finish(10 * SLOW)
-    expect(app, 0, "ready")
+    expect(app, 1, "ready", "end of file")
 
 
 # --- Half-way ---------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* hello-app.c: an app in thirty lines: answers every Interest under the prefix argv[1] with "hello", through the
- * forwarder at the URI argv[2], or the one of this host. Ends with the forwarder. Does not look at what is asked. */
+/* hello-app.c: an app in forty lines: answers every Interest under the prefix argv[1] with "hello", through the
+ * forwarder at the URI argv[2], or the one of this host. Ends with 1 when there is none, or none any more. Does not
+ * look at what is asked. */
 /* [app] */
 #include <stdio.h>
 #include <uvface_mgmt.h>
 
 static ndnpkt_crypto_t* crypto;
+static int err; /* why there is no face */
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   for (ssize_t i = 0; i < npkts; i++) {
@@ -20,6 +22,7 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 }
 
 static void on_client(uvface_client_t* client, int status) {
+  err = status;
   fprintf(stderr, "hello-app: %s\n", status == 0 ? "ready" : uvface_client_errmsg(client));
   if (status == 0)
     uvface_recv_start(client->face, on_packets);
@@ -32,9 +35,12 @@ int main(int argc, char** argv) {
   uvface_command_t command;
   uint8_t buf[256];
   ndnpkt_name_t prefix;
-  if (ndnpkt_name_from_uri(argc > 1 ? argv[1] : "/hello", buf, sizeof(buf), &prefix) < 0) return 2;
+  if (argc > 3 || ndnpkt_name_from_uri(argc > 1 ? argv[1] : "/hello", buf, sizeof(buf), &prefix) < 0) {
+    fprintf(stderr, "usage: hello-app [/PREFIX [URI]]\n");
+    return 2;
+  }
   if (ndnpkt_crypto_new(&crypto) < 0 || uvface_client_init(uv_default_loop(), &client) < 0) return 1;
-  int err = uvface_client_connect(&client, argc > 2 ? argv[2] : NULL, NULL, on_client);
+  err = uvface_client_connect(&client, argc > 2 ? argv[2] : NULL, NULL, on_client);
   if (err == 0) err = uvface_client_register(&client, &command, prefix.base, prefix.len, NULL, NULL);
   if (err < 0) on_client(&client, err);
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hello-engine.c: an engine in thirty lines: listens on the socket argv[1] until ^C; whoever registers a prefix is
+/* hello-engine.c: an engine in forty lines: listens on the socket argv[1] until ^C; whoever registers a prefix is
  * asked for it, and what is answered is printed. Forwards nothing. */
 /* [engine] */
 #include <signal.h>
@@ -44,7 +44,11 @@ int main(int argc, char** argv) {
   uvface_server_t server;
   uv_signal_t interrupt = {.data = &server};
   uvface_server_callbacks_t callbacks = {sizeof(callbacks), on_open, on_close, on_command, NULL};
-  if (argc != 2 || uvface_server_init(uv_default_loop(), &server) < 0) return 2;
+  if (argc != 2) {
+    fprintf(stderr, "usage: hello-engine SOCKET\n");
+    return 2;
+  }
+  if (uvface_server_init(uv_default_loop(), &server) < 0) return 1;
   uv_signal_init(uv_default_loop(), &interrupt);
   int err = uvface_server_listen(&server, argv[1], NULL, &callbacks);
   fprintf(stderr, "hello-engine: %s\n", err == 0 ? "ready" : uvface_server_errmsg(&server));
