@@ -154,7 +154,7 @@ typedef struct ndnpkt_interest_s {
   bool must_be_fresh;
   bool has_nonce;
   uint32_t nonce;
-  uint64_t lifetime_ms;           /* NDNPKT_LIFETIME_DEFAULT_MS if the packet does not say */
+  uint64_t lifetime_ms;           /* NDNPKT_LIFETIME_DEFAULT_MS if the packet does not say; 0 stays 0 */
   const uint8_t* hop_limit;       /* where that byte is; NULL: none */
   ndnpkt_bytes_t forwarding_hint; /* Name elements, one after the other; base NULL: none */
   ndnpkt_bytes_t parameters;      /* the value of ApplicationParameters; base NULL: none */
