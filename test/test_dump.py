@@ -288,6 +288,8 @@ def test_nobody_notices():
         while os.sched_getscheduler(following.pid) != os.SCHED_IDLE and time.monotonic() < deadline:
             pass
         tap.check(os.sched_getscheduler(following.pid) == os.SCHED_IDLE, "it goes behind everybody else")
+        others = [os.sched_getscheduler(int(tid)) for tid in os.listdir(f"/proc/{following.pid}/task") if int(tid) != following.pid]
+        tap.check(others == [os.SCHED_OTHER], "but for who looks into /proc, under other processes' locks", others)
         with open(face.region, "rb") as file:
             tap.check(file.read() == before, "nothing in the region changes")
         tap.check((face.engine.order("quiet"), face.app.order("quiet")) == quiet == ("True", "True"), "and nobody is woken", quiet)

@@ -2,15 +2,18 @@
 /* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, which face is meant, and
  * when to end.
  *
- * It looks once a millisecond, as SCHED_IDLE: an end of a face that has something to do goes first. So it may
- * miss packets, which it counts. What it costs the face measures bench/dump.py. */
+ * It looks once a millisecond, as SCHED_IDLE: an end of a face that has something to do goes first. So it may miss
+ * packets, which it counts. What it costs the face measures bench/dump.py. Only a second thread, the scout, keeps its
+ * priority; while that looks, this one waits. */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <ndnshm.h>
+#include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,6 +43,12 @@ typedef struct dump_s {
   face_t face;
   pcap_file_t* pcap;
   uint64_t shown, seen;
+  /* The scout, a thread that looks whether the face has ended. */
+  bool has_scout;
+  pthread_t scout;
+  sem_t is_asked, is_answered;
+  bool is_over; /* before it is asked: it is to end */
+  bool answer;  /* before it has answered */
 } dump_t;
 
 static void usage(FILE* to) {
@@ -197,15 +206,6 @@ static bool is_there(const face_t* face) {
   return found;
 }
 
-/* A file is read under no lock for which an end could wait. Another process's memory is, so not by who may have to wait
- * long for the CPU. */
-static void yield_to_everybody(const dump_t* d) {
-  struct sched_param none = {.sched_priority = 0};
-
-  if (d->options->eager || d->follow.source.fd < 0) return;
-  sched_setscheduler(0, SCHED_IDLE, &none);
-}
-
 static double now_s(void) {
   struct timespec now;
 
@@ -215,10 +215,53 @@ static double now_s(void) {
 
 /* While a region is sealed, and loses its name, a look at files and processes may miss it: so one look is not
  * enough. */
-static bool has_ended(const face_t* face) {
+static bool look_for_end(const face_t* face) {
   for (int i = 0; i < LOOKS; i++)
     if (is_there(face)) return false;
   return true;
+}
+
+static void wait_for(sem_t* sem) {
+  while (sem_wait(sem) != 0) continue; /* EINTR */
+}
+
+static void* scout(void* arg) {
+  dump_t* d = arg;
+
+  for (wait_for(&d->is_asked); !d->is_over; wait_for(&d->is_asked)) {
+    d->answer = look_for_end(&d->face);
+    sem_post(&d->is_answered);
+  }
+  return NULL;
+}
+
+static bool has_ended(dump_t* d) {
+  if (!d->has_scout) return look_for_end(&d->face);
+  sem_post(&d->is_asked);
+  wait_for(&d->is_answered);
+  return d->answer;
+}
+
+/* A file is read under no lock for which an end could wait. Another process's memory is, and what /proc tells of it, so
+ * not by who may have to wait long for the CPU: the one is not done behind everybody else, the other is the scout's,
+ * who stays at the priority that this thread had. Without it nobody yields. */
+static void yield_to_everybody(dump_t* d) {
+  struct sched_param none = {.sched_priority = 0};
+
+  if (d->options->eager || d->follow.source.fd < 0) return;
+  sem_init(&d->is_asked, 0, 0);
+  sem_init(&d->is_answered, 0, 0);
+  d->has_scout = pthread_create(&d->scout, NULL, scout, d) == 0;
+  if (d->has_scout) sched_setscheduler(0, SCHED_IDLE, &none);
+}
+
+static void dismiss_scout(dump_t* d) {
+  if (!d->has_scout) return;
+  d->is_over = true;
+  sem_post(&d->is_asked);
+  pthread_join(d->scout, NULL);
+  sem_destroy(&d->is_asked);
+  sem_destroy(&d->is_answered);
 }
 
 /* Why a look failed. */
@@ -251,7 +294,7 @@ static int run(dump_t* d) {
       return FOUND_DEAD;
     }
     if (err == -EPROTO) return fail(o->face, why_lost(err));
-    if ((err < 0 || is_quiet) && has_ended(&d->face)) {
+    if ((err < 0 || is_quiet) && has_ended(d)) {
       if (err >= 0) follow_look(&d->follow); /* what came while it was looked for */
       flush(d);
       fail(o->face, "the face has ended");
@@ -287,6 +330,7 @@ static int dump(const options_t* o) {
   catch_signals();
   yield_to_everybody(&d);
   status = run(&d);
+  dismiss_scout(&d);
   if (d.pcap != NULL) pcap_file_close(d.pcap); /* flushed after each look */
   summarize(&d);
   follow_end(&d.follow);

@@ -7,7 +7,7 @@
  *   dump.c         the command line, which face, and when to end
  *
  * Nothing here maps, writes to, waits for or wakes what it looks at. What it shows is somebody else's: any bytes. One
- * thread. */
+ * thread at a time. */
 #ifndef UVFACE_DUMP_H
 #define UVFACE_DUMP_H
 

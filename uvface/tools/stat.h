@@ -10,7 +10,7 @@
  *   stat.c        the command line, and watching
  *
  * Nothing here maps, writes to, waits for or signals what it looks at. What it shows is somebody else's: unchecked
- * values, and names of any bytes, which are escaped. One thread. */
+ * values, and names of any bytes, which are escaped. One thread at a time. */
 #ifndef UVFACE_STAT_H
 #define UVFACE_STAT_H
 
