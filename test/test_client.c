@@ -498,8 +498,7 @@ TEST(a_loop_that_was_held_up_does_not_blame_the_forwarder) {
   fake_unlisten(&scene.fake);
 }
 
-/* --- What a stream carries
- * ----------------------------------------------------------------------------------------- */
+/* --- What a stream carries -------------------------------------------------------------------- */
 
 static int speak_link(void* arg) {
   fake_t* fake = arg;
@@ -595,8 +594,7 @@ TEST(who_does_not_speak_ndn_is_told_from_who_does) {
   fake_unlisten(&fake);
 }
 
-/* --- Who is there, and who is not
- * ------------------------------------------------------------------------------------ */
+/* --- Who is there, and who is not ------------------------------------------------------------- */
 
 static void assert_unreachable(const char* uri, int status, const char* words) {
   watcher_t w;
@@ -695,8 +693,7 @@ TEST(a_face_of_the_forwarders_user_is_trusted) {
   fake_unlisten(&fake);
 }
 
-/* --- TCP
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- TCP -------------------------------------------------------------------------------------- */
 
 TEST_LOOP(a_forwarder_is_reached_over_tcp_by_address_and_by_name, 2) {
   fake_t fake;

@@ -454,8 +454,7 @@ TEST(a_hundred_restarts_under_load_lose_packets_in_flight_and_nothing_else) {
   munmap(s, sizeof(*s));
 }
 
-/* --- Closing, whenever and whoever
- * ------------------------------------------------------------------------------------ */
+/* --- Closing, whenever and whoever ------------------------------------------------------------ */
 
 static int serve_shm(void* arg) {
   scene_t* s = arg;
@@ -537,8 +536,7 @@ TEST(a_face_that_its_user_closes_is_a_loss) {
   end(s, 0);
 }
 
-/* --- The app's own death
- * ------------------------------------------------------------------------------------------------ */
+/* --- The app's own death ---------------------------------------------------------------------- */
 
 /* The forwarder sees both ends at once: nothing else has the descriptors. */
 static int see_both_ends(void* arg) {
