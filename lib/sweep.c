@@ -119,7 +119,7 @@ static void let_go_of_all(face_t* face) {
 
 /* Of what is in a sticky directory. */
 static bool may_remove(file_t* file) {
-  return geteuid() == 0 || (lstat(file->path, &file->st) == 0 && file->st.st_uid == geteuid());
+  return lstat(file->path, &file->st) == 0 && (geteuid() == 0 || file->st.st_uid == geteuid());
 }
 
 /* The directory first: whoever of ours has the name has its lock, and so no FIFO of a live engine is opened. */
@@ -170,6 +170,30 @@ static int prove_dead(face_t* face) {
   let_go(&face->a2e); /* or we would be its reader */
   proved = is_unread(has_a2e ? &face->a2e : &face->e2a);
   return proved ? 0 : -EADDRINUSE;
+}
+
+/* As it was when it was looked at, and not truncated since, or gone. */
+static bool is_unchanged(const file_t* file) {
+  struct stat now;
+
+  return lstat(file->path, &now) != 0 ||
+         (now.st_dev == file->st.st_dev && now.st_ino == file->st.st_ino &&
+          now.st_ctim.tv_sec == file->st.st_ctim.tv_sec && now.st_ctim.tv_nsec == file->st.st_ctim.tv_nsec);
+}
+
+/* All locks once more, to remove what was proved to be a dead engine's. One that locks nothing may have come since,
+ * with files of its own. */
+static int take_all_again(face_t* face) {
+  face_t proved = *face;
+  int err;
+
+  let_go_of_all(face);
+  if ((err = take_all(face, true)) < 0) return err;
+  if (face->stage_tells == proved.stage_tells && is_unchanged(&proved.region) && is_unchanged(&proved.a2e) &&
+      is_unchanged(&proved.e2a))
+    return 0;
+  let_go_of_all(face);
+  return -EADDRINUSE;
 }
 
 /* Nothing of the face is there but perhaps e2a, which has no lock: so its name is taken as an engine takes it. */
@@ -243,8 +267,7 @@ static int sweep_face(sweep_t* sweep, const char* name, const ndnshm__names_t* n
   has_e2a = is_there(&face.e2a);
   if (!had_a2e && !had_region) err = !has_e2a ? -ENOENT : is_ours(&face.e2a) ? 0 : -EADDRINUSE;
   if (err == 0) err = prove_dead(&face);
-  if (sweep->removes) let_go_of_all(&face);
-  if (err == 0 && sweep->removes) err = take_all(&face, true);
+  if (err == 0 && sweep->removes) err = take_all_again(&face);
   if (err == 0 && sweep->removes) err = hold_name(&face, names);
   if (err == 0) drop_names(sweep, &face, had_a2e, had_region);
   if (err == 0) drop_stage(sweep, &face.stage, names, face.stage_tells);

@@ -300,6 +300,68 @@ TEST(engine_of_ndnrs_is_dead_when_nobody_reads_its_fifo) {
   assert_swept(name, 3);
 }
 
+/* What is done before the sweep takes the first lock for removing: by then it has its proof. */
+static void (*before_removal)(void);
+static const char* name_to_take;
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation) {
+  void (*act)(void) = before_removal;
+
+  if ((operation & LOCK_EX) != 0 && act != NULL) {
+    before_removal = NULL;
+    act();
+  }
+  return __real_flock(fd, operation);
+}
+
+/* As it does: the region is taken over where it is there, the FIFOs are made anew. */
+static void take_name_as_ndnrs(void) {
+  int fd = open(harness_shm_path(name_to_take), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+  HOLDS(fd >= 0 && ftruncate(fd, 4096) == 0);
+  close(fd);
+  unlink(harness_a2e_path(name_to_take));
+  unlink(harness_e2a_path(name_to_take));
+  HOLDS(mkfifo(harness_a2e_path(name_to_take), 0600) == 0);
+  HOLDS(mkfifo(harness_e2a_path(name_to_take), 0600) == 0);
+}
+
+static void begin_as_ndnrs(void) {
+  int fd = open(harness_shm_path(name_to_take), O_RDWR | O_TRUNC | O_CLOEXEC);
+
+  HOLDS(fd >= 0 && ftruncate(fd, 4096) == 0);
+  close(fd);
+  unlink(harness_a2e_path(name_to_take));
+}
+
+static void take_e2a_as_ndnrs(void) {
+  unlink(harness_e2a_path(name_to_take));
+  HOLDS(mkfifo(harness_e2a_path(name_to_take), 0600) == 0);
+}
+
+/* It locks nothing. Between the proof that the one before is dead and the removal it has come as a whole, is about to
+ * make its FIFOs, or has made the second. */
+TEST_LOOP(engine_of_ndnrs_that_comes_while_another_is_swept_keeps_its_names, 4) {
+  void (*const comes[])(void) = {take_name_as_ndnrs, begin_as_ndnrs, take_e2a_as_ndnrs, take_name_as_ndnrs};
+  const char* name = name_of("newcomer");
+  seen_t seen = {.name = name};
+
+  dead_engine(name);
+  if (_i < 3) forget_caps(name); /* the last comes after one of ours */
+  name_to_take = name;
+  before_removal = comes[_i];
+  ck_assert_int_eq(ndnshm_sweep(name, NDNSHM_SWEEP_REMOVE, on_file, &seen), -EADDRINUSE);
+  ck_assert(before_removal == NULL);
+  ck_assert_int_eq(seen.files, 0);
+  ck_assert_int_eq(names_there(name), _i == 1 ? 2 : 3);
+  unlink(harness_shm_path(name));
+  unlink(harness_a2e_path(name));
+  unlink(harness_e2a_path(name));
+  harness_remove_stage(name);
+}
+
 TEST(engine_of_ndnrs_whose_fifos_were_swept_by_others_keeps_its_region) {
   const char* name = name_of("swept");
 

@@ -93,6 +93,7 @@ PRIVATE_MEMORY = {
     ("lib/sweep.c", "pread(region->fd, &h, sizeof(h), 0)"),
     ("lib/sweep.c", "unlink(path)"),
     ("lib/sweep.c", "lstat(file->path, &file->st)"),
+    ("lib/sweep.c", "lstat(file->path, &now)"),
     ("lib/sweep.c", "clock_gettime(CLOCK_REALTIME, &now)"),
     ("lib/sweep.c", "socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)"),
     ("lib/sweep.c", "connect(fd, (const struct sockaddr*) &address, sizeof(address))"),
