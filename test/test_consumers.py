@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Builds and runs test/consumer as other projects would, and prints TAP: against an installed copy (by hand,
-wholly static, by Meson, by CMake), against a build directory that was never installed, and as a Meson subproject where there is
-libuv and nothing else. Checks what was installed on the way: sonames, exported symbols, pkg-config files, and
-that default_library chooses the kind of the libraries. Works on builds of its own in a temporary directory, so
-neither the options nor the sanitizers of the build that runs it matter.
+wholly static, by Meson, by CMake), against a build directory that was never installed, and as a Meson subproject, there or
+fetched by a wrap file, where there is libuv and nothing else. Checks what was installed on the way: sonames, exported
+symbols, pkg-config files, and that default_library chooses the kind of the libraries. Works on builds of its own in a
+temporary directory, so neither the options nor the sanitizers of the build that runs it matter.
 
 Usage: test_consumers.py SOURCE_ROOT MESON CC...
 """
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 from tap import Tap
 
@@ -225,6 +226,31 @@ def check_subproject(shop, version):
         shop.tap.check(not ours, "subproject, static: it asks for neither of our libraries", ours)
 
 
+def check_wrap(shop, version):
+    """The wrap file of the page on linking, with a repository in the place of its two words."""
+    page = (shop.root / "docs" / "link.rst").read_text(encoding="utf-8")
+    wrap = textwrap.dedent(re.search(r"^    \[wrap-git\]\n(?:    .*\n|\n)+", page, re.MULTILINE).group())
+    if not shutil.which("git"):
+        shop.tap.skip("wrap", "no git")
+        return
+    source, build, repository = shop.directory / "wrapped", shop.directory / "wrap", shop.directory / "repository"
+    shutil.copytree(shop.root / "test" / "consumer", source)
+    whole = (source / "meson.build").read_text(encoding="utf-8")
+    (source / "meson.build").write_text(whole.replace(", fallback: 'uvface'", ""), encoding="utf-8")
+    (source / "subprojects").mkdir()
+    wrap = wrap.replace("ADDRESS", str(repository)).replace("REVISION", "HEAD")
+    (source / "subprojects" / "uvface.wrap").write_text(wrap, encoding="utf-8")
+    repository.mkdir()
+    for name in ("meson.build", "meson_options.txt", "include", "lib", "uvface", "docs"):
+        shop.run("cp", "-r", shop.root / name, repository)
+    for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "-m", "x")):
+        if not shop.run("git", "-C", repository, *command):
+            break
+    built = shop.build(source, build, libuv_alone=True)
+    if shop.tap.check(built, "wrap: the consumer builds", shop.said):
+        shop.consumer_works("wrap", build / "consumer", version)
+
+
 def check_extras(shop):
     """At top level an extra is built if what it needs is there; one that is demanded must not be left out. Meson finds
     libcrypto, Sphinx, libpcap and a header without pkg-config, so that what is made of these cannot be made to miss them."""
@@ -288,6 +314,7 @@ def main():
             check_with_meson(shop, "uninstalled, shared", uninstalled, version, False)
         shop.hide_all_but_libuv()
         check_subproject(shop, version)
+        check_wrap(shop, version)
         check_extras(shop)
         check_kinds(shop, version)
     return tap.done()
