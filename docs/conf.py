@@ -4,6 +4,7 @@
 # on a phone. It does not know the version: Meson passes it with -D.
 import importlib.util
 import os
+import pathlib
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -51,7 +52,20 @@ def name_version(app, config):
     config.html_title = f'uvface {config.release}'
 
 
+def join_scripts(app, error):
+    """As packaged in Debian the theme's script imports another, which a plain script may not: then nothing of it runs,
+    and there is no way to change between light and dark. That other one needs no import."""
+    scripts = pathlib.Path(app.outdir) / '_static' / 'scripts'
+    begin = 'import Gumshoe from "./gumshoe-patched.js";'
+    if error is None and (scripts / 'gumshoe-patched.js').exists():
+        script = (scripts / 'furo.js').read_text(encoding='utf-8')
+        if script.startswith(begin):
+            other = (scripts / 'gumshoe-patched.js').read_text(encoding='utf-8')
+            (scripts / 'furo.js').write_text(other + script[len(begin):], encoding='utf-8')
+
+
 def setup(app):
     app.connect('config-inited', name_version)
+    app.connect('build-finished', join_scripts)
     # Ninja looks at the time of the output directory, which rewriting the files inside does not change.
     app.connect('build-finished', lambda app, error: os.utime(app.outdir))

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Tests, in TAP, how the built pages look in a browser, headless Chromium, on a desk (1280 pixels wide) and on a phone
 (400): no page is wider than its window, each block of code and each table scrolls in itself, no text hangs out of the
-window where nothing scrolls to it, and text stands out from its background in both the light and the dark mode. The browser
-is spoken to through a pipe and loads nothing but files. Without Chromium, or the theme, this is skipped. Says nothing
-about taste: for that look at the pictures.
+window where nothing scrolls to it, text stands out from its background in both the light and the dark mode, a click
+changes between them, and no script fails. The browser is spoken to through a pipe and loads nothing but files. Without
+Chromium, or the theme, this is skipped. Says nothing about taste: for that look at the pictures.
 
     test_pages.py DIRECTORY_OF_HTML [PICTURES]"""
 
@@ -59,6 +59,13 @@ CONTRAST = """(theme => {
   }
   return found;
 })"""
+# Clicks where a reader sees it; the theme, or what is wrong.
+CLICK = """(() => {
+  const seen = [...document.querySelectorAll('button.theme-toggle')].filter(e => e.getBoundingClientRect().width > 0);
+  if (seen.length != 1) return seen.length + ' signs are seen';
+  seen[0].click();
+  return document.body.dataset.theme;
+})()"""
 
 
 class Browser:
@@ -79,7 +86,9 @@ class Browser:
         self.number, self.session, self.read = 0, None, bytearray()
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        self.thrown = []  # by scripts of the pages
         self.call("Page.enable")
+        self.call("Runtime.enable")
 
     def message(self):
         while b"\0" not in self.read:
@@ -88,7 +97,11 @@ class Browser:
                 raise EOFError("the browser has gone")
             self.read += more
         text, _, self.read = self.read.partition(b"\0")
-        return json.loads(text)
+        message = json.loads(text)
+        if message.get("method") == "Runtime.exceptionThrown":
+            details = message["params"]["exceptionDetails"]
+            self.thrown.append(f"{details.get('url')}: {details.get('exception', {}).get('description', details['text'])}")
+        return message
 
     def call(self, method, **parameters):
         self.number += 1
@@ -113,7 +126,7 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"])
-        return answer["result"]["value"]
+        return answer["result"].get("value")
 
     def close(self):
         with contextlib.suppress(Exception):
@@ -148,6 +161,17 @@ def look(tap, browser, directory, pictures):
         tap.check(not found, f"{theme}: text stands out from its background", "\n".join(found[:40]))
 
 
+def use(tap, browser, page):
+    """What the theme's script is for: who clicks at the sign for light and dark gets them in turn."""
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+    for width in WIDTHS:
+        browser.open(page.resolve().as_uri(), width)
+        browser.value("localStorage.clear()")
+        themes = [browser.value(CLICK) for _ in range(3)]
+        tap.check(themes == ["dark", "light", "auto"], f"{width} pixels: a click changes between light and dark", themes)
+    tap.check(not browser.thrown, "no script of a page fails", "\n".join(sorted(set(browser.thrown))[:10]))
+
+
 def main():
     tap = Tap()
     directory = pathlib.Path(sys.argv[1])
@@ -164,6 +188,7 @@ def main():
         browser = Browser(program, home)
         try:
             look(tap, browser, directory, pictures)
+            use(tap, browser, directory / "index.html")
         finally:
             browser.close()
     return tap.done()
