@@ -246,6 +246,14 @@ def region_of(path, marker):
     return textwrap.dedent(match.group(1)).strip("\n") if match else None
 
 
+def check_links_to_examples(tap, root):
+    """A reader gets each whole program from a page, whether it is installed or not."""
+    pages = "".join(page.read_text() for page in sorted((root / "docs").glob("*.rst")))
+    linked = set(re.findall(r":download:`[^`<]+<examples/([^`>]+)>`", pages))
+    programs = {path.name for path in (root / "docs/examples").glob("*.c") if "int main(" in path.read_text()}
+    tap.check(linked == programs, "the pages link each example, and nothing else", linked ^ programs)
+
+
 def check_readme(tap, root):
     readme = root / "README.md"
     text = readme.read_text() if readme.exists() else ""
@@ -414,6 +422,7 @@ def main():
     check_reference(tap, root)
     check_errors(tap, root)
     check_error_list(tap, root)
+    check_links_to_examples(tap, root)
     check_readme(tap, root)
     check_tests(tap, root)
     check_security(tap, root)
