@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uvface_tap.c: what a tap sees of a face of each kind, and that it may be cleared, and the face closed, within
  * it. See faces.h. */
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "faces.h"
+#include "ndnshm.h"
 
 enum { PACKET_BYTES = 5, KINDS = 4 };
 
@@ -249,6 +253,84 @@ TEST_LOOP(face_may_be_closed_within_its_tap_when_a_queued_packet_goes, KINDS - 1
   ck_assert_int_eq(finished, 3);
   ck_assert_int_eq(last_status, UV_ECANCELED);
   pair_close(&pair);
+}
+
+enum { DEADLINE_OF_SEND_MS = 200 };
+
+/* An engine without extensions, so that what its app waits for is looked at by the clock as well. */
+static ndnshm_t* open_plain_engine(const char* name) {
+  ndnshm_options_t options = NDNSHM_OPTIONS_INIT;
+  const uint32_t none = 0;
+  ndnshm_t* engine;
+  int fd;
+
+  options.capacity = 4;
+  options.slot_size = 60;
+  ASSERT_OK(ndnshm_new(&engine));
+  ASSERT_OK(ndnshm_create(engine, name, &options));
+  fd = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
+  ck_assert_int_eq(pwrite(fd, &none, sizeof(none), 16), sizeof(none));
+  close(fd);
+  return engine;
+}
+
+/* After the poll of a turn, once the app sleeps: takes what is in the ring, and keeps the loop until the deadline of
+ * the queued send has passed. */
+static void take_and_hold(uv_check_t* handle) {
+  pair_t* pair = handle->data;
+  char arena[4096];
+  struct iovec pkts[4];
+  uvface_stats_t stats;
+
+  HOLDS(uvface_get_stats(&pair->app, &stats) == 0);
+  if (stats.parks == 0 && finished == 0) return;
+  HOLDS(ndnshm_recv(pair->engine.data, arena, sizeof(arena), pkts, 4) == 4);
+  poll(NULL, 0, DEADLINE_OF_SEND_MS + 1);
+  uv_close((uv_handle_t*) handle, NULL);
+}
+
+/* The timer finds room after all. */
+static void close_at_deadline(pair_t* pair) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uv_buf_t packet = packet_of('q');
+  char name[80];
+  uvface_send_t req;
+  uv_check_t check = {.data = pair};
+
+  snprintf(name, sizeof(name), "%s", harness_name("deadline"));
+  pair->engine.data = open_plain_engine(name);
+  options.hot_ns = options.spin_ns = 0;
+  options.send_timeout_ms = DEADLINE_OF_SEND_MS;
+  options.recheck_ms = 60000; /* what is still due when the face is closed */
+  ASSERT_OK(uvface_init(&pair->loop, &pair->app));
+  ASSERT_OK(uvface_connect(&pair->app, name, &options));
+  ASSERT_OK(uvface_recv_start(&pair->app, on_packets));
+  for (char letter = 'a'; letter <= 'd'; letter++) send_one(&pair->app, letter);
+  ASSERT_OK(uvface_send(&req, &pair->app, &packet, 1, on_sent));
+  ASSERT_OK(uvface_set_tap(&pair->app, on_tap));
+  uv_check_init(&pair->loop, &check);
+  uv_check_start(&check, take_and_hold);
+  RUN_UNTIL(&pair->loop, finished == 1);
+  if (!uvface_is_closing(&pair->app)) uvface_close(&pair->app, on_closed);
+  RUN_UNTIL(&pair->loop, closed == 1);
+  ndnshm_free(pair->engine.data);
+}
+
+/* The other face of the pair keeps alive what they have in common. */
+TEST(face_may_be_closed_within_its_tap_when_a_packet_goes_at_its_deadline) {
+  pair_t pair;
+
+  do { /* once, unless this process is kept from running until the send has timed out */
+    begin(&pair, 0, NULL);
+    uvface_close(&pair.app, on_closed);
+    RUN_UNTIL(&pair.loop, closed == 1);
+    closed = 0;
+    in_tap = close_it;
+    close_at_deadline(&pair);
+    pair_close(&pair);
+  } while (last_status == UV_ETIMEDOUT);
+  ck_assert_int_eq(last_status, UV_ECANCELED);
+  ck_assert_str_eq(seen, "sq");
 }
 
 TEST_LOOP(face_may_be_closed_within_its_tap_when_a_packet_arrives, KINDS) {

@@ -68,7 +68,9 @@ static void look(uvface__priv_t* f, uint64_t now_ms) {
 
 /* --- The timer -------------------------------------------------------------------------------- */
 
+/* A tap may have closed the face meanwhile. */
 static void rearm(uvface__priv_t* f, uint64_t deadline_ms) {
+  if (f->state == UVFACE__CLOSING) return;
   if (f->recheck_due_ms != 0) uvface__at(f, f->recheck_due_ms);
   if (f->retry_due_ms != 0) uvface__at(f, f->retry_due_ms);
   if (f->look_due_ms != 0) uvface__at(f, f->look_due_ms);
