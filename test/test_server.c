@@ -1029,6 +1029,8 @@ TEST(faces_are_refused_with_a_reason) {
   name[201] = '\0';
   ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, name, key, -1, NULL), 400);
+  ck_assert_uint_eq(raw_create(&app, "\33]0;title\7", key, -1, NULL), 400); /* it would get into logs */
+  ck_assert_uint_eq(raw_create(&app, "\302\233", key, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, "", NULL, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, "a/b", NULL, -1, NULL), 400);
   ck_assert_uint_eq(raw_create(&app, ".dot", NULL, -1, NULL), 400);
@@ -1054,7 +1056,7 @@ TEST(faces_are_refused_with_a_reason) {
   ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 400000, NULL), 503); /* together too many bytes */
   ck_assert_uint_eq(raw_create(&app, "three", handoff_key(3), 8800, NULL), 200);
   ck_assert_uint_eq(served_stats(&served).faces, 3);
-  ck_assert_uint_eq(served_stats(&served).faces_refused, 13);
+  ck_assert_uint_eq(served_stats(&served).faces_refused, 15);
   raw_close(&app);
   served_close(&served);
 }

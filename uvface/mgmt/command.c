@@ -41,6 +41,13 @@ static ndnpkt_bytes_t name_in(ndnpkt_bytes_t uri) {
   return (ndnpkt_bytes_t){uri.base + len, uri.len - len};
 }
 
+/* It goes into logs and onto terminals, unseen by who asked for it, and a zero byte would end it. */
+static bool is_printable(ndnpkt_bytes_t text) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.base[i] < ' ' || text.base[i] > '~') return false;
+  return true;
+}
+
 /* 200, or what is wrong with the wish. */
 static unsigned int read_wish(uvface__order_t* order, uvface__wish_t* wish) {
   const ndnpkt_parameters_t* p = &order->command->parameters;
@@ -53,9 +60,8 @@ static unsigned int read_wish(uvface__order_t* order, uvface__wish_t* wish) {
   else if (wish->name.base == NULL || (order->app->server->options.flags & UVFACE_SERVER_NO_SHM) != 0)
     snprintf(order->text, sizeof(order->text), "unsupported URI scheme: %.*s",
              (int) (p->uri.len < 64 ? p->uri.len : 64), (const char*) p->uri.base);
-  else if (wish->name.len == 0 || wish->name.len > UVFACE__NAME_MAX ||
-           memchr(wish->name.base, '\0', wish->name.len) != NULL)
-    text = "the name of a face has 1 to 200 characters";
+  else if (wish->name.len == 0 || wish->name.len > UVFACE__NAME_MAX || !is_printable(wish->name))
+    text = "the name of a face has 1 to 200 characters, all of them printable ASCII";
   else if (wish->token.base != NULL && wish->token.len != UVFACE__KEY_BYTES)
     text = "shm control token must be 32 bytes";
   else if (wish->has_mtu && wish->mtu > UINT32_MAX)
