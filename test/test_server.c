@@ -1616,6 +1616,72 @@ TEST(rib_list_tells_of_what_was_accepted) {
   served_close(&served);
 }
 
+TEST(route_that_expires_when_time_ends_is_listed) {
+  ndnpkt_parameters_t late = {.has = NDNPKT_HAS_NAME | NDNPKT_HAS_EXPIRATION, .expiration_ms = UINT64_MAX};
+  uint8_t buf[100];
+  served_t served;
+  raw_t raw;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  ck_assert_int_eq(ndnpkt_name_from_uri("/late", buf, sizeof(buf), &late.name), 0);
+  raw_ask(&raw, "rib", "register", &late, 200);
+  assert_list_becomes(&raw, 1, 1);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+/* A command that asks for a name of one component of so many bytes to be registered; not signed. */
+static uv_buf_t registration_of(size_t bytes) {
+  static uint8_t zeros[30000], from[30000], to[30000];
+  static const char* const verbs[] = {"localhost", "nfd", "rib", "register"};
+  ndnpkt_interest_t interest = {.has_nonce = true, .nonce = (uint32_t) bytes, .lifetime_ms = 4000};
+  ssize_t n = ndnpkt_append(from, 0, sizeof(from), 0x08, (ndnpkt_bytes_t){zeros, bytes});
+
+  n = ndnpkt_append(to, 0, sizeof(to), 0x07, (ndnpkt_bytes_t){from, (size_t) n});
+  n = ndnpkt_append(from, 0, sizeof(from), 0x68, (ndnpkt_bytes_t){to, (size_t) n}); /* ControlParameters */
+  memcpy(zeros, from, (size_t) n);
+  bytes = (size_t) n;
+  n = 0;
+  for (int i = 0; i < 4; i++) n = ndnpkt_append(from, n, sizeof(from), 0x08, wire_text(verbs[i]));
+  n = ndnpkt_append(from, n, sizeof(from), 0x08, (ndnpkt_bytes_t){zeros, bytes});
+  interest.name = (ndnpkt_name_t){from, (size_t) n};
+  n = ndnpkt_interest_encode(NULL, to, sizeof(to), &interest, NULL);
+  ck_assert_int_gt(n, 0);
+  return uv_buf_init((char*) to, (unsigned int) n);
+}
+
+/* No packet of a connection is so long, but an app may ask for a face that takes longer ones. The answer to the second
+ * has no room. */
+TEST_LOOP(name_that_is_longer_than_a_packet_is_no_route, 2) {
+  served_t served;
+  raw_t raw;
+  uvface_t face;
+  int got;
+  char name[80];
+  uv_buf_t packet;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  snprintf(name, sizeof(name), "%s", harness_name("long"));
+  ck_assert_uint_eq(raw_create(&raw, name, NULL, 60000, NULL), 200);
+  open_app(&served, &face, &got);
+  ASSERT_OK(uvface_connect(&face, name, NULL));
+  ASSERT_OK(uvface_recv_start(&face, on_app_packets));
+  packet = registration_of(_i == 0 ? 9000 : 20000);
+  ck_assert_int_eq(uvface_try_send(&face, &packet, 1), (int) packet.len);
+  if (_i == 0)
+    RUN_UNTIL(&served.loop, got == 1);
+  else
+    RUN_UNTIL(&served.loop, served_stats(&served).commands_dropped == 1);
+  ck_assert_uint_eq(served.commands, 0); /* the embedder was not asked */
+  ck_assert_uint_eq(raw_register(&raw, "/short", 0), 200);
+  assert_list_becomes(&raw, 1, 1);
+  uvface_close(&face, NULL);
+  raw_close(&raw);
+  served_close(&served);
+}
+
 TEST(long_dataset_comes_in_segments_of_one_version) {
   served_t served;
   raw_t raw;

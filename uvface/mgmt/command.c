@@ -214,6 +214,13 @@ static void ask_for_dataset(uvface__order_t* order) {
   if (code != 200) refuse(order, code, usual_text(code));
 }
 
+/* What is wrong with the name of a route, or NULL. */
+static const char* check_prefix(const uvface__order_t* order) {
+  if (!has(order, NDNPKT_HAS_NAME)) return "Name is required";
+  if (order->command->parameters.name.len > UVFACE__ROUTE_NAME_MAX) return "Name is longer than a packet of 8800 bytes";
+  return NULL;
+}
+
 /* What is not the server's own business. */
 static void ask_user(uvface__order_t* order) {
   uvface__server_t* s = order->app->server;
@@ -221,10 +228,13 @@ static void ask_user(uvface__order_t* order) {
   uvface__app_t* target;
   ndnpkt_bytes_t ok = order->response.text;
 
-  if (command.module.len == 3 && memcmp(command.module.base, "rib", 3) == 0 && !has(order, NDNPKT_HAS_NAME) &&
-      (ndnpkt_command_is(&command, "rib", "register") || ndnpkt_command_is(&command, "rib", "unregister"))) {
-    refuse(order, 400, "Name is required");
-    return;
+  if (ndnpkt_command_is(&command, "rib", "register") || ndnpkt_command_is(&command, "rib", "unregister")) {
+    const char* text = check_prefix(order);
+
+    if (text != NULL) {
+      refuse(order, 400, text);
+      return;
+    }
   }
   if ((target = target_of(order)) == NULL) return;
   if (s->cb.on_command == NULL) {

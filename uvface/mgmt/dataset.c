@@ -58,12 +58,15 @@ void uvface__route_remove(uvface__app_t* app, ndnpkt_name_t name, uint64_t origi
 }
 
 void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
+  uint64_t now_ms = uv_hrtime() / 1000000;
   uvface__route_t* route;
 
   uvface__route_remove(app, p->name, p->origin);
-  if (app->nroutes >= UVFACE__ROUTES_MAX || (route = malloc(sizeof(*route) + p->name.len)) == NULL) return;
+  if (app->nroutes >= UVFACE__ROUTES_MAX || p->name.len > UVFACE__ROUTE_NAME_MAX) return;
+  if ((route = malloc(sizeof(*route) + p->name.len)) == NULL) return;
   *route = (uvface__route_t){.origin = p->origin, .cost = p->cost, .flags = p->flags, .name_bytes = p->name.len};
-  if ((p->has & NDNPKT_HAS_EXPIRATION) != 0) route->due_ms = uv_hrtime() / 1000000 + p->expiration_ms;
+  if ((p->has & NDNPKT_HAS_EXPIRATION) != 0 && p->expiration_ms <= UINT64_MAX - now_ms)
+    route->due_ms = now_ms + p->expiration_ms;
   if (p->name.len != 0) memcpy(route->name, p->name.base, p->name.len);
   SLIST_INSERT_HEAD(&app->routes, route, link);
   app->nroutes++;
@@ -187,7 +190,7 @@ static bool fill_routes(uvface__server_t* s, uvface__dataset_t* d) {
     for (; i < n && ndnpkt_name_equal(name_of(all[i].route), name); i++) {
       ssize_t more = append_route(s->content, len, sizeof(s->content), &all[i], now_ms);
 
-      if (more < 0) break; /* the rest in an entry of its own */
+      if (more < 0) break; /* the rest in an entry of its own; one route finds room beside UVFACE__ROUTE_NAME_MAX */
       len = more;
     }
     done = add(d, s->content, len);

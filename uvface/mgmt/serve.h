@@ -40,6 +40,8 @@
 #define UVFACE__BUCKETS 256
 /* Routes of an app that rib/list tells of; the embedder may have more. */
 #define UVFACE__ROUTES_MAX 1024
+/* Of a route, in bytes, so that rib/list can tell of it: a packet that every node carries has no longer one. */
+#define UVFACE__ROUTE_NAME_MAX NDNPKT_PACKET_MAX
 /* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
