@@ -114,7 +114,8 @@ UVFACE_EXTERN int uvface_client_connect(uvface_client_t* client, const char* uri
                                         const uvface_client_options_t* options, uvface_client_cb cb);
 
 /* Registers a prefix for the client's face. It may be called before the client is up, and is then sent as soon as it
- * is. With options.reconnect_ms what has been registered is registered again after each loss, until it is unregistered.
+ * is; until then a later command about the same prefix and origin takes its place, and cb is told UV_ECANCELED. With
+ * options.reconnect_ms what has been registered is registered again after each loss, until it is unregistered.
  * req: the caller's, until cb. name: components, as ndnpkt.h has them; copied; NULL with 0 bytes is "/".
  * route: NULL = UVFACE_ROUTE_INIT; copied. cb: may be NULL; then req must stay until the client is closed.
  * Errors: UV_EINVAL (NULL, name, route), UV_EMSGSIZE (name: longer than a command can carry), UV_ENOTCONN (neither

@@ -35,6 +35,15 @@ static scene_t* begin(int (*forwarder)(void*), int n, const uvface_client_option
 }
 
 /* status: that of the forwarder; -1 = it has been reaped. */
+/* Of a forwarder that has counted so many commands. */
+static void end_served(scene_t* s, unsigned int commands) {
+  watcher_close(&s->w);
+  ck_assert_int_eq(harness_wait(s->pid, DEADLINE_MS), 0);
+  ck_assert_uint_eq(s->commands, commands);
+  fake_unlisten(&s->fake);
+  munmap(s, sizeof(*s));
+}
+
 static void end(scene_t* s, int status) {
   watcher_close(&s->w);
   if (status >= 0) ck_assert_int_eq(harness_wait(s->pid, DEADLINE_MS), status);
@@ -353,6 +362,35 @@ TEST(a_forwarder_that_comes_later_is_found) {
   RUN_UNTIL(&s->w.loop, order.told);
   ck_assert_int_eq(order.status, 0);
   end(s, 0);
+}
+
+/* Of what is said of one route while nobody is there, the last counts; the others do not wait. */
+TEST(who_changes_his_mind_while_nobody_is_there_is_heard_once) {
+  const uvface_client_options_t options = options_of(UVFACE_ANY, 1);
+  scene_t* s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  static order_t orders[200], other;
+  char away[128];
+
+  ck_assert_ptr_ne(s, MAP_FAILED);
+  fake_listen(&s->fake, "loss");
+  snprintf(away, sizeof(away), "%s.away", s->fake.path);
+  ck_assert_int_eq(rename(s->fake.path, away), 0);
+  s->n = UVFACE_STREAM;
+  s->pid = harness_fork(serve_all, s);
+  watcher_open(&s->w, s->fake.uri, &options);
+  order_register(&s->w, &other, "/d");
+  for (int i = 0; i < 200; i++) (i % 2 == 0 ? order_unregister : order_register)(&s->w, &orders[i], "/x");
+  ck_assert_int_eq(orders[0].told, 0); /* never within the call */
+  for (int i = 0; i < 199; i++) {
+    RUN_UNTIL(&s->w.loop, orders[i].told);
+    ck_assert_int_eq(orders[i].status, UV_ECANCELED);
+  }
+  ck_assert_int_eq(orders[199].told + other.told, 0);
+  ck_assert_int_eq(rename(away, s->fake.path), 0);
+  RUN_UNTIL(&s->w.loop, orders[199].told && other.told);
+  ck_assert_int_eq(orders[199].status, 0);
+  ck_assert_int_eq(other.status, 0);
+  end_served(s, 2);
 }
 
 /* --- Many lives --------------------------------------------------------------------------------------------------- */

@@ -274,6 +274,7 @@ static int command(uvface_client_t* client, uvface_command_t* req, uvface__verb_
     return uvface__client_complain(c, UV_ENOMEM, "%s: out of memory", function);
   }
   if (verb == UVFACE__UNREGISTER) uvface__jobs_forget(c, name, route.origin);
+  if (c->stage != UVFACE__UP) uvface__jobs_supersede(c, name, route.origin);
   job->req = req;
   job->cb = cb;
   req->client = client;

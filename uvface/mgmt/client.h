@@ -195,6 +195,8 @@ void uvface__jobs_end(uvface__client_t* c, int status);
 int uvface__jobs_replay(uvface__client_t* c);
 /* The route is not to be registered again, also if its registration is still under way. */
 void uvface__jobs_forget(uvface__client_t* c, ndnpkt_name_t name, uint64_t origin);
+/* Ends what waits about the route, so that who changes his mind without end does not fill memory. */
+void uvface__jobs_supersede(uvface__client_t* c, ndnpkt_name_t name, uint64_t origin);
 
 /* --- way.c ------------------------------------------------------------------------------------------- */
 

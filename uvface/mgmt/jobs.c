@@ -317,3 +317,18 @@ void uvface__jobs_forget(uvface__client_t* c, ndnpkt_name_t name, uint64_t origi
       job->keep = NULL;
     }
 }
+
+void uvface__jobs_supersede(uvface__client_t* c, ndnpkt_name_t name, uint64_t origin) {
+  uvface__job_t *before = NULL, *job = c->waiting.first;
+
+  while (job != NULL) {
+    uvface__job_t* next = job->next;
+
+    if (job->req == NULL || job->route.origin != origin ||
+        !ndnpkt_name_equal((ndnpkt_name_t){job->name, job->name_bytes}, name))
+      before = job;
+    else
+      uvface__job_done(c, take_behind(&c->waiting, before), &(uvface__answer_t){.status = UV_ECANCELED});
+    job = next;
+  }
+}
