@@ -233,15 +233,16 @@ static void on_readable(uv_poll_t* handle, int status, int events) {
   (void) status, (void) events; /* accept4() tells what is wrong */
   for (int n = 0; n < ACCEPTS_PER_TURN && a->fd >= 0; n++) {
     int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int error = errno;
 
     if (fd >= 0) {
       a->on_accept(a, fd);
       continue;
     }
-    if (errno == EAGAIN) return;
-    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (error == EAGAIN) return;
+    if (error == EINTR || error == ECONNABORTED) continue;
     pause_accepting(a, PAUSE_MS);
-    a->on_trouble(a, errno);
+    a->on_trouble(a, error);
     return;
   }
   if (a->fd >= 0) pause_accepting(a, BREATH_MS);
