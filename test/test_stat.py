@@ -151,6 +151,19 @@ def test_live_is_left_alone():
     tap.check(not there(name), "nothing is left", there(name))
 
 
+def see_sealed_as_other(name, engine):
+    if not may_be_other():
+        tap.skip("a sealed face of another user", "needs root, and a build that others may run")
+        return
+    for arguments in ([], [name]):
+        status, out, err = stat(*arguments, user=OTHER)
+        lines = [line for line in out.splitlines() if line.startswith(f"{name} ")]
+        tap.check(status == 0 and len(lines) == 1 and lines[0].split()[2:4] == [f"{engine.pid}/python3/{USER}", "?"],
+                  "a sealed face of another user: whether it has an app is not known", (status, out))
+        tap.check("root sees" in out, "and its line says who sees it", out)
+        tap.check(re.search(r"^\d+ processes .* could not be looked into", err), "and that processes were not seen", err)
+
+
 def test_sealed():
     name = f"{NAME}-sealed"
     engine = Actor(LIB, "engine", name)
@@ -161,6 +174,7 @@ def test_sealed():
         shows(face(name), {"kind": "unnamed", "state": "alive", "sealed": True, "capacity": 16,
                            "engine": process(engine, "python3"), "app": process(app, "python3")},
               "a sealed face, whose region has no name")
+        see_sealed_as_other(name, engine)
     else:
         tap.skip("a sealed face, whose region has no name", "regions cannot be sealed here")
     app.kill()

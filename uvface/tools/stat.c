@@ -58,12 +58,19 @@ static bool flush(void) {
   return fflush(stdout) == 0 && !ferror(stdout);
 }
 
-static void tell_hidden(FILE* to, const faces_t* faces) {
-  if (faces->hidden > 0)
-    fprintf(
-        to,
-        "%u processes of other users could not be looked into: private faces of theirs are not shown (root sees all)\n",
-        faces->hidden);
+static bool is_an_app_unknown(const faces_t* faces) {
+  for (size_t i = 0; i < faces->faces.n; i++)
+    if (faces->faces.items[i].app_state == UNKNOWN) return true;
+  return false;
+}
+
+/* Of faces that were asked for, only if it explains something of them. */
+static void tell_hidden(FILE* to, const faces_t* faces, const options_t* o) {
+  if (faces->hidden == 0 || (o->n_names > 0 && !is_an_app_unknown(faces))) return;
+  fprintf(to,
+          "%u processes of other users could not be looked into: apps and private faces of theirs are not shown "
+          "(root sees all)\n",
+          faces->hidden);
 }
 
 /* --- Faces ---------------------------------------------------------------------------------------- */
@@ -130,7 +137,7 @@ static int list(const options_t* o) {
   else if (faces.faces.n > 0 || o->n_names == 0)
     print_table(stdout, &faces, false);
   if (!flush() || rc != 0) status = fail("standard output", errno != 0 ? strerror(errno) : "failed");
-  if (!o->json && o->n_names == 0) tell_hidden(stderr, &faces);
+  if (!o->json) tell_hidden(stderr, &faces, o);
   faces_free(&faces);
   return status;
 }
@@ -151,7 +158,7 @@ static void draw(const options_t* o, const faces_t* faces, bool is_terminal) {
   }
   if (is_terminal) fputs("\033[H\033[2J", stdout);
   print_table(stdout, faces, true);
-  if (is_terminal) tell_hidden(stdout, faces);
+  if (is_terminal) tell_hidden(stdout, faces, o);
   if (!is_terminal) putchar('\n');
 }
 
@@ -168,6 +175,7 @@ static int watch(const options_t* o) {
     select_faces(&now, o);
     draw(o, &now, is_terminal);
     if ((is_terminal && !o->json && flush()) || last == 0) tell_missing(&now, o); /* they may come */
+    if (!is_terminal && !o->json && last == 0) tell_hidden(stderr, &now, o);
     last = at;
     faces_free(&before);
     before = now;

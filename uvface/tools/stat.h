@@ -131,7 +131,7 @@ double source_mean_bytes(const source_t* source, const header_t* header, bool is
 
 /* --- Faces ---------------------------------------------------------------------------------------- */
 
-typedef enum state_e { UNKNOWN, ALIVE, DEAD } state_t;
+typedef enum state_e { UNKNOWN, ALIVE, DEAD, NONE } state_t;
 
 typedef struct rate_s {
   bool is_known;
@@ -149,8 +149,8 @@ typedef struct face_s {
   ino_t a2e_ino; /* 0 = there is none */
   bool has_owner;
   uid_t owner;
-  uint64_t bytes; /* of its file */
-  state_t state;
+  uint64_t bytes;           /* of its file */
+  state_t state, app_state; /* of the engine, and of the app, which alone can be NONE */
   process_t engine, app;
   bool roles_unknown; /* engine and app are two processes, and which is which cannot be told */
   unsigned int others;

@@ -252,13 +252,21 @@ static rate_t rate_of(uint32_t packets, double mean_bytes, double seconds) {
   return (rate_t){true, packets / seconds, packets * mean_bytes / seconds};
 }
 
+/* Its processes would lead to it. */
+static void explain_no_region(face_t* face, unsigned int hidden) {
+  say(face,
+      hidden > 0 ? "the region has no name any more, sealed or removed: root sees its header, its packets and its app"
+                 : "the region has no name any more: sealed, or removed",
+      0);
+}
+
 static void read_region(const procs_t* procs, face_t* face, const face_t* before, double seconds) {
   source_t source = {.fd = -1};
   uint32_t a2e, e2a;
   int err;
 
   if (!face->has_region) {
-    say(face, "the region has no name any more: sealed, or removed", 0);
+    explain_no_region(face, procs->hidden);
     return;
   }
   if (face->missing[0] != '\0') return;
@@ -316,6 +324,12 @@ static bool is_stale(const stales_t* stales, const face_t* face) {
   return false;
 }
 
+/* No lock tells of an app, only a look into its process does. */
+static state_t judge_app(const face_t* face, unsigned int hidden) {
+  if (face->app.pid != 0) return ALIVE;
+  return hidden > 0 || face->roles_unknown ? UNKNOWN : NONE;
+}
+
 static void judge(faces_t* faces) {
   stales_t stales = {.is_incomplete = false};
   size_t unknown = 0;
@@ -324,6 +338,7 @@ static void judge(faces_t* faces) {
     face_t* face = &faces->faces.items[i];
 
     if (face->engine.pid != 0) face->state = ALIVE;
+    face->app_state = judge_app(face, faces->hidden);
     unknown += face->state == UNKNOWN;
   }
   if (unknown > 0) stales_scan(&stales, false, true);

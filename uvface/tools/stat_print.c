@@ -49,11 +49,12 @@ static const char* state_name(state_t state) {
   return state == ALIVE ? "alive" : state == DEAD ? "dead" : "unknown";
 }
 
-static void process_text(const process_t* process, bool is_guess, char* ret, size_t bytes) {
+/* missing: what stands there if there is no process. */
+static void process_text(const process_t* process, bool is_guess, const char* missing, char* ret, size_t bytes) {
   char program[4 * sizeof(process->program)], user[CELL_BYTES / 4];
 
   if (process->pid == 0) {
-    snprintf(ret, bytes, "-");
+    snprintf(ret, bytes, "%s", missing);
     return;
   }
   escape(process->program, true, program, sizeof(program));
@@ -110,8 +111,8 @@ static void face_row(const face_t* face, row_t* row, bool with_rates) {
   else
     snprintf(row->cells[0], CELL_BYTES, "(%s)", label);
   snprintf(row->cells[1], CELL_BYTES, "%s", state_name(face->state));
-  process_text(&face->engine, face->roles_unknown, row->cells[2], CELL_BYTES);
-  process_text(&face->app, face->roles_unknown, row->cells[3], CELL_BYTES);
+  process_text(&face->engine, face->roles_unknown, "-", row->cells[2], CELL_BYTES);
+  process_text(&face->app, face->roles_unknown, face->app_state == UNKNOWN ? "?" : "-", row->cells[3], CELL_BYTES);
   if (face->has_header)
     snprintf(row->cells[4], CELL_BYTES, "%" PRIu32 "x%" PRIu32, face->header.capacity, face->header.slot_size);
   else
