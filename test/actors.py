@@ -40,6 +40,12 @@ class Actor:
         for packet in packets:
             self.order("put " + packet.hex())
 
+    def leave(self):
+        """It ends by itself, and leaves nothing."""
+        self.process.stdin.write(b"bye\n")
+        self.process.wait(DEADLINE_S)
+        self.kill()
+
     def kill(self):
         if self.process.returncode is None:
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -90,18 +90,26 @@ def process(actor, program, uid=None):
     return {"pid": actor.pid, "program": program, "uid": uid, "user": user_name(uid)}
 
 
+def see_app(name, state, cell, what):
+    """Of an app that is not there: only who sees all processes knows that."""
+    all_seen = json.loads(stat("--json")[1])["hidden_processes"] == 0
+    shows(face(name), {"app": None, "app_state": state if all_seen else "unknown"}, f"no app: {what}")
+    tap.check(row(name)[3] == (cell if all_seen else "?"), "and so in its line", row(name))
+
+
 def test_named():
     name = f"{NAME}-named"
     engine = Actor(LIB, "engine", name)
     engine.order("call " + b"forwarder".hex())
     shows(face(name), {"kind": "named", "state": "alive", "engine": process(engine, "forwarder"), "app": None,
                        "capacity": 16, "slot_size": 100, "sealed": False, "missing": None}, "an engine without an app")
+    see_app(name, "none", "-", "one that never came")
     app = Actor(LIB, "app", name)
     app.order("call " + b"ping".hex())
     app.order("send 3 50")
     engine.order("send 5 20")
     got = face(name)
-    shows(got, {"engine": process(engine, "forwarder"), "app": process(app, "ping")}, "engine and app")
+    shows(got, {"engine": process(engine, "forwarder"), "app": process(app, "ping"), "app_state": "alive"}, "engine and app")
     shows(got["a2e"], {"tail": 3, "head": 0, "used": 3}, "the slots used towards the engine")
     shows(got["e2a"], {"tail": 5, "head": 0, "used": 5}, "the slots used towards the app")
     wanted = [name, "alive", f"{engine.pid}/forwarder/{USER}", f"{app.pid}/ping/{USER}", "16x100", "3", "5", "-", "no"]
@@ -110,6 +118,10 @@ def test_named():
     app.kill()
     engine.order("recv")
     shows(face(name), {"state": "alive", "app": None}, "an app that was killed")
+    see_app(name, "dead", "dead", "one that was killed")
+    app = Actor(LIB, "app", name)
+    app.leave()
+    see_app(name, "gone", "gone", "one that has left")
 
     before = there(name)
     engine.kill()
@@ -162,6 +174,12 @@ def see_sealed_as_other(name, engine):
                   "a sealed face of another user: whether it has an app is not known", (status, out))
         tap.check("root sees" in out, "and its line says who sees it", out)
         tap.check(re.search(r"^\d+ processes .* could not be looked into", err), "and that processes were not seen", err)
+    script = ["-m", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid "$0" --clear-groups "$@"', str(OTHER)]
+    done = subprocess.run(["unshare", *script, STAT, "--json", name], capture_output=True, timeout=DEADLINE_S)
+    if done.stdout:
+        shows(json.loads(done.stdout)["faces"][0], {"app_state": "unknown"}, "nor among processes that are not even listed")
+    else:
+        tap.skip("nor among processes that are not even listed", done.stderr.decode().strip())
 
 
 def test_sealed():

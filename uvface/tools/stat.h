@@ -99,6 +99,8 @@ typedef struct header_s {
 } header_t;
 
 #define MAGIC UINT64_C(0x4E444E5F53484D00)
+#define CAPS_TAG_MASK UINT32_C(0xFFFF0000) /* caps with another tag are none */
+#define CAPS_TAG UINT32_C(0x55460000)
 
 /* From where a region is read: a descriptor, or another process's memory. */
 typedef struct source_s {
@@ -131,7 +133,7 @@ double source_mean_bytes(const source_t* source, const header_t* header, bool is
 
 /* --- Faces ---------------------------------------------------------------------------------------- */
 
-typedef enum state_e { UNKNOWN, ALIVE, DEAD, NONE } state_t;
+typedef enum state_e { UNKNOWN, ALIVE, DEAD, GONE, NONE } state_t;
 
 typedef struct rate_s {
   bool is_known;
@@ -150,7 +152,7 @@ typedef struct face_s {
   bool has_owner;
   uid_t owner;
   uint64_t bytes;           /* of its file */
-  state_t state, app_state; /* of the engine, and of the app, which alone can be NONE */
+  state_t state, app_state; /* of the engine, and of the app, which alone can be GONE or NONE */
   process_t engine, app;
   bool roles_unknown; /* engine and app are two processes, and which is which cannot be told */
   unsigned int others;

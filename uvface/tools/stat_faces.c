@@ -324,10 +324,15 @@ static bool is_stale(const stales_t* stales, const face_t* face) {
   return false;
 }
 
-/* No lock tells of an app, only a look into its process does. */
+/* No lock tells of an app, only a look into its process does; and traces in the header tell that there was one. An app
+ * of this library takes its caps back when it leaves; one of ndn-rs announces none, so nothing tells how it went. */
 static state_t judge_app(const face_t* face, unsigned int hidden) {
+  const header_t* h = &face->header;
+
   if (face->app.pid != 0) return ALIVE;
-  return hidden > 0 || face->roles_unknown ? UNKNOWN : NONE;
+  if (hidden > 0 || face->roles_unknown || !face->has_header) return UNKNOWN;
+  if ((h->app_caps & CAPS_TAG_MASK) == CAPS_TAG) return DEAD;
+  return h->a2e.tail != 0 || h->e2a.head != 0 ? GONE : NONE;
 }
 
 static void judge(faces_t* faces) {

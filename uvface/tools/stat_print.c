@@ -46,7 +46,14 @@ typedef struct row_s {
 } row_t;
 
 static const char* state_name(state_t state) {
-  return state == ALIVE ? "alive" : state == DEAD ? "dead" : "unknown";
+  static const char* const names[] = {"unknown", "alive", "dead", "gone", "none"};
+
+  return names[state];
+}
+
+/* What stands in the place of an app. */
+static const char* no_app(state_t state) {
+  return state == NONE ? "-" : state == UNKNOWN ? "?" : state_name(state);
 }
 
 /* missing: what stands there if there is no process. */
@@ -112,7 +119,7 @@ static void face_row(const face_t* face, row_t* row, bool with_rates) {
     snprintf(row->cells[0], CELL_BYTES, "(%s)", label);
   snprintf(row->cells[1], CELL_BYTES, "%s", state_name(face->state));
   process_text(&face->engine, face->roles_unknown, "-", row->cells[2], CELL_BYTES);
-  process_text(&face->app, face->roles_unknown, face->app_state == UNKNOWN ? "?" : "-", row->cells[3], CELL_BYTES);
+  process_text(&face->app, face->roles_unknown, no_app(face->app_state), row->cells[3], CELL_BYTES);
   if (face->has_header)
     snprintf(row->cells[4], CELL_BYTES, "%" PRIu32 "x%" PRIu32, face->header.capacity, face->header.slot_size);
   else
@@ -191,6 +198,7 @@ static json_t* face_json(const face_t* face, bool with_rates) {
       "state", state_name(face->state), "roles_unknown", face->roles_unknown, "engine", process_json(&face->engine),
       "app", process_json(&face->app), "other_processes", (json_int_t) face->others);
 
+  json_object_set_new(all, "app_state", json_string(state_name(face->app_state)));
   json_object_set_new(all, "inode", face->has_region ? json_integer((json_int_t) face->ino) : json_null());
   json_object_set_new(all, "owner_uid", face->has_owner ? json_integer((json_int_t) face->owner) : json_null());
   json_object_set_new(all, "sealed", face->sealed < 0 ? json_null() : json_boolean(face->sealed));

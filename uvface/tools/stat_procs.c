@@ -192,6 +192,7 @@ void procs_scan(procs_t* procs) {
   struct dirent* entry;
 
   *procs = (procs_t){.hidden = 0};
+  if (access("/proc/1", F_OK) != 0) procs->hidden++; /* mounted with hidepid: it and others are not even listed */
   scan_locks(procs);
   if (dir == NULL) return;
   while ((entry = readdir(dir)) != NULL) {
