@@ -423,6 +423,19 @@ def test_watch_for():
     tap.check(stat("--remove", name)[0] == 0 and not there(name), "nothing is left of it")
 
 
+def test_watch_seconds():
+    """Seconds without a "=" are the name of a face or a process."""
+    for option in ("--watch", "-w"):
+        for seconds in ("0.25", str(os.getpid() % 86400 + 1)):
+            watching = start_watching(option, seconds, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            said = [line_of(watching.stderr).decode() for _ in range(2)]
+            tap.check(said[0].startswith(f"uvface-stat: {seconds}: no such face") and
+                      said[1] == f'uvface-stat: seconds go with "=": --watch={seconds}', f"{option} {seconds}: how to say it", said)
+            watching.send_signal(signal.SIGTERM)
+            err = watching.communicate(timeout=DEADLINE_S)[1]
+            tap.check(watching.returncode == 0, "it was told, and watched", err)
+
+
 def test_containers():
     """As docs/operate.rst says: apps of containers, with and without a common /tmp."""
     if len(sys.argv) < 4 or os.geteuid() != 0 or ROOT.startswith("/tmp/"):
@@ -477,7 +490,7 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_watch_for, test_containers, test_usage):
+                     test_hostile, test_escapes, test_watch, test_watch_for, test_watch_seconds, test_containers, test_usage):
             test()
     finally:
         actors.kill_all()

@@ -43,6 +43,16 @@ static int fail(const char* name, const char* why) {
   return FAILED;
 }
 
+static bool parse_seconds(const char* text, double* ret_seconds) {
+  char* end;
+  double seconds = text != NULL ? strtod(text, &end) : 1;
+
+  if (text != NULL && (end == text || *end != '\0')) return false;
+  if (!(seconds >= 0.01 && seconds <= 86400)) return false;
+  *ret_seconds = seconds;
+  return true;
+}
+
 /* --- Output --------------------------------------------------------------------------------------- */
 
 static int print_json(json_t* all, bool is_line) {
@@ -114,6 +124,17 @@ static int select_faces(faces_t* faces, const options_t* o) {
   return failed ? FAILED : dead ? FOUND_DEAD : EXIT_SUCCESS;
 }
 
+/* Who writes "--watch 2" may mean seconds. */
+static void tell_none(const faces_t* faces, const options_t* o, const char* text) {
+  char shown[4 * NAME_BYTES];
+  double seconds;
+
+  fail(text, faces_why_none(faces, text));
+  if (o->watch_s == 0 || !parse_seconds(text, &seconds)) return;
+  escape(text, false, shown, sizeof(shown));
+  fprintf(stderr, "uvface-stat: seconds go with \"=\": --watch=%s\n", shown);
+}
+
 /* On stderr: those that were asked for and are not among the selected. */
 static void tell_missing(const faces_t* faces, const options_t* o) {
   for (int k = 0; k < o->n_names; k++) {
@@ -121,7 +142,7 @@ static void tell_missing(const faces_t* faces, const options_t* o) {
     size_t i = 0;
 
     while (i < faces->faces.n && !is_meant(&faces->faces.items[i], o->names[k])) i++;
-    if (i == faces->faces.n) fail(o->names[k], faces_why_none(faces, o->names[k]));
+    if (i == faces->faces.n) tell_none(faces, o, o->names[k]);
   }
 }
 
@@ -233,16 +254,6 @@ static int stale(const options_t* o) {
 }
 
 /* --- The command line ----------------------------------------------------------------------------- */
-
-static bool parse_seconds(const char* text, double* ret_seconds) {
-  char* end;
-  double seconds = text != NULL ? strtod(text, &end) : 1;
-
-  if (text != NULL && (end == text || *end != '\0')) return false;
-  if (!(seconds >= 0.01 && seconds <= 86400)) return false;
-  *ret_seconds = seconds;
-  return true;
-}
 
 /* -1: go on; else the status to end with. */
 static int parse(int argc, char** argv, options_t* o) {
