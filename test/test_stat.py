@@ -115,6 +115,9 @@ def test_named():
     wanted = [name, "alive", f"{engine.pid}/forwarder/{USER}", f"{app.pid}/ping/{USER}", "16x100", "3", "5", "-", "no"]
     tap.check(row(name) == wanted, "the same in one line", row(name))
     tap.check(stat(name)[0] == 0 and stat(name, f"{NAME}-none")[0] == 1, "status 0 for a live face, 1 for one that is not there")
+    lines = stat(name)[1].splitlines()
+    tap.check([lines[1].index(f"  {n}  ") + 3 for n in (3, 5)] == [lines[0].index(way) + 3 for way in ("A2E", "E2A")],
+              "numbers end where their titles end", lines)
     app.kill()
     engine.order("recv")
     shows(face(name), {"state": "alive", "app": None}, "an app that was killed")

@@ -138,6 +138,21 @@ static void face_row(const face_t* face, row_t* row, bool with_rates) {
              face->missing[0] != '\0' ? "; " : "", face->others, face->others > 1 ? "es" : "");
 }
 
+/* Slots in use, and rates; behind them comes the note. */
+static bool is_number(size_t column, size_t columns) {
+  return column == 5 || column == 6 || (column > 8 && column + 1 < columns);
+}
+
+static void print_row(FILE* to, const row_t* row, size_t columns, const int* widths) {
+  size_t n = row->cells[columns - 1][0] != '\0' ? columns : columns - 1;
+
+  for (size_t k = 0; k < n; k++) {
+    int width = is_number(k, columns) ? widths[k] : k + 1 < n ? -widths[k] : 0; /* < 0: to the left */
+
+    fprintf(to, "%*s%s", width, row->cells[k], k + 1 < n ? "  " : "\n");
+  }
+}
+
 void print_table(FILE* to, const faces_t* faces, bool with_rates) {
   size_t n = faces->faces.n + 1, columns = with_rates ? COLUMNS : COLUMNS - 4;
   int widths[COLUMNS] = {0};
@@ -149,12 +164,7 @@ void print_table(FILE* to, const faces_t* faces, bool with_rates) {
   for (size_t i = 0; i < n; i++)
     for (size_t k = 0; k < columns; k++)
       if ((int) strlen(rows[i].cells[k]) > widths[k]) widths[k] = (int) strlen(rows[i].cells[k]);
-  for (size_t i = 0; i < n; i++) {
-    for (size_t k = 0; k + 1 < columns; k++)
-      fprintf(to, "%-*s%s", rows[i].cells[columns - 1][0] == '\0' && k + 2 == columns ? 0 : widths[k], rows[i].cells[k],
-              rows[i].cells[columns - 1][0] == '\0' && k + 2 == columns ? "" : "  ");
-    fprintf(to, "%s\n", rows[i].cells[columns - 1]);
-  }
+  for (size_t i = 0; i < n; i++) print_row(to, &rows[i], columns, widths);
   free(rows);
 }
 
