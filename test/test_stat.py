@@ -5,6 +5,7 @@ stale and removes, what it leaves alone, that nothing makes it wait and nobody i
 themselves cannot write to the terminal. Looks at its own faces alone, and removes by name.
 
 Usage: test_stat.py BUILD_ROOT LIBNDNSHM [EXAMPLES]   (the directory of the built examples)"""
+import fcntl
 import hashlib
 import json
 import os
@@ -13,9 +14,11 @@ import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 import actors
@@ -392,6 +395,60 @@ def test_watch():
     stat("--remove", name)
 
 
+def draw(columns, lines, *names):
+    """What a terminal of that size shows at one look, as lines; but for the one that says how many processes could not be
+    looked into, for which there is one more."""
+    lines += lines > 4 and json.loads(stat("--json")[1])["hidden_processes"] > 0
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    watching = start_watching("--watch=0.05", *names, stdout=theirs, stderr=theirs)
+    text, deadline = b"", time.monotonic() + DEADLINE_S
+    while text.count(b"\x1b[H") < 3 and time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            text += os.read(ours, 65536)
+    watching.kill()
+    watching.wait()
+    os.close(ours)
+    os.close(theirs)
+    shown = text.decode("ascii").split("\x1b[H\x1b[2J")[1].splitlines()
+    return [line for line in shown if " processes of other users" not in line]
+
+
+def test_screen():
+    """A watched list fits a terminal; in a pipe it is whole."""
+    names = [f"{NAME}-scr-{'x' * 60}-{i:02}" for i in range(12)]
+    for name in names:
+        with open(region(name), "wb"):
+            pass
+    shown = draw(70, 9, *names)
+    tap.check(re.fullmatch(r"uvface-stat \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, every 0\.05 s: 12 faces", shown[0]), "the time is its title", shown)
+    tap.check(len(shown) == 8 and shown[-1] == "... 7 more", "as many lines as it has, and how many more there are", shown)
+    tap.check(max(map(len, shown)) == 70, "none is longer than it is wide", shown)
+    cut = f"{names[0][:7]}...{names[0][-7:]}"
+    tap.check(shown[2].split()[:2] == [cut, "unknown"], "a long name loses its middle", (cut, shown[2]))
+    shown = draw(70, 14, *names)
+    tap.check(len(shown) == 13 and shown[-1] == "... 2 more", "one line too few", shown)
+    shown = draw(70, 15, *names)
+    tap.check(len(shown) == 14 and shown[-1].startswith(f"{names[-1][:7]}..."), "all lines are used", shown)
+    shown = draw(400, 15, f"{NAME}-none", *names)
+    tap.check(len(shown) == 14 and shown[1] == f"uvface-stat: {NAME}-none: no such face" and shown[-1] == "... 2 more" and
+              shown[3].split()[0] == names[0], "who is not there has a line, and a long name has room", shown)
+    for columns, lines in ((1, 1), (5, 2), (12, 4)):
+        shown = draw(columns, lines, *names)
+        tap.check(len(shown) <= lines - 1 and all(len(line) <= columns for line in shown), f"{columns}x{lines}", shown)
+    shown = draw(0, 0, *names)
+    tap.check(len(shown) == 14 and shown[2].split()[0] == names[0], "where the size is not known all is shown", shown)
+    watching = start_watching("--watch=3600", *names, stdout=subprocess.PIPE)
+    shown = [line_of(watching.stdout).decode() for _ in range(14)]
+    tap.check(shown[0].startswith("FACE") and [line.split()[0] for line in shown[1:13]] == names and shown[13] == "",
+              "a pipe gets all", shown)
+    watching.kill()
+    watching.wait()
+    watching.stdout.close()
+    for name in names:
+        os.unlink(region(name))
+
+
 def contained(mounts, *command):
     """A program among mounts of its own."""
     script = "".join(f"mount {mount} && " for mount in mounts) + 'exec "$@"'
@@ -493,7 +550,7 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_watch_for, test_watch_seconds, test_containers, test_usage):
+                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers, test_usage):
             test()
     finally:
         actors.kill_all()

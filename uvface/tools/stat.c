@@ -35,11 +35,15 @@ static void usage(FILE* to) {
       to);
 }
 
-static int fail(const char* name, const char* why) {
+static void tell(FILE* to, const char* name, const char* why) {
   char shown[4 * NAME_BYTES];
 
   escape(name, false, shown, sizeof(shown));
-  fprintf(stderr, "uvface-stat: %s: %s\n", shown, why);
+  fprintf(to, "uvface-stat: %s: %s\n", shown, why);
+}
+
+static int fail(const char* name, const char* why) {
+  tell(stderr, name, why);
   return FAILED;
 }
 
@@ -85,6 +89,8 @@ static void tell_hidden(FILE* to, const faces_t* faces, const options_t* o) {
 
 /* --- Faces ---------------------------------------------------------------------------------------- */
 
+static const room_t all = {SIZE_MAX, SIZE_MAX};
+
 typedef bool (*is_meant_t)(const face_t* face, const char* text);
 
 /* A NAME goes before a PID. */
@@ -125,24 +131,24 @@ static int select_faces(faces_t* faces, const options_t* o) {
 }
 
 /* Who writes "--watch 2" may mean seconds. */
-static void tell_none(const faces_t* faces, const options_t* o, const char* text) {
+static void tell_none(FILE* to, const faces_t* faces, const options_t* o, const char* text) {
   char shown[4 * NAME_BYTES];
   double seconds;
 
-  fail(text, faces_why_none(faces, text));
+  tell(to, text, faces_why_none(faces, text));
   if (o->watch_s == 0 || !parse_seconds(text, &seconds)) return;
   escape(text, false, shown, sizeof(shown));
-  fprintf(stderr, "uvface-stat: seconds go with \"=\": --watch=%s\n", shown);
+  fprintf(to, "uvface-stat: seconds go with \"=\": --watch=%s\n", shown);
 }
 
-/* On stderr: those that were asked for and are not among the selected. */
-static void tell_missing(const faces_t* faces, const options_t* o) {
+/* Those that were asked for and are not among the selected. */
+static void tell_missing(FILE* to, const faces_t* faces, const options_t* o) {
   for (int k = 0; k < o->n_names; k++) {
     is_meant_t is_meant = meaning_of(faces, o->names[k]);
     size_t i = 0;
 
     while (i < faces->faces.n && !is_meant(&faces->faces.items[i], o->names[k])) i++;
-    if (i == faces->faces.n) tell_none(faces, o, o->names[k]);
+    if (i == faces->faces.n) tell_none(to, faces, o, o->names[k]);
   }
 }
 
@@ -152,11 +158,11 @@ static int list(const options_t* o) {
 
   faces_scan(&faces, NULL, 0);
   status = select_faces(&faces, o);
-  tell_missing(&faces, o);
+  tell_missing(stderr, &faces, o);
   if (o->json)
     rc = print_json(faces_json(&faces, false), false);
   else if (faces.faces.n > 0 || o->n_names == 0)
-    print_table(stdout, &faces, false);
+    print_table(stdout, &faces, false, &all);
   if (!flush() || rc != 0) status = fail("standard output", errno != 0 ? strerror(errno) : "failed");
   if (!o->json) tell_hidden(stderr, &faces, o);
   faces_free(&faces);
@@ -172,19 +178,49 @@ static double now_s(void) {
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
-static void draw(const options_t* o, const faces_t* faces, bool is_terminal) {
+static void print_title(FILE* to, const faces_t* faces, const options_t* o) {
+  time_t now = time(NULL);
+  struct tm tm;
+  char at[32] = "";
+
+  if (localtime_r(&now, &tm) != NULL) strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S", &tm);
+  fprintf(to, "uvface-stat %s, every %g s: %zu face%s\n", at, o->watch_s, faces->faces.n,
+          faces->faces.n == 1 ? "" : "s");
+}
+
+/* On a narrow screen names leave most of the line to what moves. */
+static size_t name_columns(const screen_t* screen) {
+  size_t quarter = screen->columns / 4;
+
+  return quarter > 12 ? quarter : 12;
+}
+
+static void draw_screen(const options_t* o, const faces_t* faces) {
+  screen_t screen;
+  room_t room;
+
+  if (!screen_open(&screen, STDOUT_FILENO)) return;
+  print_title(screen.to, faces, o);
+  tell_hidden(screen.to, faces, o);
+  tell_missing(screen.to, faces, o); /* they may come */
+  room = (room_t){screen_room(&screen), name_columns(&screen)};
+  print_table(screen.to, faces, true, &room);
+  screen_draw(&screen, stdout);
+}
+
+static void draw_lines(const options_t* o, const faces_t* faces, bool is_first) {
   if (o->json) {
     print_json(faces_json(faces, true), true);
-    return;
+  } else {
+    print_table(stdout, faces, true, &all);
+    putchar('\n');
   }
-  if (is_terminal) fputs("\033[H\033[2J", stdout);
-  print_table(stdout, faces, true);
-  if (is_terminal) tell_hidden(stdout, faces, o);
-  if (!is_terminal) putchar('\n');
+  if (is_first) tell_missing(stderr, faces, o);
+  if (is_first && !o->json) tell_hidden(stderr, faces, o);
 }
 
 static int watch(const options_t* o) {
-  bool is_terminal = isatty(STDOUT_FILENO) == 1;
+  bool is_screen = isatty(STDOUT_FILENO) == 1 && !o->json;
   faces_t before = {.hidden = 0}, now;
   double last = 0;
 
@@ -194,9 +230,10 @@ static int watch(const options_t* o) {
 
     faces_scan(&now, last > 0 ? &before : NULL, at - last);
     select_faces(&now, o);
-    draw(o, &now, is_terminal);
-    if ((is_terminal && !o->json && flush()) || last == 0) tell_missing(&now, o); /* they may come */
-    if (!is_terminal && !o->json && last == 0) tell_hidden(stderr, &now, o);
+    if (is_screen)
+      draw_screen(o, &now);
+    else
+      draw_lines(o, &now, last == 0);
     last = at;
     faces_free(&before);
     before = now;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* stat.h: what the parts of uvface-stat share with each other and, all but the last two, with uvface-dump.
+/* stat.h: what the parts of uvface-stat share with each other and, all but the last three, with uvface-dump.
  *
  *   stat_look.c   a region from outside: its header, its seal, the packets in its slots
  *   stat_procs.c  processes: which regions they map or hold open, which FIFOs, which locks
@@ -7,6 +7,7 @@
  *   stat_stale.c  what dead engines left
  *   stat_wait.c   waiting, until a signal comes or nobody reads any more
  *   stat_print.c  text and JSON
+ *   stat_screen.c a terminal's screen
  *   stat.c        the command line, and watching
  *
  * Nothing here maps, writes to, waits for or signals what it looks at. What it shows is somebody else's: unchecked
@@ -215,8 +216,28 @@ bool wait_for_next(double seconds, int fd);
 
 /* Printable ASCII stays; everything else, and the backslash, becomes \xNN. */
 void escape(const char* text, bool with_space, char* ret, size_t bytes);
-void print_table(FILE* to, const faces_t* faces, bool with_rates);
+/* What there is room for; SIZE_MAX = for all. */
+typedef struct room_s {
+  size_t lines, name_columns;
+} room_t;
+
+/* Names that are too long are cut in the middle, and a last line says how many faces there was no room for. */
+void print_table(FILE* to, const faces_t* faces, bool with_rates, const room_t* room);
 json_t* faces_json(const faces_t* faces, bool with_rates);
 json_t* stales_json(const stales_t* stales);
+
+typedef struct screen_s {
+  size_t columns, lines; /* SIZE_MAX = not known */
+  FILE* to;              /* what is to be drawn is written here */
+  char* text;
+  size_t bytes;
+} screen_t;
+
+/* An empty screen, as large as the terminal fd is now. False if there is no memory. */
+bool screen_open(screen_t* screen, int fd);
+/* How many lines it has below what was written. */
+size_t screen_room(screen_t* screen);
+/* Draws it, and gives its memory back. */
+void screen_draw(screen_t* screen, FILE* terminal);
 
 #endif

@@ -153,18 +153,36 @@ static void print_row(FILE* to, const row_t* row, size_t columns, const int* wid
   }
 }
 
-void print_table(FILE* to, const faces_t* faces, bool with_rates) {
-  size_t n = faces->faces.n + 1, columns = with_rates ? COLUMNS : COLUMNS - 4;
+static void shorten(char* text, size_t columns) {
+  size_t n = strlen(text), first = (columns - 2) / 2, last = columns - 3 - first;
+
+  if (n <= columns) return;
+  memset(text + first, '.', 3);
+  memmove(text + first + 3, text + n - last, last + 1);
+}
+
+/* Of so many faces, if the title needs a line, too, and that there are more. */
+static size_t that_fit(size_t n, size_t lines) {
+  if (n < lines) return n;
+  return lines > 2 ? lines - 2 : 0;
+}
+
+void print_table(FILE* to, const faces_t* faces, bool with_rates, const room_t* room) {
+  size_t shown = that_fit(faces->faces.n, room->lines), n = shown + 1, columns = with_rates ? COLUMNS : COLUMNS - 4;
   int widths[COLUMNS] = {0};
   row_t* rows = calloc(n, sizeof(row_t));
 
   if (rows == NULL) return;
   head_row(&rows[0], with_rates);
-  for (size_t i = 1; i < n; i++) face_row(&faces->faces.items[i - 1], &rows[i], with_rates);
+  for (size_t i = 1; i < n; i++) {
+    face_row(&faces->faces.items[i - 1], &rows[i], with_rates);
+    shorten(rows[i].cells[0], room->name_columns);
+  }
   for (size_t i = 0; i < n; i++)
     for (size_t k = 0; k < columns; k++)
       if ((int) strlen(rows[i].cells[k]) > widths[k]) widths[k] = (int) strlen(rows[i].cells[k]);
   for (size_t i = 0; i < n; i++) print_row(to, &rows[i], columns, widths);
+  if (shown < faces->faces.n) fprintf(to, "... %zu more\n", faces->faces.n - shown);
   free(rows);
 }
 
