@@ -133,6 +133,10 @@ def test_named():
     engine.kill()
     status, out, _ = stat(name)
     tap.check(status == 3 and " dead " in out, "status 3 for a dead engine's face", (status, out))
+    status, out, _ = stat()
+    tap.check(status == 0 and row(name)[:2] == [name, "dead"], "which a list of all does not end with", (status, out))
+    status, out, _ = stat("--help")
+    tap.check("With NAME or PID: 0 all are alive" in out and "A list of all ends with 0, whatever it shows" in out, "and --help says so", out)
     status, out, err = stat("--stale", name)
     tap.check(status == 3 and sorted(out.split()) == before and there(name) == before,
               "--stale lists what it left, and touches nothing", (status, out, err, there(name)))

@@ -31,7 +31,9 @@ static void usage(FILE* to) {
       "  -r, --remove        removes that\n"
       "  -h, --help          this text\n"
       "  -V, --version       the version\n"
-      "Status: 0, 1 failed, 2 usage, 3 one of the faces is a dead engine's or --stale has found something.\n",
+      "Status: 0, 1 failed, 2 usage.\n"
+      "  With NAME or PID: 0 all are alive, 1 one is not there or not known to live, 3 one is a dead engine's.\n"
+      "  A list of all ends with 0, whatever it shows; --stale with 3 if there is something.\n",
       to);
 }
 
