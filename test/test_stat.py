@@ -88,6 +88,11 @@ def shows(shown, wanted, what):
     tap.check(not wrong, what, f"{wrong}\n{shown}")
 
 
+# What the page lists.
+KEYS = """name kind has_region_name state app_state engine app roles_unknown other_processes inode owner_uid sealed file_size capacity
+    slot_size engine_caps app_caps a2e e2a missing""".split()
+
+
 def process(actor, program, uid=None):
     uid = os.geteuid() if uid is None else uid
     return {"pid": actor.pid, "program": program, "uid": uid, "user": user_name(uid)}
@@ -106,6 +111,9 @@ def test_named():
     engine.order("call " + b"forwarder".hex())
     shows(face(name), {"kind": "named", "state": "alive", "engine": process(engine, "forwarder"), "app": None,
                        "capacity": 16, "slot_size": 100, "sealed": False, "missing": None}, "an engine without an app")
+    tap.check(sorted(face(name)) == sorted(KEYS), "with all that the page lists", face(name))
+    before, looked, after = time.time(), json.loads(stat("--json")[1]).get("time", 0), time.time()
+    tap.check(before - 0.01 <= looked <= after + 0.01 and looked % 1 != 0, "and when it looked", (before, looked, after))
     see_app(name, "none", "-", "one that never came")
     app = Actor(LIB, "app", name)
     app.order("call " + b"ping".hex())
@@ -118,6 +126,9 @@ def test_named():
     wanted = [name, "alive", f"{engine.pid}/forwarder/{USER}", f"{app.pid}/ping/{USER}", "16x100", "3", "5", "-", "no"]
     tap.check(row(name) == wanted, "the same in one line", row(name))
     tap.check(stat(name)[0] == 0 and stat(name, f"{NAME}-none")[0] == 1, "status 0 for a live face, 1 for one that is not there")
+    with open(region(name), "rb"):
+        shows(face(name), {"other_processes": 1, "missing": "1 more process"}, "who else has it, as in its line")
+        tap.check(" ".join(row(name)[9:]) == "1 more process", "and there", row(name))
     lines = stat(name)[1].splitlines()
     tap.check([lines[1].index(f"  {n}  ") + 3 for n in (3, 5)] == [lines[0].index(way) + 3 for way in ("A2E", "E2A")],
               "numbers end where their titles end", lines)
@@ -177,6 +188,8 @@ def see_sealed_as_other(name, engine):
     if not may_be_other():
         tap.skip("a sealed face of another user", "needs root, and a build that others may run")
         return
+    shows(face(name, user=OTHER), dict.fromkeys(("capacity", "file_size", "inode"), None) | {"kind": "named", "has_region_name": False},
+          "a sealed face of another user")
     for arguments in ([], [name]):
         status, out, err = stat(*arguments, user=OTHER)
         lines = [line for line in out.splitlines() if line.startswith(f"{name} ")]
@@ -199,7 +212,7 @@ def test_sealed():
     engine.order("probe")
     if engine.order("sealed") == "1":
         app.order("send 2 10")
-        shows(face(name), {"kind": "unnamed", "state": "alive", "sealed": True, "capacity": 16,
+        shows(face(name), {"kind": "named", "has_region_name": False, "state": "alive", "sealed": True, "capacity": 16,
                            "engine": process(engine, "python3"), "app": process(app, "python3")},
               "a sealed face, whose region has no name")
         see_sealed_as_other(name, engine)
@@ -277,6 +290,9 @@ def test_strangers():
     shows(shown, {"state": "alive", "engine": process(engine, "python3"), "a2e": None},
           "who has a foreign face is known by its lock")
     tap.check("Permission denied" in (shown["missing"] or ""), "and what is missing is said", shown)
+    tap.check(sorted(shown) == sorted(KEYS) and shown["file_size"] == os.stat(region(name)).st_size and
+              {shown[key] for key in ("capacity", "slot_size", "engine_caps", "app_caps", "sealed")} == {None},
+              "what could not be read is null", shown)
     engine.kill()
     shows(face(name, user=OTHER), {"state": "unknown"}, "whether a foreign engine is dead is not known")
     tap.check(stat("--remove", name, user=OTHER)[0] == 1 and len(there(name)) == 4, "and nothing of it is removed")
@@ -360,7 +376,9 @@ def test_watch():
     name = f"{NAME}-watch"
     engine = Actor(LIB, "engine", name)
     watching = start_watching("--json", "--watch=0.05", name, stdout=subprocess.PIPE)
-    first = json.loads(line_of(watching.stdout))["faces"][0]
+    looked = json.loads(line_of(watching.stdout))
+    first = looked["faces"][0]
+    tap.check(abs(looked.get("time", 0) - time.time()) < DEADLINE_S, "each look tells its time", looked)
     tap.check(first["e2a"]["packets_per_s"] is None, "the first look knows no rate", first)
     engine.order("send 10 70")
     moved, deadline = [], time.monotonic() + DEADLINE_S

@@ -181,7 +181,7 @@ static double now_s(void) {
 }
 
 static void print_title(FILE* to, const faces_t* faces, const options_t* o) {
-  time_t now = time(NULL);
+  time_t now = (time_t) faces->time_s;
   struct tm tm;
   char at[32] = "";
 

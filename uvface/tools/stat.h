@@ -152,7 +152,7 @@ typedef struct face_s {
   ino_t a2e_ino; /* 0 = there is none */
   bool has_owner;
   uid_t owner;
-  uint64_t bytes;           /* of its file */
+  uint64_t bytes;           /* of its file; 0 = not known, unless the region has a name */
   state_t state, app_state; /* of the engine, and of the app, which alone can be GONE or NONE */
   process_t engine, app;
   bool roles_unknown; /* engine and app are two processes, and which is which cannot be told */
@@ -168,6 +168,7 @@ typedef struct face_s {
 typedef struct faces_s {
   LIST(face_t) faces;
   unsigned int hidden;
+  double time_s; /* when they were looked at, since 1970 */
 } faces_t;
 
 /* All faces of the machine. before: of the last look, seconds ago, for rates; or NULL. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "stat.h"
@@ -378,10 +379,17 @@ static void drop_others(faces_t* faces) {
   faces->faces.n = kept;
 }
 
+static double since_1970_s(void) {
+  struct timespec now;
+
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
 void faces_scan(faces_t* faces, const faces_t* before, double seconds) {
   procs_t procs;
 
-  *faces = (faces_t){.hidden = 0};
+  *faces = (faces_t){.time_s = since_1970_s()};
   procs_scan(&procs);
   faces->hidden = procs.hidden;
   for_each(SHM_DIRECTORY, visit_region, faces);

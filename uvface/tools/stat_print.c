@@ -27,6 +27,14 @@ void escape(const char* text, bool with_space, char* ret, size_t bytes) {
   ret[n] = '\0';
 }
 
+/* What could not be seen, and who there is besides the ends. */
+static void note_text(const face_t* face, char* ret, size_t bytes) {
+  size_t n = (size_t) snprintf(ret, bytes, "%s", face->missing);
+
+  if (face->others > 0)
+    snprintf(ret + n, bytes - n, "%s%u more process%s", n > 0 ? "; " : "", face->others, face->others > 1 ? "es" : "");
+}
+
 /* -1: of a process that has just ended. */
 static void user_name(uid_t uid, char* ret, size_t bytes) {
   const struct passwd* user = uid != (uid_t) -1 ? getpwuid(uid) : NULL;
@@ -132,10 +140,7 @@ static void face_row(const face_t* face, row_t* row, bool with_rates) {
     rate_text(&face->a2e_rate, row, 9);
     rate_text(&face->e2a_rate, row, 11);
   }
-  snprintf(row->cells[last], CELL_BYTES, "%s", face->missing);
-  if (face->others > 0)
-    snprintf(row->cells[last] + strlen(row->cells[last]), CELL_BYTES - strlen(row->cells[last]), "%s%u more process%s",
-             face->missing[0] != '\0' ? "; " : "", face->others, face->others > 1 ? "es" : "");
+  note_text(face, row->cells[last], CELL_BYTES);
 }
 
 /* Slots in use, and rates; behind them comes the note. */
@@ -216,30 +221,43 @@ static json_t* ring_json(const ring_t* ring, const rate_t* rate, bool with_rates
   return all;
 }
 
+static const char* kind_of(const face_t* face) {
+  return face->is_private ? "private" : face->name[0] != '\0' ? "named" : "unnamed";
+}
+
+static json_t* number_json(bool is_known, uint64_t number) {
+  return is_known ? json_integer((json_int_t) number) : json_null();
+}
+
+static json_t* note_json(const face_t* face) {
+  char note[CELL_BYTES];
+
+  note_text(face, note, sizeof(note));
+  return note[0] != '\0' ? json_string(note) : json_null();
+}
+
+/* All keys are always there; what is not known is null. */
 static json_t* face_json(const face_t* face, bool with_rates) {
   const header_t* h = &face->header;
-  json_t* all = json_pack(
-      "{s:o, s:s, s:s, s:b, s:o, s:o, s:I}", "name", face->name[0] != '\0' ? escaped(face->name) : json_null(), "kind",
-      face->is_private        ? "private"
-      : face->has_region_name ? "named"
-                              : "unnamed",
-      "state", state_name(face->state), "roles_unknown", face->roles_unknown, "engine", process_json(&face->engine),
-      "app", process_json(&face->app), "other_processes", (json_int_t) face->others);
+  bool is_read = face->has_header;
+  json_t* all =
+      json_pack("{s:o, s:s, s:b, s:s, s:s, s:b, s:o, s:o, s:I}", "name",
+                face->name[0] != '\0' ? escaped(face->name) : json_null(), "kind", kind_of(face), "has_region_name",
+                face->has_region_name, "state", state_name(face->state), "app_state", state_name(face->app_state),
+                "roles_unknown", face->roles_unknown, "engine", process_json(&face->engine), "app",
+                process_json(&face->app), "other_processes", (json_int_t) face->others);
 
-  json_object_set_new(all, "app_state", json_string(state_name(face->app_state)));
-  json_object_set_new(all, "inode", face->has_region ? json_integer((json_int_t) face->ino) : json_null());
-  json_object_set_new(all, "owner_uid", face->has_owner ? json_integer((json_int_t) face->owner) : json_null());
+  json_object_set_new(all, "inode", number_json(face->has_region, face->ino));
+  json_object_set_new(all, "owner_uid", number_json(face->has_owner, face->owner));
   json_object_set_new(all, "sealed", face->sealed < 0 ? json_null() : json_boolean(face->sealed));
-  if (face->has_header) {
-    json_object_set_new(all, "file_size", json_integer((json_int_t) face->bytes));
-    json_object_set_new(all, "capacity", json_integer((json_int_t) h->capacity));
-    json_object_set_new(all, "slot_size", json_integer((json_int_t) h->slot_size));
-    json_object_set_new(all, "engine_caps", json_integer((json_int_t) h->engine_caps));
-    json_object_set_new(all, "app_caps", json_integer((json_int_t) h->app_caps));
-  }
-  json_object_set_new(all, "a2e", face->has_header ? ring_json(&h->a2e, &face->a2e_rate, with_rates) : json_null());
-  json_object_set_new(all, "e2a", face->has_header ? ring_json(&h->e2a, &face->e2a_rate, with_rates) : json_null());
-  json_object_set_new(all, "missing", face->missing[0] != '\0' ? json_string(face->missing) : json_null());
+  json_object_set_new(all, "file_size", number_json(face->has_region_name || face->bytes > 0, face->bytes));
+  json_object_set_new(all, "capacity", number_json(is_read, h->capacity));
+  json_object_set_new(all, "slot_size", number_json(is_read, h->slot_size));
+  json_object_set_new(all, "engine_caps", number_json(is_read, h->engine_caps));
+  json_object_set_new(all, "app_caps", number_json(is_read, h->app_caps));
+  json_object_set_new(all, "a2e", is_read ? ring_json(&h->a2e, &face->a2e_rate, with_rates) : json_null());
+  json_object_set_new(all, "e2a", is_read ? ring_json(&h->e2a, &face->e2a_rate, with_rates) : json_null());
+  json_object_set_new(all, "missing", note_json(face));
   return all;
 }
 
@@ -248,7 +266,8 @@ json_t* faces_json(const faces_t* faces, bool with_rates) {
 
   for (size_t i = 0; i < faces->faces.n; i++)
     json_array_append_new(list, face_json(&faces->faces.items[i], with_rates));
-  return json_pack("{s:o, s:I}", "faces", list, "hidden_processes", (json_int_t) faces->hidden);
+  return json_pack("{s:f, s:o, s:I}", "time", faces->time_s, "faces", list, "hidden_processes",
+                   (json_int_t) faces->hidden);
 }
 
 json_t* stales_json(const stales_t* stales) {
