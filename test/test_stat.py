@@ -13,6 +13,7 @@ import pwd
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -552,6 +553,74 @@ def test_containers():
             process.stdout.close()
 
 
+def completed(program, typed, before=""):
+    """What bash, after other commands, makes of a command line at a tab, with a bar where the cursor then stands."""
+    tools = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "uvface", "tools")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 1000, 0, 0))
+    environment = {"PATH": f"{os.path.dirname(STAT)}:{os.environ['PATH']}", "TERM": "dumb", "INPUTRC": "/dev/null"}
+    with tempfile.NamedTemporaryFile("w", prefix=f"{NAME}-") as rc:
+        rc.write(f". {tools}/{program}.bash\nunset HISTFILE\n{before}\nPS1='ready> '\n")
+        rc.flush()
+        bash = subprocess.Popen(["bash", "--noprofile", "--rcfile", rc.name], stdin=theirs, stdout=theirs, stderr=theirs,
+                                start_new_session=True, env=environment)
+        os.close(theirs)
+        text, deadline, done, is_typed = b"", time.monotonic() + DEADLINE_S, None, False
+        while done is None and time.monotonic() < deadline:
+            if select.select([ours], [], [], 1)[0]:
+                text += os.read(ours, 65536)
+            if b"ready> " in text and not is_typed:
+                os.write(ours, f"{typed}\t|'\x01echo 'done:\n".encode())  # ^A: to the beginning of the line
+                is_typed = True
+            done = re.search(rb"^done:(.*)\r$", text, re.MULTILINE)
+    bash.kill()
+    bash.wait()
+    os.close(ours)
+    return (done[1] if done else text).decode()
+
+
+def test_completion():
+    if not shutil.which("bash"):
+        tap.skip("completion", "there is no bash")
+        return
+    name, sealed = f"{NAME}-cmpl1", f"{NAME}-cmpl2"
+    engine, other, private = Actor(LIB, "engine", name), Actor(LIB, "engine", sealed), Actor(LIB, "private", "")
+    app = Actor(LIB, "app", sealed)
+    other.order("probe")
+    label = f"private:{private_of(private)[0]['inode']}"
+    wanted = {f"uvface-stat {NAME}-c": f"uvface-stat {NAME}-cmpl|",
+              f"uvface-stat {name}": f"uvface-stat {name} |",
+              f"{STAT} {name}": f"{STAT} {name} |",
+              f"uvface-stat --watch=2 {sealed}": f"uvface-stat --watch=2 {sealed} |",
+              f"uvface-stat {label}": f"uvface-stat {label} |",
+              f"uvface-dump {label}": f"uvface-dump {label} |",
+              f"{STAT[:-4]}dump --eager {sealed}": f"{STAT[:-4]}dump --eager {sealed} |",
+              "uvface-stat --js": "uvface-stat --json |",
+              "uvface-stat --wat": "uvface-stat --watch|",
+              "uvface-stat --watch=": "uvface-stat --watch=|",
+              "uvface-dump --wr": "uvface-dump --write=|",
+              "uvface-dump --ea": "uvface-dump --eager |"}
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
+        os.mkdir(f"{folder}/directory")
+        with open(f"{folder}/a file", "wb"):
+            pass
+        for option in ("-w ", "--write ", "--write="):
+            wanted[f"uvface-dump {option}{folder}/dir"] = f"uvface-dump {option}{folder}/directory/|"
+            wanted[f"uvface-dump {option}{folder}/a"] = f"uvface-dump {option}{folder}/a\\ file |"
+        wanted[f"uvface-dump --prefix={folder}/dir"] = f"uvface-dump --prefix={folder}/dir|"
+        for typed, line in wanted.items():
+            got = completed(typed.split()[0].rsplit("/", 1)[-1], typed)
+            tap.check(got == line, f"{typed}, and a tab", got)
+    got = completed("uvface-stat", f"uvface-stat {label}", before="COMP_WORDBREAKS=' '")
+    tap.check(got == f"uvface-stat {label} |", "where a colon ends no word", got)
+    for actor in (app, engine, other, private):
+        actor.kill()
+    deadline = time.monotonic() + DEADLINE_S
+    while there(name) + there(sealed) and time.monotonic() < deadline:  # a second, where only FIFOs are left
+        stat("--remove", name, sealed)
+        time.sleep(0.05)
+
+
 def test_usage():
     tap.check(stat("--help")[0] == 0 and "--stale" in stat("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-stat \d+\.\d+\.\d+\n", stat("--version")[1]), "--version")
@@ -572,7 +641,7 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers, test_usage):
+                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers, test_completion, test_usage):
             test()
     finally:
         actors.kill_all()
