@@ -141,21 +141,37 @@ def check_by_hand(shop, version):
 
 
 def check_examples(shop):
-    """Each installed example builds against what is installed, with the files beside it if it needs them."""
+    """Each installed example builds against what is installed by the Makefile beside it, in a copy, without a warning;
+    and runs without LD_LIBRARY_PATH."""
     place, pkg_config = shop.prefix / "share" / "doc" / "uvface" / "examples", shop.prefix / "lib" / "pkgconfig"
-    flags = shlex.split(shop.output("pkg-config", "--cflags", "--libs", "uvface_mgmt", pkg_config=pkg_config))
-    shared = {"common", "tables"}
-    programs = sorted(path for path in place.glob("*.c") if path.stem not in shared)
-    built = {path.name for path in (shop.root / "docs" / "examples").glob("*.c")}
-    shop.tap.check(built == {path.name for path in place.glob("*.c")}, "all examples are installed", sorted(built))
-    for path in programs:
-        if "<glib.h>" in path.read_text() and not shop.run("pkg-config", "--exists", "glib-2.0"):
-            shop.tap.skip(f"the installed example {path.name}", "no GLib")
+    sources = {path.name for path in (shop.root / "docs" / "examples").glob("*.c")}
+    shop.tap.check(sources == {path.name for path in place.glob("*.c")}, "all examples are installed", sorted(sources))
+    if not shutil.which("make"):
+        shop.tap.skip("the installed examples", "no make")
+        return
+    copy = shop.directory / "examples"
+    shutil.copytree(place, copy)
+    make = ("make", "-C", copy, f"CC={shlex.join(shop.cc)}", "CFLAGS=-Wall -Wextra -Werror")
+    for stem in sorted(path.removesuffix(".c") for path in sources - {"common.c", "tables.c"}):
+        if "<glib.h>" in (copy / f"{stem}.c").read_text() and not shop.run("pkg-config", "--exists", "glib-2.0"):
+            shop.tap.skip(f"the installed example {stem}.c", "no GLib")
             continue
-        glib = shlex.split(shop.output("pkg-config", "--cflags", "--libs", "glib-2.0")) if "<glib.h>" in path.read_text() else []
-        more = [place / f"{stem}.c" for stem in sorted(shared) if '"common.h"' in path.read_text()]
-        words = (*shop.cc, "-std=c11", "-D_GNU_SOURCE", path, *more, "-o", shop.directory / path.stem, *flags, *glib, "-lcrypto")
-        shop.tap.check(shop.run(*words), f"the installed example {path.name} builds", shop.said)
+        larger = '"common.h"' in (copy / f"{stem}.c").read_text()
+        built = shop.run(*make, f"ndn-{stem}" if larger else stem, pkg_config=pkg_config)
+        shop.tap.check(built, f"make builds the installed example {stem}.c", shop.said)
+    programs = {path.name for path in copy.iterdir() if not path.suffix and path.name != "Makefile"}
+    good = shop.run(*make, "clean") and not any((copy / name).exists() for name in programs)
+    good = good and shop.run(*make, pkg_config=pkg_config) and all((copy / name).exists() for name in programs)
+    shop.tap.check(programs and good, "make alone builds them all", shop.said)
+    shop.tap.check(good and shop.run(copy / "ndn-forwarder", "--help"), "one that was made so runs", shop.said)
+    page = (shop.root / "docs" / "link.rst").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (cc [a-z-]+\.c.*?) -o .*\$\((pkg-config .*)\)$", page, re.MULTILINE)
+    for line, question in lines:
+        flags = shlex.split(shop.output(*shlex.split(question), pkg_config=pkg_config))
+        words = [copy / word if word.endswith(".c") else word for word in line.split()[1:]]
+        built = shop.run(*shop.cc, "-Werror", *words, "-o", shop.directory / "as-told", *flags)
+        shop.tap.check(flags and built, f"as docs/link.rst has it: {line}", shop.said)
+    shop.tap.check(len(lines) == 3, "docs/link.rst has three such lines", lines)
 
 
 def check_static(shop, version):

@@ -2,6 +2,8 @@
 /* poll-echo.c: a face without libuv, on ndnshm.h and poll(2) alone, in either role: sends every packet
  * back. Shows the three waits that an event loop of one's own needs: for packets, for room, and the second
  * look at a peer whose producer does not fence. Does not do: several faces, timeouts. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl*): the C library asks for it, for ppoll() */
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <getopt.h>
 #include <ndnshm.h>
