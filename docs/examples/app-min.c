@@ -3,6 +3,7 @@
  * as long as the engine lives. */
 /* [app] */
 #include <stdio.h>
+#include <string.h>
 #include <uvface.h>
 
 static void on_reply(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -15,6 +16,11 @@ static void on_reply(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
 
 int main(int argc, char** argv) {
   uvface_t face;
+  if (argc > 1 && argv[1][0] == '-') {
+    int asked = strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: app-min [NAME]\n");
+    return asked ? 0 : 2;
+  }
   uvface_send_t req;
   char hello[] = "hello";
   uv_buf_t packet = uv_buf_init(hello, sizeof(hello) - 1);

@@ -36,7 +36,9 @@ bool parse_id(const char* text, unsigned int* ret_id) {
 }
 
 bool wants_help(int argc, char** argv) {
-  return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+  for (int i = 1; i < argc; i++)
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+  return false;
 }
 
 int print_usage(bool is_asked, const char* text) {

@@ -17,7 +17,7 @@ bool parse_mode(const char* text, unsigned int* ret_mode);
 /* Reads the number of a user or a group. */
 bool parse_id(const char* text, unsigned int* ret_id);
 
-/* Whether nothing but --help, or -h, was said. */
+/* Whether --help, or -h, is among the arguments. */
 bool wants_help(int argc, char** argv);
 
 /* Prints how a program is called: who asked reads it from stdout, who was wrong from stderr. Returns the exit status, 0

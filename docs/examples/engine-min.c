@@ -4,6 +4,7 @@
 /* [engine] */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <uvface.h>
 
 static uv_signal_t interrupt;
@@ -27,6 +28,11 @@ static void on_signal(uv_signal_t* handle, int signum) {
 
 int main(int argc, char** argv) {
   uvface_t face;
+  if (argc > 1 && argv[1][0] == '-') {
+    int asked = strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: engine-min [NAME]\n");
+    return asked ? 0 : 2;
+  }
   if (uvface_init(uv_default_loop(), &face) < 0) return 1;
   uv_signal_init(uv_default_loop(), &interrupt);
   interrupt.data = &face;

@@ -645,6 +645,16 @@ static const char usage[] =
     "Who may connect: whoever may write to the socket by its mode (0600), owner and group (those of this process).\n"
     "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n";
 
+static const char* range_of(int option) {
+  _Static_assert(SCRATCH_BYTES / 2 == 131072, "the largest --mtu");
+  switch (option) {
+    case 'o': return "permissions in octal, 1 to 0777";
+    case 'm': return "a number of bytes, 1 to 131072";
+    case 'c': return "a number of bytes";
+    default: return "a number, 0 to 4294967294"; /* of a user or a group */
+  }
+}
+
 static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
   static const struct option options[] = {
       {"listen", required_argument, NULL, 'l'}, {"mode", required_argument, NULL, 'o'},
@@ -652,9 +662,9 @@ static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
       {"uplink", required_argument, NULL, 'u'}, {"no-shm", no_argument, NULL, 'n'},
       {"mtu", required_argument, NULL, 'm'},    {"cs-bytes", required_argument, NULL, 'c'},
       {"verbose", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
-  int option;
+  int option, index = 0;
   bool good = true;
-  while (good && (option = getopt_long(argc, argv, "v", options, NULL)) != -1) {
+  while (good && (option = getopt_long(argc, argv, "v", options, &index)) != -1) {
     switch (option) {
       case 'l': fwd->path = optarg; break;
       case 'o': good = parse_mode(optarg, &fwd->mode); break;
@@ -667,7 +677,7 @@ static bool parse_options(forwarder_t* fwd, int argc, char** argv) {
       case 'v': fwd->verbose = true; break;
       default: return false;
     }
-    if (!good) fprintf(stderr, "ndn-forwarder: %s is not a number that can be used here\n", optarg);
+    if (!good) fprintf(stderr, "ndn-forwarder: --%s %s: must be %s\n", options[index].name, optarg, range_of(option));
   }
   return good && optind == argc && fwd->path != NULL;
 }

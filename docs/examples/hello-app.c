@@ -4,6 +4,7 @@
  * look at what is asked. */
 /* [app] */
 #include <stdio.h>
+#include <string.h>
 #include <uvface_mgmt.h>
 
 static ndnpkt_crypto_t* crypto;
@@ -35,9 +36,11 @@ int main(int argc, char** argv) {
   uvface_command_t command;
   uint8_t buf[256];
   ndnpkt_name_t prefix;
-  if (argc > 3 || ndnpkt_name_from_uri(argc > 1 ? argv[1] : "/hello", buf, sizeof(buf), &prefix) < 0) {
-    fprintf(stderr, "usage: hello-app [/PREFIX [URI]]\n");
-    return 2;
+  const char* name = argc > 1 ? argv[1] : "/hello";
+  if (argc > 3 || name[0] == '-' || ndnpkt_name_from_uri(name, buf, sizeof(buf), &prefix) < 0) {
+    int asked = strcmp(name, "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: hello-app [/PREFIX [URI]]\n");
+    return asked ? 0 : 2;
   }
   if (ndnpkt_crypto_new(&crypto) < 0 || uvface_client_init(uv_default_loop(), &client) < 0) return 1;
   err = uvface_client_connect(&client, argc > 2 ? argv[2] : NULL, NULL, on_client);

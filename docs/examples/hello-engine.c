@@ -4,6 +4,7 @@
 /* [engine] */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <uvface_mgmt.h>
 
 static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
@@ -44,9 +45,10 @@ int main(int argc, char** argv) {
   uvface_server_t server;
   uv_signal_t interrupt = {.data = &server};
   uvface_server_callbacks_t callbacks = {sizeof(callbacks), on_open, on_close, on_command, NULL};
-  if (argc != 2) {
-    fprintf(stderr, "usage: hello-engine SOCKET\n");
-    return 2;
+  if (argc != 2 || argv[1][0] == '-') {
+    int asked = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: hello-engine SOCKET\n");
+    return asked ? 0 : 2;
   }
   if (uvface_server_init(uv_default_loop(), &server) < 0) return 1;
   uv_signal_init(uv_default_loop(), &interrupt);

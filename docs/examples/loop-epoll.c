@@ -61,8 +61,12 @@ static int loop(ndnshm_t* ep, int epfd, bool edge) {
 /* [turn end] */
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  bool edge = argc > 2 && strcmp(argv[2], "edge") == 0;
+  bool edge = argc == 3 && strcmp(argv[2], "edge") == 0;
+  if (argc < 2 || argv[1][0] == '-' || (argc > 2 && !edge)) {
+    bool asked = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: loop-epoll NAME [edge]\n");
+    return asked ? 0 : 2;
+  }
   ndnshm_t* ep;
   if (ndnshm_new(&ep) < 0) return 1;
   ndnshm_options_t options = NDNSHM_OPTIONS_INIT;

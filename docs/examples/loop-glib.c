@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <ndnshm.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { BATCH_MAX = 64, SOON_MS = 1, PROBE_MS = 1000 };
 
@@ -73,7 +74,12 @@ static gboolean on_packets(gpointer data) {
 
 int main(int argc, char** argv) {
   ndnshm_t* ep;
-  if (argc < 2 || ndnshm_new(&ep) < 0) return 2;
+  if (argc != 2 || argv[1][0] == '-') {
+    gboolean asked = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: loop-glib NAME\n");
+    return asked ? 0 : 2;
+  }
+  if (ndnshm_new(&ep) < 0) return 1;
   int err = ndnshm_create(ep, argv[1], NULL);
   fprintf(stderr, "loop-glib: %s\n", err == 0 ? "ready" : ndnshm_errmsg(ep));
   if (err == 0) {

@@ -141,7 +141,7 @@ static bool parse_options(peek_t* peek, int argc, char** argv) {
       default: return false;
     }
   }
-  if (optind + 1 != argc) return false;
+  if (optind + 1 != argc || argv[optind][0] == '-') return false;
   peek->name_uri = argv[optind];
   return ndnpkt_name_from_uri(peek->name_uri, peek->name, sizeof(peek->name), &peek->interest.name) == 0 &&
          peek->interest.name.len > 0;

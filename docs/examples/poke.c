@@ -167,7 +167,7 @@ static bool parse_options(poke_t* poke, int argc, char** argv) {
       default: return false;
     }
   }
-  if (optind + 1 != argc) return false;
+  if (optind + 1 != argc || argv[optind][0] == '-') return false;
   poke->name_uri = argv[optind];
   if (ndnpkt_name_from_uri(poke->name_uri, poke->name, sizeof(poke->name), &poke->data.name) < 0) return false;
   if (poke->final) poke->data.final_block = last_component(poke->data.name);

@@ -4,12 +4,14 @@
  * look at a peer whose producer does not fence. Does not do: several faces, timeouts. */
 /* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl*): the C library asks for it, for ppoll() */
 #define _GNU_SOURCE 1
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <ndnshm.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +134,17 @@ static int echo_main(echo_t* echo, bool engine, const char* name, const char* te
   return err < 0;
 }
 
+/* The value of an option. One that cannot be used is told, and makes *good false. */
+static unsigned long long number(const char* option, int base, unsigned long long max, bool* good) {
+  char* end;
+  errno = 0;
+  unsigned long long value = strtoull(optarg, &end, base);
+  if (isdigit((unsigned char) optarg[0]) && *end == '\0' && errno == 0 && value <= max) return value;
+  fprintf(stderr, "poll-echo: --%s %s: must be a number%s\n", option, optarg, base == 8 ? " in octal" : "");
+  *good = false;
+  return 0;
+}
+
 int main(int argc, char** argv) {
   static const struct option options[] = {{"count", required_argument, NULL, 'c'},
                                           {"send", required_argument, NULL, 's'},
@@ -145,23 +158,23 @@ int main(int argc, char** argv) {
   int option;
   bool good = true, help = false;
   while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-    char* end = NULL;
     if (option == 'c')
-      echo.limit = strtoull(optarg, &end, 10);
+      echo.limit = number("count", 10, UINT64_MAX, &good);
     else if (option == 's')
       text = optarg;
     else if (option == 'm')
-      echo.options.mode = (unsigned int) strtoul(optarg, &end, 8);
+      echo.options.mode = (unsigned int) number("mode", 8, UINT32_MAX, &good);
     else if (option == 'u')
-      echo.options.uid = (uid_t) strtoul(optarg, &end, 10);
+      echo.options.uid = (uid_t) number("uid", 10, UINT32_MAX - 1, &good);
     else if (option == 'g')
-      echo.options.gid = (gid_t) strtoul(optarg, &end, 10);
+      echo.options.gid = (gid_t) number("gid", 10, UINT32_MAX - 1, &good);
     help = help || option == 'h';
-    good = good && option != '?' && (end == NULL || *end == '\0');
+    good = good && option != '?';
   }
   echo.first = text != NULL;
   bool engine = optind < argc && strcmp(argv[optind], "engine") == 0;
-  if (help || !good || argc - optind != 2 || (!engine && strcmp(argv[optind], "app") != 0)) {
+  bool named = argc - optind == 2 && argv[optind + 1][0] != '-';
+  if (help || !good || !named || (!engine && strcmp(argv[optind], "app") != 0)) {
     fputs("usage: poll-echo engine|app NAME [--count N] [--send TEXT] [--mode OCTAL] [--uid N] [--gid N]\n",
           help ? stdout : stderr);
     return help ? 0 : 2;

@@ -2,8 +2,10 @@
 /* reconnect.c: an app of the named face argv[1] that outlives its engine: it connects as soon as there is one, sends a
  * packet, prints what comes back, and when the engine has gone connects to the next. Ends when argv[2] engines have
  * gone; 0 or none: never. What was in flight when the engine went is lost: who must know asks again. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uvface.h>
 
 static const char* name;
@@ -11,6 +13,7 @@ static long engines; /* how many may go */
 static uvface_t face;
 static uvface_send_t req;
 static uv_timer_t again;
+static bool waiting; /* and has said so */
 
 /* [reconnect] */
 static void on_packets(uvface_t* from, ssize_t npkts, const uv_buf_t pkts[]);
@@ -19,9 +22,12 @@ static void try_to_connect(uv_timer_t* timer) {
   int err = uvface_connect(&face, name, NULL);
   if (err == UV_ENOENT || err == UV_ECONNREFUSED ||
       err == UV_EPROTO) { /* no engine yet, or one that is dead, or not ready */
+    if (!waiting) fprintf(stderr, "reconnect: waiting for an engine: %s\n", uvface_errmsg(&face));
+    waiting = true;
     uv_timer_start(timer, try_to_connect, 50, 0);
     return;
   }
+  waiting = false;
   uv_buf_t hello = uv_buf_init("hello", 5);
   if (err == 0) err = uvface_recv_start(&face, on_packets);
   if (err == 0) err = uvface_send(&req, &face, &hello, 1, NULL);
@@ -46,8 +52,14 @@ static void on_packets(uvface_t* from, ssize_t npkts, const uv_buf_t pkts[]) {
 /* [reconnect end] */
 
 int main(int argc, char** argv) {
+  char* end = "";
   name = argc > 1 ? argv[1] : "demo";
-  engines = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
+  engines = argc > 2 ? strtol(argv[2], &end, 10) : 0;
+  if (argc > 3 || name[0] == '-' || engines < 0 || *end != '\0') {
+    bool asked = strcmp(name, "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: reconnect [NAME [ENGINES]]\n");
+    return asked ? 0 : 2;
+  }
   if (uv_timer_init(uv_default_loop(), &again) < 0 || uvface_init(uv_default_loop(), &face) < 0) return 1;
   try_to_connect(&again);
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);
