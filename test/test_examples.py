@@ -597,12 +597,15 @@ def a_signal_prints_the_faces(directory):
     socket.wait_for("registered", 10 * SLOW)
     network.forwarder.signal(signal.SIGUSR1)
     network.forwarder.wait_for("s CPU", 10 * SLOW)
-    found = re.findall(r"face \d+ by ([a-z ]+): in (\d+) packets, \d+ bytes; out (\d+) packets, \d+ bytes; \d+ queued, \d+ drops, "
-                       r"(\d+) routes; \d+ sleeps, \d+ times woken, \d+ times full", network.forwarder.text())
-    carriers = sorted((carrier, routes) for carrier, _, _, routes in found)
-    check_equal([one for one in carriers if one[1] == "1"], [("shared memory", "1"), ("socket", "1")], "SIGUSR1 prints each face")
-    busy = max(found, key=lambda one: int(one[2]))
-    tap.check(busy[0] == "shared memory" and int(busy[1]) > 1 and int(busy[2]) > 1, "with what it has carried", found)
+    found = re.findall(r"face \d+ of process (\d+) by ([a-z ]+): in (\d+) packets, \d+ bytes; out (\d+) packets, \d+ bytes; "
+                       r"\d+ queued, \d+ drops, (\d+ routes?); \d+ sleeps, \d+ times woken, \d+ times full", network.forwarder.text())
+    carriers = sorted((carrier, pid) for pid, carrier, _, _, routes in found if routes == "1 route")
+    want = [("shared memory", str(producer.process.pid)), ("socket", str(socket.process.pid))]
+    check_equal(carriers, want, "SIGUSR1 prints each face")
+    busy = max(found, key=lambda one: int(one[3]))
+    tap.check(busy[1] == "shared memory" and int(busy[2]) > 1 and int(busy[3]) > 1, "with what it has carried", found)
+    routes = sorted(re.findall(r"^ndn-forwarder: route (\S+) to face \d+ of process (\d+)$", network.forwarder.text(), re.MULTILINE))
+    check_equal(routes, sorted(2 * [(PREFIX, want[0][1]), ("/s", want[1][1])]), "and its routes, as when they came")
     network.stop(producer, socket)
 
 
@@ -707,6 +710,8 @@ def two_forwarders(directory):
         far = Network(directory, *options, tag="far")
         near = Network(directory, *options, "--uplink", far.uri, tag="near")
         near.forwarder.wait_for("is there", 10 * SLOW)
+        near.forwarder.signal(signal.SIGUSR1)
+        near.forwarder.wait_for("route / to the uplink", 10 * SLOW)
         below, above = near.serve(path, prefix="/below"), far.serve(path, prefix="/above")
         far.forwarder.wait_for("route /below", 10 * SLOW)
         expect(near.fetch("--expect-sha256", sha256, prefix="/above"), 0, sha256)

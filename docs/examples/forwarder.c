@@ -23,6 +23,7 @@ enum {
   SEND_TIMEOUT_MS = 4000, /* an Interest lives no longer by default */
   PIT_MAX = 65536,        /* pending Interests */
   NAME_MAX_BYTES = 1024,
+  TITLE_BYTES = 64,          /* of a face, in messages */
   SCRATCH_BYTES = 256 << 10, /* more than one packet, as much as a recv_cb brings */
   CS_BYTES_DEFAULT = 32 << 20,
   EXPIRE_MS = 1000, /* routes end so much later than they said, at most */
@@ -47,6 +48,7 @@ struct port_s {
   forwarder_t* fwd;
   uvface_t* face; /* NULL: gone, or the uplink is down */
   uint64_t face_id;
+  int pid; /* of its app */
   size_t mtu;
   hop_t hop;
   port_t *next, **link; /* among all of the forwarder */
@@ -412,6 +414,7 @@ static void on_open(uvface_app_t* app) {
   port->fwd = fwd;
   port->face = app->face;
   port->face_id = app->face_id;
+  port->pid = (int) app->pid;
   port->face->data = port->hop.data = port;
   port->mtu = uvface_get_mtu(app->face);
   port->next = fwd->ports;
@@ -468,12 +471,16 @@ static void expire_later(forwarder_t* fwd, uint64_t delay_ms) {
   uv_timer_start(timer, on_expire, delay_ms, 0);
 }
 
+/* A face as messages call it; uvface-stat knows it by the process. */
+static const char* port_title(const port_t* port, char title[TITLE_BYTES]) {
+  if (port == &port->fwd->uplink) return "the uplink";
+  snprintf(title, TITLE_BYTES, "face %llu of process %d", (unsigned long long) port->face_id, port->pid);
+  return title;
+}
+
 static void print_route(const port_t* port, ndnpkt_name_t prefix) {
-  char uri[NAME_MAX_BYTES];
-  if (!port->fwd->verbose) return;
-  printf("ndn-forwarder: route %s to face %llu\n", ndnpkt_name_to_uri(prefix, uri, sizeof(uri)),
-         (unsigned long long) port->face_id);
-  fflush(stdout);
+  char uri[NAME_MAX_BYTES], title[TITLE_BYTES];
+  printf("ndn-forwarder: route %s to %s\n", ndnpkt_name_to_uri(prefix, uri, sizeof(uri)), port_title(port, title));
 }
 
 static unsigned int rib_register(port_t* port, const ndnpkt_parameters_t* parameters, ndnpkt_response_t* response) {
@@ -488,7 +495,10 @@ static unsigned int rib_register(port_t* port, const ndnpkt_parameters_t* parame
   if (err < 0) return answer(response, 500, "no room for a route");
   if (ends) expire_later(fwd, parameters->expiration_ms);
   if (first) tell_uplink(fwd, prefix, uvface_client_register);
-  print_route(port, prefix);
+  if (fwd->verbose) {
+    print_route(port, prefix);
+    fflush(stdout);
+  }
   return 200;
 }
 
@@ -536,16 +546,18 @@ static void print_counters(const forwarder_t* fwd) {
 
 static void print_face(const port_t* port) {
   uvface_stats_t stats;
+  char title[TITLE_BYTES];
   const char* carrier = uvface_get_transport(port->face) == UVFACE_SHM ? "shared memory" : "socket";
   if (uvface_get_stats(port->face, &stats) < 0) return;
 #define NUMBER(value) (unsigned long long) (value)
   printf(
-      "ndn-forwarder: face %llu by %s: in %llu packets, %llu bytes; out %llu packets, %llu bytes; %llu queued, %llu "
-      "drops, %llu routes; %llu sleeps, %llu times woken, %llu times full\n",
-      NUMBER(port->face_id), carrier, NUMBER(stats.rx_packets), NUMBER(stats.rx_bytes), NUMBER(stats.tx_packets),
-      NUMBER(stats.tx_bytes), NUMBER(port->queued), NUMBER(port->drops), NUMBER(port->hop.nroutes), NUMBER(stats.parks),
-      NUMBER(stats.wakeups_received), NUMBER(stats.tx_full));
+      "ndn-forwarder: %s by %s: in %llu packets, %llu bytes; out %llu packets, %llu bytes; %llu queued, %llu "
+      "drops, %llu route%s; %llu sleeps, %llu times woken, %llu times full\n",
+      port_title(port, title), carrier, NUMBER(stats.rx_packets), NUMBER(stats.rx_bytes), NUMBER(stats.tx_packets),
+      NUMBER(stats.tx_bytes), NUMBER(port->queued), NUMBER(port->drops), NUMBER(port->hop.nroutes),
+      port->hop.nroutes == 1 ? "" : "s", NUMBER(stats.parks), NUMBER(stats.wakeups_received), NUMBER(stats.tx_full));
 #undef NUMBER
+  for (const route_t* route = port->hop.routes; route != NULL; route = route->next) print_route(port, route->node.name);
 }
 
 static void on_asked(uv_signal_t* handle, int signum) {
@@ -643,7 +655,7 @@ static const char usage[] =
     "                     [--cs-bytes BYTES] [--verbose]\n"
     "Forwards between the apps that connect to the Unix socket PATH, and to the forwarder at URI.\n"
     "Who may connect: whoever may write to the socket by its mode (0600), owner and group (those of this process).\n"
-    "SIGUSR1: prints its faces and what they carried. SIGINT, SIGTERM: ends.\n";
+    "SIGUSR1: prints its faces, what they carried, and its routes. SIGINT, SIGTERM: ends.\n";
 
 static const char* range_of(int option) {
   _Static_assert(SCRATCH_BYTES / 2 == 131072, "the largest --mtu");
