@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -173,9 +174,13 @@ static int open_own_directory(const ndnshm__names_t* names, int* ret_fd, ndnshm_
 
   if (err == -ENOENT) return fail_taken("open", names->a2e, error);
   if (err < 0) return ndnshm__fail(error, err, "%s (where %s is made)", why.text, names->a2e);
-  if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-    err = ndnshm__fail(error, -EADDRINUSE, "mkdir %s, where %s is made: the name belongs to somebody else",
-                       names->stage, names->a2e);
+  if (st.st_uid != geteuid())
+    err = ndnshm__fail(error, -EADDRINUSE, "mkdir %s, where %s is made: it belongs to uid %lu", names->stage,
+                       names->a2e, (unsigned long) st.st_uid);
+  else if (!S_ISDIR(st.st_mode))
+    err = ndnshm__fail(error, -EADDRINUSE,
+                       "mkdir %s, where %s is made: there is something that is not a directory, of uid %lu",
+                       names->stage, names->a2e, (unsigned long) st.st_uid);
   else if ((st.st_mode & 0777) != 0700 && chmod(names->stage, 0700) != 0)
     err = fail_stage(-errno, "chmod", names, error);
   else if ((*ret_fd = ndnshm__open_looked_at(looked_fd, names->stage, O_RDONLY | O_DIRECTORY)) < 0)
@@ -313,17 +318,35 @@ int ndnshm__fifo_open(int looked_fd, const char* path, int flags, int* ret_fd, n
   return ndnshm__fail_errno(error, "open", path);
 }
 
+/* Adds to the text of who found no region that there is a FIFO, and whose. */
+static void tell_of_fifo(const struct stat* st, const char* path, ndnshm__error_t* error) {
+  ndnshm__error_t why = *error;
+  char owner[40] = "";
+
+  if (st->st_uid != geteuid()) snprintf(owner, sizeof(owner), " and belongs to uid %lu", (unsigned long) st->st_uid);
+  ndnshm__fail(error, -ENOENT,
+               "%s, but %s is there%s: the region was taken by another app, was removed, or is just being made",
+               why.text, path, owner);
+}
+
 /* The mark is looked for on the very FIFO that is opened. */
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error) {
   ndnshm__error_t why;
   struct stat st;
-  int looked_fd = -1, fd = -1, err;
+  int looked_fd = -1, fd = -1, err = 0;
 
-  if (ndnshm__fifo_look(path, trusted, &looked_fd, &st, &why) < 0) return 0;
-  err = (st.st_mode & SEALED_MARK) != 0 ? ndnshm__fifo_open(looked_fd, path, O_WRONLY, &fd, &why) : 0;
+  if (ndnshm__look(path, &looked_fd, &st, &why) < 0) return 0;
+  if (judge(&st, path, trusted, &why) == 0 && (st.st_mode & SEALED_MARK) != 0)
+    err = ndnshm__fifo_open(looked_fd, path, O_WRONLY, &fd, &why);
   close(looked_fd);
-  if (err == -ECONNREFUSED) *error = why;
-  if (fd < 0) return err == -ECONNREFUSED ? err : 0;
+  if (err == -ECONNREFUSED) {
+    *error = why;
+    return err;
+  }
+  if (fd < 0) {
+    if (S_ISFIFO(st.st_mode)) tell_of_fifo(&st, path, error);
+    return 0;
+  }
   close(fd);
   return ndnshm__fail(error, -EBUSY, "open %s: taken by another app, for which the region was sealed", path);
 }

@@ -64,8 +64,9 @@ int ndnshm__fifo_look(const char* path, uid_t trusted, int* ret_fd, struct stat*
 int ndnshm__fifo_open(int looked_fd, const char* path, int flags, int* ret_fd, ndnshm__error_t* error);
 
 /* App: why the region of the face that the FIFO a2e is of may have no name. Errors: -EBUSY (another app has come, and
- * the region was sealed), -ECONNREFUSED (and then the engine died). 0: nothing is known of such a face. To be called
- * only if the region has no name: who opens a2e and closes it is to any other engine an app that died. */
+ * the region was sealed), -ECONNREFUSED (and then the engine died). 0: neither is known; a FIFO that is there, whoever
+ * has it, is then added to the text, which tells that there is no region. To be called only if the region has no name:
+ * who opens a2e and closes it is to any other engine an app that died. */
 int ndnshm__fifo_check_taken(const char* path, uid_t trusted, ndnshm__error_t* error);
 
 /* Engine: marks a locked FIFO (S_ISVTX), or takes the mark away. It says: if nobody holds the lock, the engine is dead,

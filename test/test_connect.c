@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -35,6 +36,24 @@ TEST(no_face_is_enoent) {
   face_create(&f, 4, 100);
   unlink(f.e2a_path);
   assert_connect_fails(&f, -ENOENT, "open", f.e2a_path, strerror(ENOENT));
+  face_drop(&f);
+}
+
+TEST(region_that_is_gone_while_its_fifos_are_there_is_told) {
+  face_t f = face_plan("swept");
+  struct pollfd pollfd = {.events = POLLIN};
+
+  face_create(&f, 4, 100);
+  ck_assert_int_eq(shm_unlink(f.shm), 0);
+  assert_connect_fails(&f, -ENOENT, "open", f.shm, ".a2e.pipe is there: the region was taken by another app, ");
+  ck_assert_ptr_null(strstr(ndnshm_errmsg(f.app), "belongs to")); /* it is our own */
+  pollfd.fd = ndnshm_fd(f.engine);
+  ck_assert_int_eq(poll(&pollfd, 1, 0), 0); /* and the engine takes nobody for an app that died */
+  unlink(f.a2e_path);
+  close(open(f.a2e_path, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  assert_connect_fails(&f, -ENOENT, "open", f.shm, strerror(ENOENT));
+  ck_assert_ptr_null(strstr(ndnshm_errmsg(f.app), "a2e"));
+  remove_names(&f);
   face_drop(&f);
 }
 

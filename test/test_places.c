@@ -320,6 +320,8 @@ static const obstacle_t obstacles[] = {
     {"a group", PLACES, SQUATS, false, NOBODYS, 0, UV_EPERM, "this process is not a member of gid 0"},
     {"an owner", PLACES, SQUATS, false, THIRD_UID, NO_GROUP, UV_EPERM, "may give it to uid 61235"},
     {"root's face", SHM, PLAIN_FILE, true, NOBODYS, NO_GROUP, UV_EACCES, "owned by uid 0, mode 0640"},
+    {"root's FIFO alone", A2E, UNREAD_FIFO, true, NOBODYS, NO_GROUP, UV_ENOENT,
+     ".a2e.pipe is there and belongs to uid 0"},
     {"no face", PLACES, SQUATS, true, NOBODYS, NO_GROUP, UV_ENOENT, "No such file or directory"},
 };
 #define OBSTACLES ((int) (sizeof(obstacles) / sizeof(obstacles[0])))
