@@ -5,6 +5,7 @@ filters, counts and writes, that what it missed is counted, how it ends, that no
 region neither crashes nor fools it.
 
 Usage: test_dump.py BUILD_ROOT LIBNDNSHM pcap|nopcap"""
+import ctypes
 import json
 import os
 import re
@@ -162,6 +163,114 @@ def test_lines():
         following.send_signal(signal.SIGINT)
         status, out, err = finish(following)
         tap.check(status == 0 and summary(err) == [9, 9, 0, 0], "SIGINT ends it well", (status, out, err))
+
+
+class Stopped:
+    """While it stands still: what comes meanwhile is found in one look."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def __enter__(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def __exit__(self, *_):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+def exchange(asking, answering, *names):
+    for one in names:
+        asking.put(interest(one))
+        answering.order("recv")
+        answering.put(data(one))
+        asking.order("recv")
+
+
+def in_one_look(process, put, n):
+    """Direction, kind and name of the n packets that put() puts, if one look found them, which has one time. One that was
+    under way may have found some: then it is tried again."""
+    for _ in range(5):
+        with Stopped(process):
+            put()
+        lines = [line_of(process.stdout).decode() for _ in range(n)]
+        found = [re.fullmatch(r"(\S+) (\w+) > \w+, length \d+, (\w+): (\S+)", line).groups() for line in lines]
+        if len({time for time, *_ in found}) == 1:
+            return [" ".join(rest) for _, *rest in found]
+    return ["not one time", *lines]
+
+
+def test_order():
+    with Face("order").attach() as face:
+        following = ready(start(face.name))
+        serving = ["engine INTEREST /1", "engine INTEREST /2", "app DATA /1", "app DATA /2"]
+        asking = ["app INTEREST /1", "app INTEREST /2", "engine DATA /1", "engine DATA /2"]
+        for what, ends, wanted in (("serves", (face.engine, face.app), serving), ("serves on", (face.engine, face.app), serving),
+                                   ("asks", (face.app, face.engine), asking), ("asks on", (face.app, face.engine), asking),
+                                   ("serves again", (face.engine, face.app), serving)):
+            got = in_one_look(following, lambda: exchange(*ends, "/1", "/2"), 4)
+            tap.check(got == wanted, f"an app {what}: questions before answers, with the time of the look", got)
+        got = in_one_look(following, lambda: (face.engine.put(data("/e")), face.app.put(data("/a"))), 2)
+        tap.check(got == ["app DATA /a", "engine DATA /e"], "nobody asks: first from app to engine", got)
+        following.send_signal(signal.SIGTERM)
+        finish(following)
+
+
+def test_order_of_one():
+    for more in ((), ("-w", "-")) if PCAP else ((),):
+        with Face("one").attach() as face:
+            following = ready(start("-c", "1", *more, face.name))
+            with Stopped(following):
+                exchange(face.engine, face.app, "/1")
+            status, out, err = finish(following)
+            got = [frame[14:] for _, frame, _ in frames(out)] == [interest("/1")] if more else b"INTEREST: /1" in out
+            tap.check(status == 0 and got, f"-c 1 {' '.join(more)}: the question of two that came in one look", (out, err))
+
+
+class Traced:
+    """A child that goes from one call of the kernel to the next; not possible everywhere."""
+    SYSCALL, DETACH, SEIZE, INTERRUPT = 24, 17, 0x4206, 0x4207
+
+    def __init__(self, process):
+        self.pid = process.pid
+        self.is_possible = self.request(self.SEIZE) and self.request(self.INTERRUPT)
+        if self.is_possible:
+            os.waitpid(self.pid, 0)
+
+    def request(self, what):
+        return ctypes.CDLL(None).ptrace(ctypes.c_long(what), ctypes.c_long(self.pid), None, None) == 0
+
+    def go_on(self, stops):
+        for _ in range(stops):
+            assert self.request(self.SYSCALL)
+            os.waitpid(self.pid, 0)
+
+
+def test_order_while_they_come():
+    """A question comes and is answered now between these, now between those two calls of the kernel."""
+    what = "now the one asks, now the other, at any time: no answer is shown before its question"
+    with Face("come").attach() as face:
+        following = ready(start("-e", face.name))
+        traced, ends, seen, early = Traced(following), [face.engine, face.app], set(), []
+        if traced.is_possible:
+            for n in range(400):
+                if n % 8 == 0:
+                    traced.go_on(150)  # all that came is shown
+                    ends.reverse()
+                exchange(*ends, f"/{n}")
+                traced.go_on(8 + n % 23)
+            traced.request(traced.DETACH)
+        for _ in range(800 * traced.is_possible):
+            kind, uri = line_of(following.stdout).decode().split()[-2:]
+            if kind == "DATA:" and uri not in seen:
+                early.append(uri)
+            seen.add(uri)
+        following.send_signal(signal.SIGTERM)
+        status, _, err = finish(following)
+        if traced.is_possible:
+            tap.check(status == 0 and len(seen) == 400 and not early, what, (status, len(seen), early, err))
+        else:
+            tap.skip(what, "no process may be traced here")
 
 
 def test_filter_and_count():
@@ -483,7 +592,7 @@ def test_usage():
 
 
 def main():
-    tests = [test_lines, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_ends,
+    tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_ends,
              test_processes, test_sealed, test_strangers, test_hostile, test_usage]
     try:
         for test in tests:

@@ -22,7 +22,7 @@
 typedef struct way_s {
   bool is_a2e;
   uint32_t next;                 /* the index of the first packet that was not looked at */
-  uint32_t seen_tail, seen_head; /* at the last look */
+  uint32_t seen_tail, seen_head; /* when it was marked last */
   bool was_impossible;           /* these two */
   uint64_t missed;               /* packets that came, and whose slots were used again too early for us */
 } way_t;
@@ -41,6 +41,7 @@ typedef struct follow_s {
   source_t source;
   header_t header;
   way_t a2e, e2a;
+  way_t* asks; /* one of them: in which direction the Interests went lately */
   uint8_t* slot;
   bool is_done; /* set by on_packet: enough */
   void (*on_packet)(struct follow_s* follow, const packet_t* packet);
@@ -50,8 +51,9 @@ typedef struct follow_s {
 /* Begins with the packets that lie in the rings. source: taken over. Errors: -EPROTO (no face has such a header),
  * -ENODATA (the region is shorter than its header says), -ENOMEM, and those of reading. */
 int follow_start(follow_t* follow, const source_t* source);
-/* Looks at both rings once: on_packet and on_missed are called for what came. Returns 1 if there was something, 0 if
- * not. Errors: -EPROTO (the indices are impossible, and stay so), and those of reading: then the region is gone, or was
+/* Looks at both rings once: on_packet and on_missed are called for what came, with one time, first for the direction
+ * that asks. So an answer comes behind its question, if neither was missed. Returns 1 if there was something, 0 if not.
+ * Errors: -EPROTO (the indices are impossible, and stay so), and those of reading: then the region is gone, or was
  * truncated. */
 int follow_look(follow_t* follow);
 void follow_end(follow_t* follow);

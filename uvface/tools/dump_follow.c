@@ -6,7 +6,10 @@
  * A slot that the consumer has not given back is not written: its copy is whole. One that was given back is written
  * again only after all that lie between it and the tail, one round later; but a producer may have begun with a batch
  * that it has not published yet, of which no index tells. Here a copy counts as whole as long as half a ring lies in
- * between: that is, no producer publishes more than half a ring at once. What is older was missed. */
+ * between: that is, no producer publishes more than half a ring at once. What is older was missed.
+ *
+ * Of two packets of different directions nothing tells which was first. But an answer is not shown before its question
+ * where one end asks and the other answers: find_first(). */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -41,6 +44,7 @@ int follow_start(follow_t* f, const source_t* source) {
 
   f->source = *source;
   f->slot = NULL;
+  f->asks = &f->a2e;
   err = source_read_header(source, &f->header);
   if (err < 0) return err;
   if (f->header.magic != MAGIC || !has_slots(&f->header)) return -EPROTO;
@@ -121,20 +125,76 @@ static bool is_broken(const follow_t* f, way_t* way, uint32_t tail, uint32_t hea
   return is_impossible && stays;
 }
 
-/* At most one ring full: then it is the other direction's turn. */
-static int look(follow_t* f, way_t* way) {
-  packet_t packet = {.is_a2e = way->is_a2e};
-  uint32_t tail, head, n;
-  int err = source_read_indices(&f->source, way->is_a2e, &tail, &head);
+/* Up to where the direction is looked at now: what is published later is another look's. */
+static int mark(const follow_t* f, way_t* way) {
+  uint32_t tail, head;
+  int err;
 
+  /* Not earlier than the other direction's, see find_first(). */
+  fence();
+  err = source_read_indices(&f->source, way->is_a2e, &tail, &head);
   if (err < 0) return err;
-  if (is_broken(f, way, tail, head)) return -EPROTO;
-  clock_gettime(CLOCK_REALTIME, &packet.time);
-  for (n = 0; n < f->header.capacity && way->next != tail && !f->is_done; n++) {
-    uint32_t whole = reach(f, way, tail, head);
+  return is_broken(f, way, tail, head) ? -EPROTO : 0;
+}
 
-    if (tail - way->next > whole) miss(f, way, &packet, tail - way->next - whole);
-    if (way->next == tail) break;
+static way_t* other(follow_t* f, const way_t* way) {
+  return way == &f->a2e ? &f->e2a : &f->a2e;
+}
+
+/* Whether the first packet that came, and that may be whole, is an Interest. One that is torn may be taken for
+ * anything; then it is missed, and the order tells nothing. */
+static bool begins_with_interest(const follow_t* f, const way_t* way) {
+  uint32_t n = way->seen_tail - way->next, whole = reach(f, way, way->seen_tail, way->seen_head), length = 0;
+  ndnpkt_packet_t packet;
+
+  if (n > whole) n = whole;
+  if (n == 0) return false;
+  return source_read_slot(&f->source, &f->header, way->is_a2e, way->seen_tail - n, f->slot, &length) == 0 &&
+         length <= f->header.slot_size && ndnpkt_packet_decode(f->slot, length, &packet) == 0 &&
+         packet.kind == NDNPKT_INTEREST;
+}
+
+/* Marks both directions, and finds which is shown first: that which asks; or app > engine, if neither seems to.
+ *
+ * The one that is shown first is marked last. An answer is published by who has seen the tail behind its question. So
+ * after a tail with the answer was read, the other tail has the question: it was published with release and taken with
+ * acquire before the answer was, and mark() has a fence between its own two. Which direction asks is taken from the
+ * looks before; if that turns out to be wrong, the other one is marked once more. */
+static int find_first(follow_t* f, way_t** ret_first) {
+  way_t* first = f->asks;
+  int err = mark(f, other(f, first));
+
+  if (err == 0) err = mark(f, first);
+  if (err == 0 && first->seen_tail != first->next && !begins_with_interest(f, first)) {
+    first = other(f, first);
+    err = mark(f, first);
+    if (err == 0 && begins_with_interest(f, first)) {
+      f->asks = first;
+    } else if (err == 0) {
+      first = &f->a2e;
+      err = mark(f, first);
+    }
+  }
+  if (err == 0) *ret_first = first;
+  return err;
+}
+
+/* Shows what came up to the mark. Where something was missed the order tells nothing any more: then up to where the
+ * producer is now, so that a look at a fast one shows much. At most one ring full: then it is the other direction's
+ * turn. */
+static int look(follow_t* f, way_t* way, const struct timespec* time) {
+  packet_t packet = {.time = *time, .is_a2e = way->is_a2e};
+  uint32_t tail = way->seen_tail, head = way->seen_head, end = tail, n;
+
+  for (n = 0; n < f->header.capacity && way->next != end && !f->is_done; n++) {
+    uint32_t whole = reach(f, way, tail, head);
+    int err;
+
+    if (tail - way->next > whole) {
+      miss(f, way, &packet, tail - way->next - whole);
+      end = tail;
+    }
+    if (way->next == end) break;
     err = take(f, way, &packet, &tail, &head);
     if (err < 0) return err;
   }
@@ -142,9 +202,14 @@ static int look(follow_t* f, way_t* way) {
 }
 
 int follow_look(follow_t* f) {
-  int a2e = look(f, &f->a2e), e2a;
+  way_t* way = NULL;
+  struct timespec now;
+  int first, last, err = find_first(f, &way);
 
-  if (a2e < 0) return a2e;
-  e2a = look(f, &f->e2a);
-  return e2a < 0 ? e2a : a2e | e2a;
+  if (err < 0) return err;
+  clock_gettime(CLOCK_REALTIME, &now);
+  first = look(f, way, &now);
+  if (first < 0) return first;
+  last = look(f, other(f, way), &now);
+  return last < 0 ? last : first | last;
 }
