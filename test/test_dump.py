@@ -58,9 +58,10 @@ def nack(uri, reason):
 # --- Processes ---------------------------------------------------------------------------------------
 
 
-def start(*arguments, user=None, stdout=subprocess.PIPE, **more):
+def start(*arguments, user=None, **more):
     more.update({"user": user, "group": user, "extra_groups": []} if user else {})
-    return subprocess.Popen([DUMP, *arguments], bufsize=0, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True, **more)
+    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    return subprocess.Popen([DUMP, *arguments], bufsize=0, start_new_session=True, **more)
 
 
 def ready(process):
@@ -412,6 +413,26 @@ def test_nobody_notices():
 # --- How it ends -------------------------------------------------------------------------------------
 
 
+def test_start():
+    with Face("start").attach() as face:
+        face.app.order("call " + b"a\x1bpp".hex())
+        ours, its = os.openpty()
+        with open(ours, "rb", buffering=0) as terminal:
+            following = start(face.name, stderr=its)
+            os.close(its)
+            said = line_of(terminal).decode()
+            wanted = (rf"uvface-dump: looking at {face.name}: engine {face.engine.pid}/\w+[^/]*/[^/ ]+, "
+                      rf"app {face.app.pid}/a\\x1bpp/[^/ ]+, 16 slots of 100 bytes each way")
+            tap.check(re.fullmatch(wanted, said), "on a terminal it says at once at what it looks", said)
+            face.app.put(interest("/a"))
+            tap.check(line_of(following.stdout).endswith(b"/a"), "and not among the packets")
+            following.send_signal(signal.SIGTERM)
+            following.communicate(timeout=DEADLINE_S)
+        status, _, err = dump("-c", "1", face.name)
+        tap.check(status == 0 and err.startswith("uvface-dump: 1 packets shown") and err.count("\n") == 1,
+                  "elsewhere it does not", (status, err))
+
+
 def test_ends():
     with Face("end").attach() as face:
         following = start(face.name)
@@ -592,7 +613,7 @@ def test_usage():
 
 
 def main():
-    tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_ends,
+    tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends,
              test_processes, test_sealed, test_strangers, test_hostile, test_usage]
     try:
         for test in tests:

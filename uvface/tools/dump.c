@@ -88,6 +88,19 @@ static const face_t* find_name(const faces_t* faces, const char* name) {
   return found;
 }
 
+/* What it is called, and who is on it. */
+static void tell_face(const face_t* face) {
+  char name[4 * NAME_BYTES], engine[PROCESS_TEXT_BYTES], app[PROCESS_TEXT_BYTES];
+
+  if (face->name[0] != '\0')
+    escape(face->name, true, name, sizeof(name));
+  else
+    face_label(face, name, sizeof(name));
+  process_text(&face->engine, face->roles_unknown, "-", engine, sizeof(engine));
+  process_text(&face->app, face->roles_unknown, no_app(face->app_state), app, sizeof(app));
+  fprintf(stderr, "%s: engine %s, app %s", name, engine, app);
+}
+
 static void tell_choice(const face_t* face) {
   char name[4 * NAME_BYTES];
 
@@ -310,6 +323,15 @@ static int run(dump_t* d) {
   return EXIT_SUCCESS;
 }
 
+/* For who sits before a silent terminal: that it follows, and which face. */
+static void tell_start(const dump_t* d) {
+  if (!isatty(STDERR_FILENO)) return;
+  fputs("uvface-dump: looking at ", stderr);
+  tell_face(&d->face);
+  fprintf(stderr, ", %" PRIu32 " slots of %" PRIu32 " bytes each way\n", d->follow.header.capacity,
+          d->follow.header.slot_size);
+}
+
 static int dump(const options_t* o) {
   dump_t d = {.options = o, .follow = {.on_packet = on_packet, .on_missed = on_missed}};
   source_t source = {.fd = -1};
@@ -328,6 +350,7 @@ static int dump(const options_t* o) {
     return FAILED;
   }
   catch_signals();
+  tell_start(&d);
   yield_to_everybody(&d);
   status = run(&d);
   dismiss_scout(&d);

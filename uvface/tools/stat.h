@@ -222,6 +222,12 @@ typedef struct room_s {
   size_t lines, name_columns;
 } room_t;
 
+/* What stands in the place of an app. */
+const char* no_app(state_t state);
+/* PID/PROGRAM/USER, escaped, behind a question mark if that is a guess; missing: what stands there if there is no
+ * process. */
+#define PROCESS_TEXT_BYTES 512
+void process_text(const process_t* process, bool is_guess, const char* missing, char* ret, size_t bytes);
 /* Names that are too long are cut in the middle, and a last line says how many faces there was no room for. */
 void print_table(FILE* to, const faces_t* faces, bool with_rates, const room_t* room);
 json_t* faces_json(const faces_t* faces, bool with_rates);

@@ -59,13 +59,11 @@ static const char* state_name(state_t state) {
   return names[state];
 }
 
-/* What stands in the place of an app. */
-static const char* no_app(state_t state) {
+const char* no_app(state_t state) {
   return state == NONE ? "-" : state == UNKNOWN ? "?" : state_name(state);
 }
 
-/* missing: what stands there if there is no process. */
-static void process_text(const process_t* process, bool is_guess, const char* missing, char* ret, size_t bytes) {
+void process_text(const process_t* process, bool is_guess, const char* missing, char* ret, size_t bytes) {
   char program[4 * sizeof(process->program)], user[CELL_BYTES / 4];
 
   if (process->pid == 0) {
