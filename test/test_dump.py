@@ -487,9 +487,11 @@ def test_processes():
     status, out, err = dump(str(os.getpid()))
     tap.check(status == 1 and out == "" and "no such face, and no process of this number is" in err, "a process on no face", (status, err))
     two = Actor(LIB, "two", f"{NAME}-two")
+    two.order("call " + b"t\x1bwo".hex())
     status, out, err = dump(str(two.pid))
-    tap.check(status == 1 and "several faces" in err and err.count(f"{NAME}-two") == 2,
-              "a process on several faces: they are told", (status, out, err))
+    told = re.findall(rf"^  {NAME}-two([12]): engine {two.pid}/t\\x1bwo/[^/ ]+, app -$", err, re.MULTILINE)
+    tap.check(status == 1 and "several faces" in err and sorted(told) == ["1", "2"],
+              "a process on several faces: they are told, with programs", (status, out, err))
     two.order("bye")
     two.process.wait(DEADLINE_S)
     two.kill()

@@ -102,13 +102,9 @@ static void tell_face(const face_t* face) {
 }
 
 static void tell_choice(const face_t* face) {
-  char name[4 * NAME_BYTES];
-
-  if (face->name[0] != '\0')
-    escape(face->name, true, name, sizeof(name));
-  else
-    face_label(face, name, sizeof(name));
-  fprintf(stderr, "  %s: engine %ld, app %ld\n", name, (long) face->engine.pid, (long) face->app.pid);
+  fputs("  ", stderr);
+  tell_face(face);
+  fputc('\n', stderr);
 }
 
 /* NULL after telling why. */
