@@ -294,9 +294,14 @@ def test_filter_and_count():
 
 def test_pcap():
     if not PCAP:
-        status, _, err = dump("-w", "-", f"{NAME}-none")
-        tap.check(status == 1, "-w without libpcap fails", err)
+        status, out, err = dump("-w", "-", f"{NAME}-none")
+        tap.check(status == 2 and out == "" and err.startswith("uvface-dump: --write: this build has no pcap\nusage: "),
+                  "-w without libpcap is a wrong use, whatever the face", (status, out, err))
+        _, out, _ = dump("--help")
+        tap.check("-w" not in out and "This build has no pcap" in out, "and the help does not offer it", out)
         return
+    _, out, _ = dump("--help")
+    tap.check("-w FILE" in out and "--write=FILE" in out and "no pcap" not in out, "the help offers -w", out)
     with Face("pcap").attach() as face, tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
         sent, answer = [interest("/a"), b"", nack("/b", 100), b"junk"], data("/a")
         face.app.put(*filter(None, sent))

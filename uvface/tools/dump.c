@@ -52,17 +52,20 @@ typedef struct dump_s {
 } dump_t;
 
 static void usage(FILE* to) {
-  fputs(
-      "usage: uvface-dump [-c N] [-p PREFIX] [-w FILE] [-e] NAME|PID\n"
-      "Shows the packets of the face called NAME, or of the one that process PID is on.\n"
-      "  -c, --count=N       ends after N packets\n"
-      "  -p, --prefix=NAME   only packets whose names begin so\n"
-      "  -w, --write=FILE    writes them as pcap instead (-: to standard output)\n"
-      "  -e, --eager         at normal priority: misses less, and may slow the face\n"
-      "  -h, --help          this text\n"
-      "  -V, --version       the version\n"
-      "Status: 0, 1 failed, 2 usage, 3 the face is a dead engine's.\n",
-      to);
+  fprintf(to,
+          "usage: uvface-dump [-c N] [-p PREFIX] %s[-e] NAME|PID\n"
+          "Shows the packets of the face called NAME, or of the one that process PID is on.\n"
+          "  -c, --count=N       ends after N packets\n"
+          "  -p, --prefix=NAME   only packets whose names begin so\n"
+          "%s"
+          "  -e, --eager         at normal priority: misses less, and may slow the face\n"
+          "  -h, --help          this text\n"
+          "  -V, --version       the version\n"
+          "%s"
+          "Status: 0, 1 failed, 2 usage, 3 the face is a dead engine's.\n",
+          pcap_is_built_in() ? "[-w FILE] " : "",
+          pcap_is_built_in() ? "  -w, --write=FILE    writes them as pcap instead (-: to standard output)\n" : "",
+          pcap_is_built_in() ? "" : "This build has no pcap: it was built without libpcap.\n");
 }
 
 static int fail(const char* object, const char* why) {
@@ -382,12 +385,18 @@ static bool refuse(const char* option, const char* value, const char* what) {
   return false;
 }
 
+static bool parse_write(const char* path, options_t* o) {
+  o->write = path;
+  if (!pcap_is_built_in()) fputs("uvface-dump: --write: this build has no pcap\n", stderr);
+  return pcap_is_built_in();
+}
+
 /* False after telling why; of an option that is none, getopt_long() has told. */
 static bool parse_option(int option, options_t* o) {
   switch (option) {
     case 'c': return parse_count(optarg, &o->count) || refuse("--count", optarg, "a number from 1 up");
     case 'p': return parse_prefix(optarg, o) || refuse("--prefix", optarg, "a URI of a name");
-    case 'w': o->write = optarg; return true;
+    case 'w': return parse_write(optarg, o);
     case 'e': o->eager = true; return true;
     default: return false;
   }

@@ -66,8 +66,9 @@ void text_missed(FILE* to, const packet_t* where, uint32_t n);
 /* Whether it has a name that begins so. */
 bool text_has_prefix(const packet_t* packet, ndnpkt_name_t prefix);
 
-/* A file of packets. path: "-" = stdout. NULL after telling stderr why. */
+/* A file of packets, if this program was built with libpcap. path: "-" = stdout. NULL after telling stderr why. */
 typedef struct pcap_file_s pcap_file_t;
+bool pcap_is_built_in(void);
 pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size);
 void pcap_file_packet(pcap_file_t* file, const packet_t* packet);
 /* False if something could not be written. */
