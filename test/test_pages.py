@@ -152,6 +152,9 @@ def look(tap, browser, directory, pictures):
                 data = browser.call("Page.captureScreenshot")["data"]
                 (pictures / f"{page.stem}-{width}.png").write_bytes(base64.b64decode(data))
         tap.check(not found, f"{width} pixels: no page is wider, nothing is cut, code scrolls in itself", "\n".join(found[:40]))
+    browser.open((directory / "index.html").resolve().as_uri(), WIDTHS[0])
+    cut = browser.value("[...document.querySelectorAll('article pre')].filter(e => e.scrollWidth > e.clientWidth + 1).length")
+    tap.check(cut == 0, f"{WIDTHS[0]} pixels: the code of the first page is seen whole", cut)
     tap.check(counted["pres"] > 50 and counted["tables"] > 50, "there was code, and there were tables", counted)
     for theme in ("light", "dark"):
         found = []
