@@ -273,6 +273,9 @@ def unknown_sockets_are_named(directory):
     consumer = run("ndn-consumer", "--forwarder", uri, "--prefix", PREFIX, "--connect-timeout-ms", "100")
     expect(consumer, 1, f"{directory}/missing", "no such file or directory; trying again", "is one running")
     expect(run("ndn-peek", "--forwarder", uri, "/a"), 1, f"{directory}/missing", "no such file or directory")
+    poke = run("ndn-poke", "--forwarder", uri, "/a")
+    expect(poke, 1, f"{directory}/missing", "no such file or directory")
+    check_equal(len(poke.text().splitlines()), 1, "ndn-poke says it in a line")
     expect(run("ndn-forwarder", "--listen", f"{directory}/no/such"), 1, f"{directory}/no/such")
     expect(run("hello-engine", f"{directory}/no/such"), 1, f"{directory}/no/such")
     expect(run("hello-app", "/hello", uri), 1, f"{directory}/missing")
@@ -801,6 +804,10 @@ def peek_and_poke(directory):
         _, errors = poking.communicate(timeout=10 * SLOW)
         check_equal((poking.returncode, errors), (0, b""), "ndn-poke ends when it was asked")
         check_equal(peek.text(), "hello\n", "ndn-peek prints the content and nothing else")
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", os.path.join(BIN, "ndn-peek"), "--forwarder", network.uri,
+                             "/greeting"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30 * SLOW, check=False)
+    check_equal((closed.returncode, closed.stderr), (1, b"ndn-peek: stdout: Bad file descriptor\n"),
+                "ndn-peek with its output closed says so")
     peek = network.run("ndn-peek", "--fresh", "/greeting")
     check_equal(raw.Packet(peek.output).content, b"hello\n", "or the packet")
     peek = network.run("ndn-peek", "--timeout", "20000", "--hop-limit", "0", "/greeting")

@@ -63,8 +63,10 @@ const char* to_hex(const uint8_t* bytes, size_t len, char* out) {
 }
 
 void keep_streams(void) {
-  for (int fd = 0; fd <= 2; fd++) /* open() takes the lowest number that is free */
-    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) abort();
+  for (int fd = 0; fd <= 2; fd++) { /* open() takes the lowest number that is free; using it fails as before */
+    int wrong = fd == 0 ? O_WRONLY : O_RDONLY;
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", wrong) < 0) abort();
+  }
   signal(SIGPIPE, SIG_IGN);
 }
 

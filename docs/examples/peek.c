@@ -149,6 +149,7 @@ static bool parse_options(peek_t* peek, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   static peek_t peek = {.interest = {.has_nonce = true, .lifetime_ms = NDNPKT_LIFETIME_DEFAULT_MS}};
+  keep_streams();
   bool help = wants_help(argc, argv);
   if (help || !parse_options(&peek, argc, argv))
     return print_usage(

@@ -48,6 +48,7 @@ static void fail(poke_t* poke, int exit_code, const char* what, const char* why)
 static void on_unregistered(uvface_command_t* req, int status, unsigned int code, const char* text) {
   poke_t* poke = req->data;
   (void) code;
+  if (poke->stopping) return;
   if (status < 0)
     fail(poke, EXIT_ERROR, poke->name_uri, text[0] != '\0' ? text : uv_strerror(status));
   else
@@ -101,6 +102,7 @@ static void on_client(uvface_client_t* client, int status) {
 static void on_registered(uvface_command_t* req, int status, unsigned int code, const char* text) {
   poke_t* poke = req->data;
   (void) code;
+  if (poke->stopping || status == UV_EPIPE) return; /* of the connection on_client() tells */
   if (status < 0) fail(poke, EXIT_REGISTER, poke->name_uri, text[0] != '\0' ? text : uv_strerror(status));
   if (status == 0 && poke->verbose) fprintf(stderr, "ndn-poke: registered %s\n", poke->name_uri);
 }
