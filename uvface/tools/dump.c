@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, which face is meant, and
- * when to end.
+/* dump.c: uvface-dump: shows the packets of a live face without touching it. The command line, and when to end.
  *
  * It looks once a millisecond, as SCHED_IDLE: an end of a face that has something to do goes first. So it may miss
  * packets, which it counts. What it costs the face measures bench/dump.py. Only a second thread, the scout, keeps its
@@ -20,9 +19,8 @@
 
 #include "dump.h"
 
-enum { FAILED = 1, USAGE = 2, FOUND_DEAD = 3 };
+enum { USAGE = 2, FOUND_DEAD = 3 };
 #define LOOK_S 0.001
-#define LOOKS 3     /* at processes that come and go */
 #define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there; then more seldom */
 #define QUIET_MAX_S 8.0
 #define PREFIX_BYTES 1024
@@ -68,104 +66,6 @@ static void usage(FILE* to) {
           pcap_is_built_in() ? "" : "This build has no pcap: it was built without libpcap.\n");
 }
 
-static int fail(const char* object, const char* why) {
-  char shown[4 * NAME_BYTES];
-
-  escape(object, false, shown, sizeof(shown));
-  fprintf(stderr, "uvface-dump: %s: %s\n", shown, why);
-  return FAILED;
-}
-
-/* --- Which face ----------------------------------------------------------------------------------- */
-
-/* A name may be that of two: of one that lives on without it, and of one that has it now. */
-static const face_t* find_name(const faces_t* faces, const char* name) {
-  const face_t* found = NULL;
-
-  for (size_t i = 0; i < faces->faces.n; i++) {
-    const face_t* face = &faces->faces.items[i];
-
-    if (!face_is_called(face, name)) continue;
-    if (found == NULL || (face->state == ALIVE && (found->state != ALIVE || face->has_region_name))) found = face;
-  }
-  return found;
-}
-
-/* What it is called, and who is on it. */
-static void tell_face(const face_t* face) {
-  char name[4 * NAME_BYTES], engine[PROCESS_TEXT_BYTES], app[PROCESS_TEXT_BYTES];
-
-  if (face->name[0] != '\0')
-    escape(face->name, true, name, sizeof(name));
-  else
-    face_label(face, name, sizeof(name));
-  process_text(&face->engine, face->roles_unknown, "-", engine, sizeof(engine));
-  process_text(&face->app, face->roles_unknown, no_app(face->app_state), app, sizeof(app));
-  fprintf(stderr, "%s: engine %s, app %s", name, engine, app);
-}
-
-static void tell_choice(const face_t* face) {
-  fputs("  ", stderr);
-  tell_face(face);
-  fputc('\n', stderr);
-}
-
-/* NULL after telling why. */
-static const face_t* find_process(const faces_t* faces, const char* text) {
-  const face_t* found = NULL;
-  size_t n = 0;
-
-  for (size_t i = 0; i < faces->faces.n; i++) {
-    if (!face_is_on(&faces->faces.items[i], text)) continue;
-    found = &faces->faces.items[i];
-    n++;
-  }
-  if (n == 1) return found;
-  if (n == 0) {
-    fail(text, faces_why_none(faces, text));
-    return NULL;
-  }
-  fail(text, "this process is on several faces: give a name, or the process at the other end");
-  for (size_t i = 0; i < faces->faces.n; i++)
-    if (face_is_on(&faces->faces.items[i], text)) tell_choice(&faces->faces.items[i]);
-  return NULL;
-}
-
-/* NULL after telling why. */
-static const face_t* find_face(const faces_t* faces, const char* text) {
-  const face_t* face = find_name(faces, text);
-
-  return face != NULL ? face : find_process(faces, text);
-}
-
-/* 0, FAILED after telling why, or a negative errno. */
-static int choose_once(const char* text, face_t* ret_face, source_t* ret_source) {
-  faces_t faces;
-  const face_t* face;
-  int err = FAILED;
-
-  faces_scan(&faces, NULL, 0);
-  face = find_face(&faces, text);
-  if (face != NULL) {
-    *ret_face = *face;
-    if (face->has_header)
-      err = faces_open(ret_face, ret_source);
-    else
-      fail(text, face->missing[0] != '\0' ? face->missing : "its region cannot be read");
-  }
-  faces_free(&faces);
-  return err;
-}
-
-/* A face may lose its name, or its process, between two looks: then another look finds it, or why not. */
-static bool choose(const char* text, face_t* ret_face, source_t* ret_source) {
-  int err = -ENOENT;
-
-  for (int i = 0; i < LOOKS && err < 0; i++) err = choose_once(text, ret_face, ret_source);
-  if (err < 0) fail(text, err == -EACCES ? "its region may be read by its owner and root" : strerror(-err));
-  return err == 0;
-}
-
 /* --- Packets -------------------------------------------------------------------------------------- */
 
 static void on_packet(follow_t* follow, const packet_t* packet) {
@@ -202,35 +102,11 @@ static void summarize(const dump_t* d) {
 
 /* --- The end of the face -------------------------------------------------------------------------- */
 
-/* Whether somebody still has the region. Its file remains as long as we have it, and tells nothing. */
-static bool is_there(const face_t* face) {
-  faces_t faces;
-  bool found = false;
-
-  faces_scan(&faces, NULL, 0);
-  for (size_t i = 0; i < faces.faces.n && !found; i++) {
-    const face_t* one = &faces.faces.items[i];
-
-    found = one->has_region && one->dev == face->dev && one->ino == face->ino && one->state != DEAD &&
-            (one->engine.pid != 0 || one->app.pid != 0 || one->state == ALIVE);
-  }
-  faces_free(&faces);
-  return found;
-}
-
 static double now_s(void) {
   struct timespec now;
 
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
-}
-
-/* While a region is sealed, and loses its name, a look at files and processes may miss it: so one look is not
- * enough. */
-static bool look_for_end(const face_t* face) {
-  for (int i = 0; i < LOOKS; i++)
-    if (is_there(face)) return false;
-  return true;
 }
 
 static void wait_for(sem_t* sem) {
@@ -241,14 +117,14 @@ static void* scout(void* arg) {
   dump_t* d = arg;
 
   for (wait_for(&d->is_asked); !d->is_over; wait_for(&d->is_asked)) {
-    d->answer = look_for_end(&d->face);
+    d->answer = face_has_ended(&d->face);
     sem_post(&d->is_answered);
   }
   return NULL;
 }
 
 static bool has_ended(dump_t* d) {
-  if (!d->has_scout) return look_for_end(&d->face);
+  if (!d->has_scout) return face_has_ended(&d->face);
   sem_post(&d->is_asked);
   wait_for(&d->is_answered);
   return d->answer;
@@ -297,22 +173,22 @@ static int run(dump_t* d) {
     if (!flush(d)) {
       const char* why = errno != 0 ? strerror(errno) : "cannot be written";
 
-      return wait_for_next(0, fd) ? fail(fd == STDOUT_FILENO ? "standard output" : o->write, why) : EXIT_SUCCESS;
+      return wait_for_next(0, fd) ? text_failed(fd == STDOUT_FILENO ? "standard output" : o->write, why) : EXIT_SUCCESS;
     }
     if (d->follow.is_done) return EXIT_SUCCESS;
     is_quiet = err == 0 && now_s() - heard_s >= quiet_s;
     if (err == 0 && d->face.state == DEAD) {
-      fail(o->face, "its engine is dead");
+      text_failed(o->face, "its engine is dead");
       return FOUND_DEAD;
     }
-    if (err == -EPROTO) return fail(o->face, why_lost(err));
+    if (err == -EPROTO) return text_failed(o->face, why_lost(err));
     if ((err < 0 || is_quiet) && has_ended(d)) {
       if (err >= 0) follow_look(&d->follow); /* what came while it was looked for */
       flush(d);
-      fail(o->face, "the face has ended");
+      text_failed(o->face, "the face has ended");
       return EXIT_SUCCESS;
     }
-    if (err < 0) return fail(o->face, why_lost(err));
+    if (err < 0) return text_failed(o->face, why_lost(err));
     if (err > 0 || is_quiet) heard_s = now_s();
     if (err > 0)
       quiet_s = QUIET_S;
@@ -326,7 +202,7 @@ static int run(dump_t* d) {
 static void tell_start(const dump_t* d) {
   if (!isatty(STDERR_FILENO)) return;
   fputs("uvface-dump: looking at ", stderr);
-  tell_face(&d->face);
+  face_tell(&d->face);
   fprintf(stderr, ", %" PRIu32 " slots of %" PRIu32 " bytes each way\n", d->follow.header.capacity,
           d->follow.header.slot_size);
 }
@@ -336,17 +212,17 @@ static int dump(const options_t* o) {
   source_t source = {.fd = -1};
   int err, status;
 
-  if (!choose(o->face, &d.face, &source)) return FAILED;
+  if (!face_choose(o->face, &d.face, &source)) return EXIT_FAILURE;
   err = follow_start(&d.follow, &source);
   if (err < 0) {
     follow_end(&d.follow);
-    return fail(o->face, err == -EPROTO    ? "the region has no header of a face"
-                         : err == -ENODATA ? "the region is shorter than its header says"
-                                           : strerror(-err));
+    return text_failed(o->face, err == -EPROTO    ? "the region has no header of a face"
+                                : err == -ENODATA ? "the region is shorter than its header says"
+                                                  : strerror(-err));
   }
   if (o->write != NULL && (d.pcap = pcap_file_open(o->write, d.follow.header.slot_size)) == NULL) {
     follow_end(&d.follow);
-    return FAILED;
+    return EXIT_FAILURE;
   }
   catch_signals();
   tell_start(&d);

@@ -4,7 +4,8 @@
  *   dump_follow.c  the packets of a region, as they come
  *   dump_text.c    a packet in a line, and whether it was asked for
  *   dump_pcap.c    packets in a file for Wireshark
- *   dump.c         the command line, which face, and when to end
+ *   dump_face.c    which face, and whether it is still there
+ *   dump.c         the command line, and when to end
  *
  * Nothing here maps, writes to, waits for or wakes what it looks at. What it shows is somebody else's: any bytes. One
  * thread at a time. */
@@ -65,6 +66,8 @@ void text_packet(FILE* to, const packet_t* packet);
 void text_missed(FILE* to, const packet_t* where, uint32_t n);
 /* Whether it has a name that begins so. */
 bool text_has_prefix(const packet_t* packet, ndnpkt_name_t prefix);
+/* Tells stderr why something failed, and returns the status for that. object: escaped. */
+int text_failed(const char* object, const char* why);
 
 /* A file of packets, if this program was built with libpcap. path: "-" = stdout. NULL after telling stderr why. */
 typedef struct pcap_file_s pcap_file_t;
@@ -74,5 +77,15 @@ void pcap_file_packet(pcap_file_t* file, const packet_t* packet);
 /* False if something could not be written. */
 bool pcap_file_flush(pcap_file_t* file);
 void pcap_file_close(pcap_file_t* file);
+
+/* --- Which face ----------------------------------------------------------------------------------- */
+
+/* Finds the face that is called so, or that the process of that number is on, and opens its region. False after
+ * telling stderr why. */
+bool face_choose(const char* text, face_t* ret_face, source_t* ret_source);
+/* To stderr, without an end of line: what it is called, and who is on it. */
+void face_tell(const face_t* face);
+/* Whether nobody has its region any more. */
+bool face_has_ended(const face_t* face);
 
 #endif

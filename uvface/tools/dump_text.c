@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* dump_text.c: a packet in a line: time, direction, length, kind and name, much as ndndump prints it. Names are written
- * as URIs, whose escapes leave nothing that a terminal would obey. */
+ * as URIs, whose escapes leave nothing that a terminal would obey. And why something failed. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "dump.h"
 
@@ -93,4 +94,12 @@ bool text_has_prefix(const packet_t* p, ndnpkt_name_t prefix) {
     case NDNPKT_IDLE: return false;
   }
   return false;
+}
+
+int text_failed(const char* object, const char* why) {
+  char shown[4 * NAME_BYTES];
+
+  escape(object, false, shown, sizeof(shown));
+  fprintf(stderr, "uvface-dump: %s: %s\n", shown, why);
+  return EXIT_FAILURE;
 }
