@@ -469,6 +469,25 @@ def test_ends():
 
 # --- Which face --------------------------------------------------------------------------------------
 
+def test_hangup():
+    with Face("nohup").attach() as face:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        following = ready(start(face.name))
+        signal.signal(signal.SIGHUP, before)
+        following.send_signal(signal.SIGHUP)
+        for n in range(3):
+            face.app.put(interest(f"/{n}"))
+            line = line_of(following.stdout)
+            tap.check(line.endswith(f"/{n}".encode()), "a SIGHUP that is ignored does not end it", line)
+        following.send_signal(signal.SIGTERM)
+        status, _, err = finish(following)
+        tap.check(status == 0 and summary(err) == [3, 3, 0, 0], "but SIGTERM does", (status, err))
+        following = ready(start(face.name))
+        following.send_signal(signal.SIGHUP)
+        status, _, err = finish(following)
+        tap.check(status == 0, "and so does another SIGHUP", (status, err))
+
+
 
 def test_processes():
     with Face("pid").attach() as face, Face("pid2") as second:
@@ -620,7 +639,7 @@ def test_usage():
 
 
 def main():
-    tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends,
+    tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends, test_hangup,
              test_processes, test_sealed, test_strangers, test_hostile, test_usage]
     try:
         for test in tests:

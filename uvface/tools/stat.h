@@ -206,8 +206,8 @@ void stales_free(stales_t* stales);
 
 /* --- Waiting ---------------------------------------------------------------------------------------- */
 
-/* From now on SIGINT, SIGTERM and SIGHUP come only in wait_for_next(), so that none is lost before it; and a pipe that
- * nobody reads is told by an error. */
+/* From now on SIGINT, SIGTERM and SIGHUP come only in wait_for_next(), so that none is lost before it; but SIGHUP
+ * stays ignored, if it is, as by nohup(1). And a pipe that nobody reads is told by an error. */
 void catch_signals(void);
 /* True after so many seconds; false after a signal, or when nobody reads any more what is written to fd, which a pipe
  * tells before it is written to. fd: -1 = none. */

@@ -13,18 +13,22 @@ static void on_signal(int signum) {
   interrupted = 1;
 }
 
-void catch_signals(void) {
+static void catch (int signum) {
   struct sigaction action = {.sa_handler = on_signal};
   sigset_t set;
 
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGHUP);
+  sigaddset(&set, signum);
   sigprocmask(SIG_BLOCK, &set, NULL);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
+  sigaction(signum, &action, NULL);
+}
+
+void catch_signals(void) {
+  struct sigaction before;
+
+  catch (SIGINT);
+  catch (SIGTERM);
+  if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler != SIG_IGN) catch (SIGHUP);
   signal(SIGPIPE, SIG_IGN);
 }
 
