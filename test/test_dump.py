@@ -5,7 +5,9 @@ filters, counts and writes, that what it missed is counted, how it ends, that no
 region neither crashes nor fools it.
 
 Usage: test_dump.py BUILD_ROOT LIBNDNSHM pcap|nopcap"""
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -467,8 +469,6 @@ def test_ends():
             tap.check(status == 1 and "standard output: No space left" in err, "a full disk is a failure", (status, err))
 
 
-# --- Which face --------------------------------------------------------------------------------------
-
 def test_hangup():
     with Face("nohup").attach() as face:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -488,6 +488,21 @@ def test_hangup():
         tap.check(status == 0, "and so does another SIGHUP", (status, err))
 
 
+# --- Which face --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fake(path, model):
+    """A copy of a region, with a lock as an engine has it."""
+    with open(model, "rb") as file, open(path, "xb") as copy:
+        try:
+            copy.write(file.read())
+            copy.flush()
+            fcntl.flock(copy, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.unlink(path)
+
 
 def test_processes():
     with Face("pid").attach() as face, Face("pid2") as second:
@@ -504,9 +519,17 @@ def test_processes():
               "a private face is found by its process", (status, out, err))
     with open(f"/proc/{both.pid}/maps", encoding="ascii") as maps:
         inode = re.search(r" (\d+) +/memfd:", maps.read())[1]
-    for label in (f"private:{inode}", f"(private:{inode})"):
+    labels = [f"private:{inode}", f"(private:{inode})"]
+    for label in labels:
         again = dump("-c", "1", label)
         tap.check(again[0] == status and again[1][17:] == out.decode()[17:], "and by its label", again)
+    with Face("model") as face, contextlib.ExitStack() as fakes:
+        face.engine.put(data("/fake"))
+        for label in labels:
+            fakes.enter_context(fake(f"/dev/shm/ndn-shm-{label}", face.region))
+        for label in labels:
+            again = dump("-c", "1", label)
+            tap.check(again[0] == status and again[1][17:] == out.decode()[17:], "not the region that was named so", again)
     both.kill()
     status, out, err = dump(str(os.getpid()))
     tap.check(status == 1 and out == "" and "no such face, and no process of this number is" in err, "a process on no face", (status, err))

@@ -176,7 +176,8 @@ void faces_scan(faces_t* faces, const faces_t* before, double seconds);
 void faces_free(faces_t* faces);
 /* What a user calls a face without a name, and how it is shown: by the inode of its region. */
 void face_label(const face_t* face, char* ret, size_t bytes);
-/* Whether it is called so: by its name, or by its label, in parentheses or without. */
+/* Whether it is called so: by its name, if that is one that an engine can give, or by its label, in parentheses or
+ * without. */
 bool face_is_called(const face_t* face, const char* text);
 /* Whether the process of that number is one of its ends. False for a text that is no number. */
 bool face_is_on(const face_t* face, const char* pid_text);

@@ -423,11 +423,19 @@ void face_label(const face_t* face, char* ret, size_t bytes) {
   snprintf(ret, bytes, "%s:%llu", face->is_private ? "private" : "unnamed", (unsigned long long) face->ino);
 }
 
+/* As in the library: no engine gives another name, and none looks like a label. */
+static bool is_name(const char* name) {
+  static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  size_t n = strspn(name, set);
+
+  return n > 0 && n <= 200 && name[n] == '\0' && name[0] != '.';
+}
+
 bool face_is_called(const face_t* face, const char* text) {
   char label[64];
   size_t n;
 
-  if (face->name[0] != '\0') return strcmp(face->name, text) == 0;
+  if (face->name[0] != '\0') return is_name(face->name) && strcmp(face->name, text) == 0;
   face_label(face, label, sizeof(label));
   n = strlen(label);
   if (text[0] == '(') return strncmp(text + 1, label, n) == 0 && strcmp(text + 1 + n, ")") == 0;
