@@ -651,6 +651,37 @@ def test_hostile():
     tap.check(status == 1 and "\\x1b" in err, "a name cannot write to the terminal", err)
 
 
+def huge(path, capacity, slot_bytes, length):
+    """A region whose ring from app to engine is full of packets of that length, and that is hardly there: a sparse file."""
+    with open(path, "xb") as file:
+        file.truncate(HEADER_BYTES + 2 * capacity * (4 + slot_bytes))
+        file.write(struct.pack("=QII", 0x4E444E5F53484D00, capacity, slot_bytes))
+        for slot in range(capacity if length else 0):
+            file.seek(HEADER_BYTES + slot * (4 + slot_bytes))
+            file.write(struct.pack("=I", length))
+    poke(path, TAILS["a2e"], capacity)
+
+
+def test_huge():
+    path = f"/dev/shm/ndn-shm-{NAME}-huge"
+    try:
+        huge(path, 1 << 30, 1, 0)
+        following = ready(start(f"{NAME}-huge"))
+        following.send_signal(signal.SIGINT)
+        status, out, err = finish(following)
+        missed = (1 << 30) - 65536
+        tap.check(status == 0 and kinds(out.decode()) == [f"app > engine, {missed} MISSED"] and summary(err) == [0, 0, missed, 0],
+                  "a look at a ring that claims to be huge has an end, and says what it misses", (status, out, err))
+        os.unlink(path)
+        huge(path, 4096, 1 << 24, 1 << 24)
+        following = ready(start(f"{NAME}-huge", stdout=subprocess.DEVNULL))
+        following.send_signal(signal.SIGINT)
+        status, _, err = finish(following)
+        tap.check(status == 0 and summary(err)[0] < 4096, "SIGINT ends a look that takes long", (status, err))
+    finally:
+        os.unlink(path)
+
+
 def test_usage():
     tap.check(dump("--help")[0] == 0 and "--prefix" in dump("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-dump \d+\.\d+\.\d+\n", dump("--version")[1]), "--version")
@@ -663,7 +694,7 @@ def test_usage():
 
 def main():
     tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends, test_hangup,
-             test_processes, test_sealed, test_strangers, test_hostile, test_usage]
+             test_processes, test_sealed, test_strangers, test_hostile, test_huge, test_usage]
     try:
         for test in tests:
             test()

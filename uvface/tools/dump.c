@@ -78,7 +78,7 @@ static void on_packet(follow_t* follow, const packet_t* packet) {
     pcap_file_packet(d->pcap, packet);
   else
     text_packet(stdout, packet);
-  follow->is_done = d->options->count != 0 && d->shown >= d->options->count;
+  if (d->options->count != 0 && d->shown >= d->options->count) follow->is_done = true;
 }
 
 static void on_missed(follow_t* follow, const packet_t* where, uint32_t n) {

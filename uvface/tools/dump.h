@@ -44,7 +44,8 @@ typedef struct follow_s {
   way_t a2e, e2a;
   way_t* asks; /* one of them: in which direction the Interests went lately */
   uint8_t* slot;
-  bool is_done; /* set by on_packet: enough */
+  bool is_done;        /* enough: set by on_packet, or a signal has come */
+  uint64_t work_bytes; /* since it was looked for a signal */
   void (*on_packet)(struct follow_s* follow, const packet_t* packet);
   void (*on_missed)(struct follow_s* follow, const packet_t* where, uint32_t n); /* of where: time and direction */
 } follow_t;

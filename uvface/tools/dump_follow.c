@@ -19,6 +19,10 @@
 /* As in the library: more is no face's. */
 #define MAX_CAPACITY (UINT32_C(1) << 30)
 #define MAX_SLOT_BYTES (UINT32_C(1) << 30)
+/* A region that claims to be huge costs who made it nothing. So a look has an end, and a signal can end it early. */
+#define LOOK_SLOTS UINT32_C(65536)
+#define SLOT_BYTES 256                /* as much work as a slot is, beside its bytes */
+#define ASK_BYTES (UINT64_C(1) << 20) /* of work between two questions whether a signal has come */
 
 static bool has_slots(const header_t* header) {
   return header->capacity >= 1 && header->capacity <= MAX_CAPACITY && header->slot_size >= 1 &&
@@ -75,6 +79,13 @@ static uint32_t reach(const follow_t* f, const way_t* way, uint32_t tail, uint32
   return used > behind ? used : behind;
 }
 
+/* How many of those that came a look can show. */
+static uint32_t reach_of_look(const follow_t* f, const way_t* way) {
+  uint32_t whole = reach(f, way, way->seen_tail, way->seen_head);
+
+  return whole < LOOK_SLOTS ? whole : LOOK_SLOTS;
+}
+
 static void miss(follow_t* f, way_t* way, const packet_t* where, uint32_t n) {
   way->missed += n;
   way->next += n;
@@ -92,11 +103,20 @@ static inline void fence(void) {
 #endif
 }
 
+/* Enough, too, if a signal has come. */
+static void count_work(follow_t* f, uint64_t bytes) {
+  f->work_bytes += bytes;
+  if (f->work_bytes < ASK_BYTES) return;
+  f->work_bytes = 0;
+  if (is_interrupted()) f->is_done = true;
+}
+
 static int take(follow_t* f, way_t* way, packet_t* packet, uint32_t* tail, uint32_t* head) {
   uint32_t length = 0;
   int err = source_read_slot(&f->source, &f->header, way->is_a2e, way->next, f->slot, &length);
 
   if (err < 0) return err;
+  count_work(f, SLOT_BYTES + (length <= f->header.slot_size ? length : 0));
   /* The kernel has read the slot on this thread, and reads the indices on it: not earlier. */
   fence();
   err = source_read_indices(&f->source, way->is_a2e, tail, head);
@@ -144,7 +164,7 @@ static way_t* other(follow_t* f, const way_t* way) {
 /* Whether the first packet that came, and that may be whole, is an Interest. One that is torn may be taken for
  * anything; then it is missed, and the order tells nothing. */
 static bool begins_with_interest(const follow_t* f, const way_t* way) {
-  uint32_t n = way->seen_tail - way->next, whole = reach(f, way, way->seen_tail, way->seen_head), length = 0;
+  uint32_t n = way->seen_tail - way->next, whole = reach_of_look(f, way), length = 0;
   ndnpkt_packet_t packet;
 
   if (n > whole) n = whole;
@@ -180,14 +200,15 @@ static int find_first(follow_t* f, way_t** ret_first) {
 }
 
 /* Shows what came up to the mark. Where something was missed the order tells nothing any more: then up to where the
- * producer is now, so that a look at a fast one shows much. At most one ring full: then it is the other direction's
- * turn. */
+ * producer is now, so that a look at a fast one shows much. At most one ring full, or what a look can show: then it
+ * is the other direction's turn. */
 static int look(follow_t* f, way_t* way, const struct timespec* time) {
   packet_t packet = {.time = *time, .is_a2e = way->is_a2e};
   uint32_t tail = way->seen_tail, head = way->seen_head, end = tail, n;
+  uint32_t most = f->header.capacity < LOOK_SLOTS ? f->header.capacity : LOOK_SLOTS;
 
-  for (n = 0; n < f->header.capacity && way->next != end && !f->is_done; n++) {
-    uint32_t whole = reach(f, way, tail, head);
+  for (n = 0; n < most && way->next != end && !f->is_done; n++) {
+    uint32_t whole = n == 0 ? reach_of_look(f, way) : reach(f, way, tail, head);
     int err;
 
     if (tail - way->next > whole) {

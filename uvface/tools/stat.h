@@ -210,6 +210,8 @@ void stales_free(stales_t* stales);
 /* From now on SIGINT, SIGTERM and SIGHUP come only in wait_for_next(), so that none is lost before it; but SIGHUP
  * stays ignored, if it is, as by nohup(1). And a pipe that nobody reads is told by an error. */
 void catch_signals(void);
+/* Whether one of them has come, or waits to. */
+bool is_interrupted(void);
 /* True after so many seconds; false after a signal, or when nobody reads any more what is written to fd, which a pipe
  * tells before it is written to. fd: -1 = none. */
 bool wait_for_next(double seconds, int fd);

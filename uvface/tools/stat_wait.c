@@ -7,29 +7,39 @@
 #include "stat.h"
 
 static volatile sig_atomic_t interrupted;
+static sigset_t caught; /* and blocked, but for waiting */
 
 static void on_signal(int signum) {
   (void) signum;
   interrupted = 1;
 }
 
-static void catch (int signum) {
+static void catch_one(int signum) {
   struct sigaction action = {.sa_handler = on_signal};
-  sigset_t set;
 
-  sigemptyset(&set);
-  sigaddset(&set, signum);
-  sigprocmask(SIG_BLOCK, &set, NULL);
+  sigaddset(&caught, signum);
+  sigprocmask(SIG_BLOCK, &caught, NULL);
   sigaction(signum, &action, NULL);
 }
 
 void catch_signals(void) {
   struct sigaction before;
 
-  catch (SIGINT);
-  catch (SIGTERM);
-  if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler != SIG_IGN) catch (SIGHUP);
+  sigemptyset(&caught);
+  catch_one(SIGINT);
+  catch_one(SIGTERM);
+  if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler != SIG_IGN) catch_one(SIGHUP);
   signal(SIGPIPE, SIG_IGN);
+}
+
+bool is_interrupted(void) {
+  sigset_t pending;
+
+  if (interrupted) return true;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  sigandset(&pending, &pending, &caught);
+  return !sigisemptyset(&pending);
 }
 
 bool wait_for_next(double seconds, int fd) {
