@@ -682,6 +682,47 @@ def test_huge():
         os.unlink(path)
 
 
+def is_stuck(process):
+    """Whether it waits for something that does not come: not for the next look, which comes soon."""
+    def sleeps():
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            return re.findall(r"^(?:State:\tS|voluntary_ctxt_switches:\t\d+)", status.read(), re.MULTILINE)
+    before = sleeps()
+    time.sleep(0.1)
+    return len(before) == 2 and before == sleeps()
+
+
+def end_stuck(process, signum):
+    """Its status; None if the signal did not end it."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_stuck(process) and time.monotonic() < deadline:
+        pass
+    process.send_signal(signum)
+    try:
+        return process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        return process.kill()
+
+
+def test_no_reader():
+    path = f"/dev/shm/ndn-shm-{NAME}-huge"
+    huge(path, 8192, 16, 5)
+    try:
+        for signum, what, more, opened in ((signal.SIGTERM, "a pipe", (), os.pipe), (signal.SIGHUP, "a terminal", (), os.openpty),
+                                           (signal.SIGINT, "a pipe, as pcap", ("-w", "-"), os.pipe))[:3 if PCAP else 2]:
+            for has_all in (False, True):
+                ours, its = opened()
+                process = ready(start(*more, f"{NAME}-huge", stdout=its, **({"stderr": its} if has_all else {})))
+                status = end_stuck(process, signum)
+                _, _, err = (0, b"", "") if has_all else finish(process)
+                tap.check(status == 0 and (has_all or summary(err)),
+                          f"a signal ends it while nobody reads {what}{', and stderr goes there' * has_all}", (status, err))
+                os.close(ours)
+                os.close(its)
+    finally:
+        os.unlink(path)
+
+
 def test_usage():
     tap.check(dump("--help")[0] == 0 and "--prefix" in dump("--help")[1], "--help")
     tap.check(re.fullmatch(r"uvface-dump \d+\.\d+\.\d+\n", dump("--version")[1]), "--version")
@@ -694,7 +735,7 @@ def test_usage():
 
 def main():
     tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends, test_hangup,
-             test_processes, test_sealed, test_strangers, test_hostile, test_huge, test_usage]
+             test_processes, test_sealed, test_strangers, test_hostile, test_huge, test_no_reader, test_usage]
     try:
         for test in tests:
             test()

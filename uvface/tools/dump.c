@@ -39,7 +39,8 @@ typedef struct dump_s {
   follow_t follow; /* first: its callbacks get this */
   const options_t* options;
   face_t face;
-  pcap_file_t* pcap;
+  FILE* out;
+  pcap_file_t* pcap; /* has out; NULL = text */
   uint64_t shown, seen;
   /* The scout, a thread that looks whether the face has ended. */
   bool has_scout;
@@ -77,27 +78,30 @@ static void on_packet(follow_t* follow, const packet_t* packet) {
   if (d->pcap != NULL)
     pcap_file_packet(d->pcap, packet);
   else
-    text_packet(stdout, packet);
+    text_packet(d->out, packet);
   if (d->options->count != 0 && d->shown >= d->options->count) follow->is_done = true;
 }
 
 static void on_missed(follow_t* follow, const packet_t* where, uint32_t n) {
   dump_t* d = (dump_t*) follow;
 
-  if (d->pcap == NULL) text_missed(stdout, where, n);
+  if (d->pcap == NULL) text_missed(d->out, where, n);
 }
 
 /* False if nobody reads any more, or the disk is full. */
 static bool flush(const dump_t* d) {
   if (d->pcap != NULL) return pcap_file_flush(d->pcap);
-  return fflush(stdout) == 0 && !ferror(stdout);
+  return fflush(d->out) == 0 && !ferror(d->out);
 }
 
 static void summarize(const dump_t* d) {
-  fprintf(stderr,
-          "uvface-dump: %" PRIu64 " packets shown of %" PRIu64 " seen; missed: %" PRIu64 " app > engine, %" PRIu64
-          " engine > app\n",
-          d->shown, d->seen, d->follow.a2e.missed, d->follow.e2a.missed);
+  char text[256];
+  int n = snprintf(text, sizeof(text),
+                   "uvface-dump: %" PRIu64 " packets shown of %" PRIu64 " seen; missed: %" PRIu64
+                   " app > engine, %" PRIu64 " engine > app\n",
+                   d->shown, d->seen, d->follow.a2e.missed, d->follow.e2a.missed);
+
+  write_or_end(STDERR_FILENO, text, (size_t) n);
 }
 
 /* --- The end of the face -------------------------------------------------------------------------- */
@@ -207,6 +211,25 @@ static void tell_start(const dump_t* d) {
           d->follow.header.slot_size);
 }
 
+/* False after telling why. */
+static bool open_output(dump_t* d) {
+  const char* path = d->options->write;
+
+  d->out = out_open(path);
+  if (d->out == NULL) text_failed(path != NULL ? path : "standard output", strerror(errno));
+  if (d->out == NULL || path == NULL) return d->out != NULL;
+  d->pcap = pcap_file_open(d->out, d->follow.header.slot_size);
+  return d->pcap != NULL;
+}
+
+/* It was flushed after each look. */
+static void close_output(dump_t* d) {
+  if (d->pcap != NULL)
+    pcap_file_close(d->pcap);
+  else
+    fclose(d->out);
+}
+
 static int dump(const options_t* o) {
   dump_t d = {.options = o, .follow = {.on_packet = on_packet, .on_missed = on_missed}};
   source_t source = {.fd = -1};
@@ -220,16 +243,16 @@ static int dump(const options_t* o) {
                                 : err == -ENODATA ? "the region is shorter than its header says"
                                                   : strerror(-err));
   }
-  if (o->write != NULL && (d.pcap = pcap_file_open(o->write, d.follow.header.slot_size)) == NULL) {
+  if (!open_output(&d)) {
     follow_end(&d.follow);
     return EXIT_FAILURE;
   }
-  catch_signals();
   tell_start(&d);
+  catch_signals();
   yield_to_everybody(&d);
   status = run(&d);
   dismiss_scout(&d);
-  if (d.pcap != NULL) pcap_file_close(d.pcap); /* flushed after each look */
+  close_output(&d);
   summarize(&d);
   follow_end(&d.follow);
   return status;

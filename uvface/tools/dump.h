@@ -4,6 +4,7 @@
  *   dump_follow.c  the packets of a region, as they come
  *   dump_text.c    a packet in a line, and whether it was asked for
  *   dump_pcap.c    packets in a file for Wireshark
+ *   dump_out.c     where they are written to
  *   dump_face.c    which face, and whether it is still there
  *   dump.c         the command line, and when to end
  *
@@ -70,10 +71,14 @@ bool text_has_prefix(const packet_t* packet, ndnpkt_name_t prefix);
 /* Tells stderr why something failed, and returns the status for that. object: escaped. */
 int text_failed(const char* object, const char* why);
 
-/* A file of packets, if this program was built with libpcap. path: "-" = stdout. NULL after telling stderr why. */
+/* A stream to a new file, or to standard output: NULL, "-". It waits for a reader until a signal comes, see
+ * catch_signals(); then it has an error. NULL with errno. */
+FILE* out_open(const char* path);
+
+/* A file of packets, if this program was built with libpcap. to: taken over. NULL after telling stderr why. */
 typedef struct pcap_file_s pcap_file_t;
 bool pcap_is_built_in(void);
-pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size);
+pcap_file_t* pcap_file_open(FILE* to, uint32_t slot_size);
 void pcap_file_packet(pcap_file_t* file, const packet_t* packet);
 /* False if something could not be written. */
 bool pcap_file_flush(pcap_file_t* file);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* dump_pcap.c: packets in a file of libpcap's: Ethernet frames of the type that NDN has, which Wireshark's dissector of
  * it reads. The addresses are of nobody, and tell the direction. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +20,6 @@ struct pcap_file_s {
   uint8_t* frame;
 };
 
-static pcap_file_t* fail(const char* path, const char* why) {
-  fprintf(stderr, "uvface-dump: %s: %s\n", path, why);
-  return NULL;
-}
-
 static void release(pcap_file_t* file) {
   if (file->dumper != NULL) pcap_dump_close(file->dumper);
   if (file->pcap != NULL) pcap_close(file->pcap);
@@ -33,9 +27,10 @@ static void release(pcap_file_t* file) {
   free(file);
 }
 
-static pcap_file_t* give_up(pcap_file_t* file, const char* path, const char* why) {
-  fail(path, why);
-  release(file);
+static pcap_file_t* give_up(pcap_file_t* file, FILE* to, const char* why) {
+  text_failed("pcap", why);
+  if (file != NULL) release(file);
+  fclose(to);
   return NULL;
 }
 
@@ -43,21 +38,16 @@ bool pcap_is_built_in(void) {
   return true;
 }
 
-pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size) {
+pcap_file_t* pcap_file_open(FILE* to, uint32_t slot_size) {
   pcap_file_t* file = calloc(1, sizeof(*file));
-  FILE* to;
 
-  if (file == NULL) return fail(path, "out of memory");
+  if (file == NULL) return give_up(file, to, "out of memory");
   file->snap_bytes = slot_size < FRAME_MAX_BYTES - ETHERNET_BYTES ? slot_size + ETHERNET_BYTES : FRAME_MAX_BYTES;
   file->frame = malloc(file->snap_bytes);
   file->pcap = pcap_open_dead(DLT_EN10MB, (int) file->snap_bytes);
-  if (file->frame == NULL || file->pcap == NULL) return give_up(file, path, "out of memory");
-  to = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
-  if (to == NULL) return give_up(file, path, strerror(errno));
+  if (file->frame == NULL || file->pcap == NULL) return give_up(file, to, "out of memory");
   file->dumper = pcap_dump_fopen(file->pcap, to);
-  if (file->dumper != NULL) return file;
-  if (to != stdout) fclose(to);
-  return give_up(file, path, pcap_geterr(file->pcap));
+  return file->dumper != NULL ? file : give_up(file, to, pcap_geterr(file->pcap));
 }
 
 void pcap_file_packet(pcap_file_t* file, const packet_t* p) {
@@ -89,8 +79,8 @@ bool pcap_is_built_in(void) {
   return false;
 }
 
-pcap_file_t* pcap_file_open(const char* path, uint32_t slot_size) {
-  (void) path;
+pcap_file_t* pcap_file_open(FILE* to, uint32_t slot_size) {
+  (void) to;
   (void) slot_size;
   return NULL;
 }

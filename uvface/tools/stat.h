@@ -207,7 +207,7 @@ void stales_free(stales_t* stales);
 
 /* --- Waiting ---------------------------------------------------------------------------------------- */
 
-/* From now on SIGINT, SIGTERM and SIGHUP come only in wait_for_next(), so that none is lost before it; but SIGHUP
+/* From now on SIGINT, SIGTERM and SIGHUP come only while one of these waits, so that none is lost before it; but SIGHUP
  * stays ignored, if it is, as by nohup(1). And a pipe that nobody reads is told by an error. */
 void catch_signals(void);
 /* Whether one of them has come, or waits to. */
@@ -215,6 +215,9 @@ bool is_interrupted(void);
 /* True after so many seconds; false after a signal, or when nobody reads any more what is written to fd, which a pipe
  * tells before it is written to. fd: -1 = none. */
 bool wait_for_next(double seconds, int fd);
+/* As write(2), but one of the signals ends the waiting for who does not read: EINTR. After it, nothing waits for longer
+ * than a second. n: up to PIPE_BUF, if it may have to wait. */
+ssize_t write_or_end(int fd, const void* bytes, size_t n);
 
 /* --- Output ---------------------------------------------------------------------------------------- */
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* stat_wait.c: waiting, until a signal comes or nobody reads any more. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stat.h"
 
@@ -28,6 +30,7 @@ void catch_signals(void) {
   sigemptyset(&caught);
   catch_one(SIGINT);
   catch_one(SIGTERM);
+  catch_one(SIGALRM);
   if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler != SIG_IGN) catch_one(SIGHUP);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -50,4 +53,28 @@ bool wait_for_next(double seconds, int fd) {
   sigemptyset(&none);
   if (ppoll(&out, 1, &pause, &none) > 0 && (out.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
   return !interrupted;
+}
+
+/* Signals are let in while it waits for room; and while it writes, because a terminal may have room for a part. After
+ * the signal an alarm takes its place. */
+ssize_t write_or_end(int fd, const void* bytes, size_t n) {
+  struct pollfd out = {.fd = fd, .events = POLLOUT};
+  struct timespec zero = {0, 0};
+  sigset_t none;
+  ssize_t wrote;
+  int err;
+
+  sigemptyset(&none);
+  if (ppoll(&out, 1, interrupted ? &zero : NULL, &none) <= 0) {
+    errno = EINTR;
+    return -1;
+  }
+  sigprocmask(SIG_UNBLOCK, &caught, NULL);
+  if (interrupted) alarm(1);
+  wrote = write(fd, bytes, n);
+  err = errno;
+  alarm(0);
+  sigprocmask(SIG_BLOCK, &caught, NULL);
+  errno = err;
+  return wrote;
 }
