@@ -567,6 +567,33 @@ def test_sealed():
         tap.check(finish(following)[0] == 0, "SIGTERM ends it well")
 
 
+def test_memory():
+    """Who is not root reads a private region in the memory of a process: mostly of that which came last, here the app."""
+    root = os.geteuid() == 0
+    if root and not may_be_other():
+        tap.skip("a region in the memory of a process", "root reads it without, and others may not run this build")
+        return
+    user = OTHER if root else None
+    engine = Actor(LIB, "private", "", user)
+    with open(f"/proc/{engine.pid}/task/{engine.pid}/children", encoding="ascii") as children:
+        app = int(children.read().split()[0])
+    following = ready(start(str(engine.pid), user=user))
+    engine.put(data("/a"))
+    line = line_of(following.stdout)
+    if not line.endswith(b"/a"):
+        _, _, err = finish(following)
+        tap.skip("a region in the memory of a process", err.strip())
+        engine.kill()
+        return
+    os.kill(app, signal.SIGKILL)
+    engine.put(data("/b"))
+    tap.check(line_of(following.stdout).endswith(b"/b"), "it goes on in the memory of the one when the other has died")
+    os.kill(engine.pid, signal.SIGKILL)
+    status, _, err = finish(following)
+    tap.check(status == 0 and "the face has ended" in err and summary(err) == [2, 2, 0, 0], "and ends well when both have", (status, err))
+    engine.kill()
+
+
 def may_be_other():
     try:
         return os.geteuid() == 0 and dump("--version", user=OTHER)[0] == 0
@@ -735,7 +762,7 @@ def test_usage():
 
 def main():
     tests = [test_lines, test_order, test_order_of_one, test_order_while_they_come, test_filter_and_count, test_pcap, test_full_rate, test_missed, test_nobody_notices, test_start, test_ends, test_hangup,
-             test_processes, test_sealed, test_strangers, test_hostile, test_huge, test_no_reader, test_usage]
+             test_processes, test_sealed, test_strangers, test_memory, test_hostile, test_huge, test_no_reader, test_usage]
     try:
         for test in tests:
             test()

@@ -163,6 +163,11 @@ static const char* why_lost(int err) {
   return strerror(-err);
 }
 
+static int end_well(const dump_t* d) {
+  text_failed(d->options->face, "the face has ended");
+  return EXIT_SUCCESS;
+}
+
 /* Until a signal, the count, the end of the face, or of who reads our output. Returns the status. */
 static int run(dump_t* d) {
   const options_t* o = d->options;
@@ -170,7 +175,7 @@ static int run(dump_t* d) {
   double heard_s = now_s(), quiet_s = QUIET_S;
 
   do {
-    int err = follow_look(&d->follow);
+    int err = follow_look(&d->follow), found = 0;
     bool is_quiet;
 
     errno = 0;
@@ -185,12 +190,14 @@ static int run(dump_t* d) {
       text_failed(o->face, "its engine is dead");
       return FOUND_DEAD;
     }
+    if (err < 0 && d->follow.source.fd < 0) found = face_find_again(&d->face, &d->follow.source);
+    if (found > 0) continue;
+    if (found < 0) return end_well(d);
     if (err == -EPROTO) return text_failed(o->face, why_lost(err));
     if ((err < 0 || is_quiet) && has_ended(d)) {
       if (err >= 0) follow_look(&d->follow); /* what came while it was looked for */
       flush(d);
-      text_failed(o->face, "the face has ended");
-      return EXIT_SUCCESS;
+      return end_well(d);
     }
     if (err < 0) return text_failed(o->face, why_lost(err));
     if (err > 0 || is_quiet) heard_s = now_s();

@@ -93,5 +93,8 @@ bool face_choose(const char* text, face_t* ret_face, source_t* ret_source);
 void face_tell(const face_t* face);
 /* Whether nobody has its region any more. */
 bool face_has_ended(const face_t* face);
+/* For a region that is read in a process's memory, where it is not any more: finds who else has it. 1 and another
+ * source, 0 if it is there after all, or -ENOENT. */
+int face_find_again(face_t* face, source_t* source);
 
 #endif

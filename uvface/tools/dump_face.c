@@ -127,3 +127,14 @@ bool face_has_ended(const face_t* face) {
     if (is_there(face)) return false;
   return true;
 }
+
+int face_find_again(face_t* face, source_t* source) {
+  source_t found = {.fd = -1};
+  bool is_same;
+
+  if (faces_open(face, &found) < 0) return -ENOENT;
+  is_same = found.fd < 0 && found.pid == source->pid && found.address == source->address;
+  source_close(source);
+  *source = found;
+  return !is_same;
+}
