@@ -3,7 +3,7 @@
 its standard input and answers each with one line. For test_stat.py and test_dump.py, which kill it. Roles: engine, app,
 private, two (engines, NAME1 and NAME2), lease (holds a lease of the region NAME). Orders: call HEX (take this name as a
 program), send N BYTES, put HEX (that packet), recv, probe, quiet (whether nothing has come to its descriptor), sealed, bye
-(end, leaving nothing)."""
+(end, leaving nothing), again (a new private face in place of the old one, without an app)."""
 import ctypes
 import fcntl
 import os
@@ -59,6 +59,13 @@ class End:
         n = self.lib.ndnshm_recv(self.ep, arena, 1600, packets, 16)
         self.must(n)
         return str(n)
+
+    def again(self):
+        self.lib.ndnshm_free(self.ep)
+        self.ep = ctypes.c_void_p()
+        assert self.lib.ndnshm_new(ctypes.byref(self.ep)) == 0
+        self.must(self.lib.ndnshm_create_private(self.ep, ctypes.byref(self.options)))
+        return "again"
 
     def quiet(self):
         return str(not select.select([self.lib.ndnshm_fd(self.ep)], [], [], 0)[0])

@@ -567,31 +567,65 @@ def test_sealed():
         tap.check(finish(following)[0] == 0, "SIGTERM ends it well")
 
 
+class Private:
+    """A private face in two processes, and who looks at it in the memory of one: mostly of that which came last, the app.
+    Root could read it without."""
+
+    def __init__(self):
+        user = OTHER if os.geteuid() == 0 else None
+        self.engine = Actor(LIB, "private", "", user)
+        with open(f"/proc/{self.engine.pid}/task/{self.engine.pid}/children", encoding="ascii") as children:
+            self.app = int(children.read().split()[0])
+        self.following = ready(start(str(self.engine.pid), user=user))
+        self.engine.put(data("/a"))
+        self.is_possible = line_of(self.following.stdout).endswith(b"/a")
+
+    def mapping(self):
+        with open(f"/proc/{self.engine.pid}/maps", encoding="ascii") as maps:
+            return re.search(r"^(\w+)-.* (\d+) +/memfd:", maps.read(), re.MULTILINE).groups()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.following.kill()
+        self.following.communicate()
+        self.engine.kill()
+
+
 def test_memory():
-    """Who is not root reads a private region in the memory of a process: mostly of that which came last, here the app."""
-    root = os.geteuid() == 0
-    if root and not may_be_other():
-        tap.skip("a region in the memory of a process", "root reads it without, and others may not run this build")
+    what = "a region in the memory of a process"
+    if os.geteuid() == 0 and not may_be_other():
+        tap.skip(what, "root reads it without, and others may not run this build")
         return
-    user = OTHER if root else None
-    engine = Actor(LIB, "private", "", user)
-    with open(f"/proc/{engine.pid}/task/{engine.pid}/children", encoding="ascii") as children:
-        app = int(children.read().split()[0])
-    following = ready(start(str(engine.pid), user=user))
-    engine.put(data("/a"))
-    line = line_of(following.stdout)
-    if not line.endswith(b"/a"):
-        _, _, err = finish(following)
-        tap.skip("a region in the memory of a process", err.strip())
-        engine.kill()
-        return
-    os.kill(app, signal.SIGKILL)
-    engine.put(data("/b"))
-    tap.check(line_of(following.stdout).endswith(b"/b"), "it goes on in the memory of the one when the other has died")
-    os.kill(engine.pid, signal.SIGKILL)
-    status, _, err = finish(following)
-    tap.check(status == 0 and "the face has ended" in err and summary(err) == [2, 2, 0, 0], "and ends well when both have", (status, err))
-    engine.kill()
+    with Private() as face:
+        if not face.is_possible:
+            tap.skip(what, "it may not be read here")
+            return
+        os.kill(face.app, signal.SIGKILL)
+        face.engine.put(data("/b"))
+        tap.check(line_of(face.following.stdout).endswith(b"/b"), "it goes on in the memory of the one when the other has died")
+        os.kill(face.engine.pid, signal.SIGKILL)
+        status, _, err = finish(face.following)
+        tap.check(status == 0 and "the face has ended" in err and summary(err) == [2, 2, 0, 0], "and ends well when both have",
+                  (status, err))
+    for n in (0, 5):
+        with Private() as face:
+            os.kill(face.app, signal.SIGKILL)
+            face.engine.put(data("/b"))
+            line_of(face.following.stdout)
+            before = face.mapping()
+            with Stopped(face.following):
+                face.engine.order("again")
+                face.engine.put(*[data("/new")] * n)
+                time.sleep(0.05)  # longer than what it takes for a look that is late
+            after = face.mapping()
+            status, out, err = finish(face.following)
+            if after[0] != before[0]:
+                tap.skip(f"{n} packets of another face at the same address", "it came to another one")
+                continue
+            tap.check(status == 0 and out == b"" and "the face has ended" in err and summary(err) == [2, 2, 0, 0],
+                      f"{n} packets of another face at the same address are not shown", (before, after, status, out, err))
 
 
 def may_be_other():

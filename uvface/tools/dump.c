@@ -23,6 +23,7 @@ enum { USAGE = 2, FOUND_DEAD = 3 };
 #define LOOK_S 0.001
 #define QUIET_S 1.0 /* after so long without a packet it is asked whether the face is still there; then more seldom */
 #define QUIET_MAX_S 8.0
+#define GAP_S 0.02 /* so long after a look a process may have closed its face and made another at the same address */
 #define PREFIX_BYTES 1024
 
 typedef struct options_s {
@@ -42,6 +43,7 @@ typedef struct dump_s {
   FILE* out;
   pcap_file_t* pcap; /* has out; NULL = text */
   uint64_t shown, seen;
+  double looked_s; /* when it did last; 0 = never */
   /* The scout, a thread that looks whether the face has ended. */
   bool has_scout;
   pthread_t scout;
@@ -163,6 +165,15 @@ static const char* why_lost(int err) {
   return strerror(-err);
 }
 
+/* As follow_look(). */
+static int look(dump_t* d) {
+  bool is_late = d->follow.source.fd < 0 && now_s() - d->looked_s > GAP_S;
+  int err = is_late && !face_is_in_memory(&d->face, &d->follow.source) ? -EFAULT : follow_look(&d->follow);
+
+  d->looked_s = now_s();
+  return err;
+}
+
 static int end_well(const dump_t* d) {
   text_failed(d->options->face, "the face has ended");
   return EXIT_SUCCESS;
@@ -175,7 +186,7 @@ static int run(dump_t* d) {
   double heard_s = now_s(), quiet_s = QUIET_S;
 
   do {
-    int err = follow_look(&d->follow), found = 0;
+    int err = look(d), found = 0;
     bool is_quiet;
 
     errno = 0;
@@ -195,7 +206,7 @@ static int run(dump_t* d) {
     if (found < 0) return end_well(d);
     if (err == -EPROTO) return text_failed(o->face, why_lost(err));
     if ((err < 0 || is_quiet) && has_ended(d)) {
-      if (err >= 0) follow_look(&d->follow); /* what came while it was looked for */
+      if (err >= 0) look(d); /* what came while it was looked for */
       flush(d);
       return end_well(d);
     }

@@ -56,7 +56,8 @@ typedef struct follow_s {
 int follow_start(follow_t* follow, const source_t* source);
 /* Looks at both rings once: on_packet and on_missed are called for what came, with one time, first for the direction
  * that asks. So an answer comes behind its question, if neither was missed. Returns 1 if there was something, 0 if not.
- * Errors: -EPROTO (the indices are impossible, and stay so), and those of reading: then the region is gone, or was
+ * Errors: -EPROTO (the indices are impossible, and stay so; in a process's memory, too, a tail behind what was
+ * read: another region may have come there), and those of reading: then the region is gone, or was
  * truncated. */
 int follow_look(follow_t* follow);
 void follow_end(follow_t* follow);
@@ -93,6 +94,8 @@ bool face_choose(const char* text, face_t* ret_face, source_t* ret_source);
 void face_tell(const face_t* face);
 /* Whether nobody has its region any more. */
 bool face_has_ended(const face_t* face);
+/* For a region that is read in a process's memory: whether it is still there, and not another at the same address. */
+bool face_is_in_memory(const face_t* face, const source_t* source);
 /* For a region that is read in a process's memory, where it is not any more: finds who else has it. 1 and another
  * source, 0 if it is there after all, or -ENOENT. */
 int face_find_again(face_t* face, source_t* source);

@@ -138,3 +138,17 @@ int face_find_again(face_t* face, source_t* source) {
   *source = found;
   return !is_same;
 }
+
+bool face_is_in_memory(const face_t* face, const source_t* source) {
+  procs_t procs;
+  bool found = false;
+
+  procs_scan_mappings(&procs, source->pid);
+  for (size_t i = 0; i < procs.uses.n && !found; i++) {
+    const use_t* use = &procs.uses.items[i];
+
+    found = use->address == source->address && use->dev == face->dev && use->ino == face->ino;
+  }
+  procs_free(&procs);
+  return found;
+}

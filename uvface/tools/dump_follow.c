@@ -111,6 +111,14 @@ static void count_work(follow_t* f, uint64_t bytes) {
   if (is_interrupted()) f->is_done = true;
 }
 
+/* In a process's memory another region may have come to the address, and begins anew. */
+static int read_indices(const follow_t* f, const way_t* way, uint32_t* tail, uint32_t* head) {
+  int err = source_read_indices(&f->source, way->is_a2e, tail, head);
+
+  if (err < 0) return err;
+  return f->source.fd < 0 && *tail - way->next > UINT32_MAX / 2 ? -EPROTO : 0;
+}
+
 static int take(follow_t* f, way_t* way, packet_t* packet, uint32_t* tail, uint32_t* head) {
   uint32_t length = 0;
   int err = source_read_slot(&f->source, &f->header, way->is_a2e, way->next, f->slot, &length);
@@ -119,7 +127,7 @@ static int take(follow_t* f, way_t* way, packet_t* packet, uint32_t* tail, uint3
   count_work(f, SLOT_BYTES + (length <= f->header.slot_size ? length : 0));
   /* The kernel has read the slot on this thread, and reads the indices on it: not earlier. */
   fence();
-  err = source_read_indices(&f->source, way->is_a2e, tail, head);
+  err = read_indices(f, way, tail, head);
   if (err < 0) return err;
   if (*tail - way->next > reach(f, way, *tail, *head)) {
     miss(f, way, packet, 1);
@@ -152,7 +160,7 @@ static int mark(const follow_t* f, way_t* way) {
 
   /* Not earlier than the other direction's, see find_first(). */
   fence();
-  err = source_read_indices(&f->source, way->is_a2e, &tail, &head);
+  err = read_indices(f, way, &tail, &head);
   if (err < 0) return err;
   return is_broken(f, way, tail, head) ? -EPROTO : 0;
 }

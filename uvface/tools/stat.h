@@ -80,6 +80,8 @@ typedef struct procs_s {
 } procs_t;
 
 void procs_scan(procs_t* procs);
+/* Only the regions that one process maps. */
+void procs_scan_mappings(procs_t* procs, pid_t pid);
 void procs_free(procs_t* procs);
 process_t process_of(pid_t pid);
 

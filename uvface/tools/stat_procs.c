@@ -211,6 +211,13 @@ void procs_scan(procs_t* procs) {
   closedir(dir);
 }
 
+void procs_scan_mappings(procs_t* procs, pid_t pid) {
+  process_t process = {.pid = pid};
+
+  *procs = (procs_t){.hidden = 0};
+  scan_mappings(procs, &process);
+}
+
 void procs_free(procs_t* procs) {
   free(procs->uses.items);
   free(procs->ends.items);
