@@ -20,12 +20,12 @@ def line_of(stream):
 
 
 class Actor:
-    """A process with an end of a face, over the library lib."""
+    """A process with an end of a face, over the library lib; within: what a command begins with that runs another."""
 
-    def __init__(self, lib, role, name, user=None):
+    def __init__(self, lib, role, name, user=None, within=()):
         # bufsize 0: what select() does not see must not lie in a buffer of ours
         self.process = subprocess.Popen(
-            [sys.executable, PROGRAM, lib, role, name, *([str(user)] if user else [])], stdin=subprocess.PIPE,
+            [*within, sys.executable, PROGRAM, lib, role, name, *([str(user)] if user else [])], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
         alive.append(self)
         said = line_of(self.process.stdout)

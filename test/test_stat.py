@@ -553,6 +553,62 @@ def test_containers():
             process.stdout.close()
 
 
+def app_of(shown):
+    return shown["app"]["pid"] if shown.get("app") else None
+
+
+def test_other_files_of_that_name():
+    """Paths in /proc are text: neither a file that is gone nor one of another place is that of the face."""
+    name = f"{NAME}-same"
+    os.mkfifo(fifos(name)[0], 0o600)
+    squatter = os.open(fifos(name)[0], os.O_RDONLY | os.O_NONBLOCK)
+    os.unlink(fifos(name)[0])
+    engine = Actor(LIB, "engine", name)
+    hanging = Actor(LIB, "app", name)
+    tap.check(app_of(face(name)) == hanging.pid, "an app", face(name))
+    engine.kill()
+    status, out, _ = stat(name)
+    tap.check(status == 3 and " dead " in out, "who has a FIFO that had the name is no engine", (status, out))
+    os.close(squatter)
+
+    engine = Actor(LIB, "engine", name)
+    shows(face(name), {"app": None, "state": "alive", "engine": process(engine, "python3")},
+          "an app that hangs is not that of the next engine")
+    status, out, _ = stat("--json", str(hanging.pid))
+    shown = json.loads(out)["faces"]
+    tap.check(status == 1 and [one["kind"] for one in shown] == ["unnamed"] and app_of(shown[0]) == hanging.pid,
+              "it has a face without a name", (status, shown))
+    engine.order("probe")
+    app = Actor(LIB, "app", name)
+    engine.order("probe")
+    tap.check(app_of(face(name)) == app.pid, "the next app is, sealed or not", face(name))
+    for actor in (hanging, app):
+        actor.kill()
+    see_contained(name, engine)
+    engine.kill()
+    deadline = time.monotonic() + DEADLINE_S
+    while there(name) and time.monotonic() < deadline:  # a second, where only FIFOs are left
+        stat("--remove", name)
+        time.sleep(0.05)
+    tap.check(not there(name), "nothing is left of them", there(name))
+
+
+def see_contained(name, engine):
+    what = "a face of that name in a container is another one"
+    mounts = ["-t tmpfs tmpfs /tmp", "-t tmpfs tmpfs /dev/shm"]
+    if os.geteuid() != 0 or ROOT.startswith("/tmp/") or subprocess.run(contained(mounts, "true"), stderr=subprocess.DEVNULL).returncode:
+        tap.skip(what, "needs root, mounts, and a build that is not in /tmp")
+        return
+    theirs = Actor(LIB, "engine", name, within=contained(mounts))
+    app = Actor(LIB, "app", name, within=["nsenter", "-t", str(theirs.pid), "-m"])
+    shows(face(name), {"app": None, "engine": process(engine, "python3"), "other_processes": 0}, what)
+    shown = json.loads(stat("--json", str(app.pid))[1])["faces"]
+    tap.check([(one["kind"], app_of(one), one["engine"]) for one in shown] == [("unnamed", app.pid, process(theirs, "python3"))],
+              "which has its own ends", shown)
+    for actor in (app, theirs):
+        actor.kill()
+
+
 def completed(program, typed, before=""):
     """What bash, after other commands, makes of a command line at a tab, with a bar where the cursor then stands."""
     tools = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "uvface", "tools")
@@ -641,7 +697,8 @@ def test_usage():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers, test_completion, test_usage):
+                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers,
+                     test_other_files_of_that_name, test_completion, test_usage):
             test()
     finally:
         actors.kill_all()

@@ -55,14 +55,15 @@ typedef struct use_s {
   bool is_mapped;             /* else only open */
   char at[64];                /* under /proc: by which name it can be opened */
   uint64_t address, bytes;    /* of the mapping */
-  char path[NAME_BYTES + 32]; /* as the process knows it */
+  char path[NAME_BYTES + 32]; /* as the process knows it: another file may have that name */
 } use_t;
 
 /* What a process has to do with a FIFO. */
 typedef struct end_s {
   process_t process;
-  char name[NAME_BYTES]; /* of the face */
-  bool is_a2e, reads, writes;
+  dev_t dev;
+  ino_t ino;
+  bool reads, writes;
 } end_t;
 
 /* The holder of a lock. */
@@ -146,6 +147,7 @@ typedef struct rate_s {
 typedef struct face_s {
   char name[NAME_BYTES]; /* "" = private, or not known */
   bool is_private;
+  bool had_name;        /* a process knows its region by the name of one */
   bool has_region_name; /* in /dev/shm */
   bool has_region;
   dev_t dev;

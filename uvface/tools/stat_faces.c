@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* stat_faces.c: names, regions and processes become faces. A region is known by its inode, whatever names it has or
- * had; what is under a name but no region stays in the list, with what is wrong with it. */
+/* stat_faces.c: names, regions and processes become faces. Files are known by their inodes: under a path that a process
+ * knows, another file may lie by now, or for us. What is under a name but no region stays in the list, with what is
+ * wrong with it. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -28,6 +29,15 @@ static face_t* find_region(faces_t* faces, dev_t dev, ino_t ino) {
     face_t* face = &faces->faces.items[i];
 
     if (face->has_region && face->dev == dev && face->ino == ino) return face;
+  }
+  return NULL;
+}
+
+static face_t* find_a2e(faces_t* faces, dev_t dev, ino_t ino) {
+  for (size_t i = 0; i < faces->faces.n; i++) {
+    face_t* face = &faces->faces.items[i];
+
+    if (face->a2e_ino != 0 && face->a2e_dev == dev && face->a2e_ino == ino) return face;
   }
   return NULL;
 }
@@ -100,22 +110,22 @@ static bool is_memory(const use_t* use) {
   return strncmp(use->path, "/memfd:", 7) == 0;
 }
 
+static void take_region(face_t* face, const use_t* use) {
+  face->has_region = true;
+  face->dev = use->dev;
+  face->ino = use->ino;
+  face->is_private = is_memory(use);
+}
+
+/* The name that a process knows a region by does not make it the region of the face that has this name now. */
 static face_t* face_of(faces_t* faces, const use_t* use) {
-  const char* name = name_in(use->path);
   face_t* face = find_region(faces, use->dev, use->ino);
 
-  if (face == NULL && name[0] != '\0') {
-    face = find_name(faces, name);
-    if (face != NULL && face->has_region) face = NULL; /* a later face of the same name */
+  if (face == NULL) {
+    face = add(faces, "");
+    take_region(face, use);
   }
-  if (face == NULL) face = add(faces, name);
-  if (face->name[0] == '\0' && name[0] != '\0') snprintf(face->name, sizeof(face->name), "%.*s", NAME_BYTES - 1, name);
-  if (!face->has_region) {
-    face->has_region = true;
-    face->dev = use->dev;
-    face->ino = use->ino;
-    face->is_private = is_memory(use);
-  }
+  face->had_name = face->had_name || name_in(use->path)[0] != '\0';
   return face;
 }
 
@@ -138,15 +148,39 @@ static void join_locks(faces_t* faces, const procs_t* procs) {
 static void join_ends(faces_t* faces, const procs_t* procs) {
   for (size_t k = 0; k < procs->ends.n; k++) {
     const end_t* end = &procs->ends.items[k];
-    face_t* face = find_name(faces, end->name);
+    face_t* face = find_a2e(faces, end->dev, end->ino);
 
-    if (face == NULL || !end->is_a2e || end->reads == end->writes) continue;
+    if (face == NULL || end->reads == end->writes) continue;
     if (end->reads && face->engine.pid == 0) face->engine = end->process;
     if (end->writes && face->app.pid == 0) face->app = end->process;
   }
 }
 
-/* A sealed region has no name, and its engine knows it by none: but it has that engine's FIFO. */
+static bool has_mapped(const procs_t* procs, pid_t pid, const use_t* region) {
+  for (size_t k = 0; k < procs->uses.n; k++) {
+    const use_t* use = &procs->uses.items[k];
+
+    if (use->is_mapped && use->process.pid == pid && use->dev == region->dev && use->ino == region->ino) return true;
+  }
+  return false;
+}
+
+/* A sealed region has lost its name, which its app still knows. A face that has this name now is the same if one of the
+ * two ends of its FIFO has that region: an app that hangs may have the region of an engine that is long dead. */
+static void join_known_to_app(faces_t* faces, const procs_t* procs) {
+  for (size_t k = 0; k < procs->uses.n; k++) {
+    const use_t* use = &procs->uses.items[k];
+    const char* name = name_in(use->path);
+    face_t* face = name[0] != '\0' ? find_name(faces, name) : NULL;
+
+    if (face == NULL || face->has_region || find_region(faces, use->dev, use->ino) != NULL) continue;
+    if ((face->engine.pid != 0 && has_mapped(procs, face->engine.pid, use)) ||
+        (face->app.pid != 0 && face->app.pid == use->process.pid))
+      take_region(face, use);
+  }
+}
+
+/* An engine knows its sealed region by no name, but it has the FIFO that has one. */
 static void join_sealed(faces_t* faces, const procs_t* procs) {
   for (size_t i = 0; i < faces->faces.n; i++) {
     face_t* named = &faces->faces.items[i];
@@ -162,10 +196,7 @@ static void join_sealed(faces_t* faces, const procs_t* procs) {
       found = use;
       n++;
     }
-    if (n != 1) continue;
-    named->has_region = true;
-    named->dev = found->dev;
-    named->ino = found->ino;
+    if (n == 1) take_region(named, found);
   }
 }
 
@@ -306,7 +337,7 @@ static const face_t* same_before(const faces_t* before, const face_t* face) {
 
 /* A region that never had a name, and that nothing else tells to be a face's, is one if it looks like it. */
 static bool is_face(const face_t* face) {
-  return face->name[0] != '\0' || face->is_private || face->has_header;
+  return face->name[0] != '\0' || face->had_name || face->is_private || face->has_header;
 }
 
 /* --- Dead or alive ------------------------------------------------------------------------------ */
@@ -396,8 +427,7 @@ void faces_scan(faces_t* faces, const faces_t* before, double seconds) {
   for_each(FIFO_DIRECTORY, visit_fifo, faces);
   join_locks(faces, &procs);
   join_ends(faces, &procs);
-  for (size_t k = 0; k < procs.uses.n; k++) /* the names that apps know, first */
-    if (name_in(procs.uses.items[k].path)[0] != '\0') (void) face_of(faces, &procs.uses.items[k]);
+  join_known_to_app(faces, &procs);
   join_sealed(faces, &procs);
   for (size_t k = 0; k < procs.uses.n; k++) join_use(face_of(faces, &procs.uses.items[k]), &procs.uses.items[k]);
   for (size_t i = 0; i < faces->faces.n; i++) {

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,26 +78,34 @@ static void copy_path(use_t* use, const char* path) {
   snprintf(use->path, sizeof(use->path), "%.*s", (int) len, path);
 }
 
-static void note_region(procs_t* procs, const process_t* process, const char* at, const char* path) {
-  struct stat st;
-  use_t* use;
+/* Which file a descriptor is of, whatever its path says. Opens nothing, and waits for no file system. */
+static bool identify(const char* at, dev_t* ret_dev, ino_t* ret_ino) {
+  struct statx st;
 
-  if (stat(at, &st) != 0) return;
+  if (statx(AT_FDCWD, at, AT_STATX_DONT_SYNC, STATX_INO, &st) != 0) return false;
+  *ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+  *ret_ino = (ino_t) st.stx_ino;
+  return true;
+}
+
+static void note_region(procs_t* procs, const process_t* process, const char* at, const char* path) {
+  use_t* use;
+  dev_t dev;
+  ino_t ino;
+
+  if (!identify(at, &dev, &ino)) return;
   use = LIST_ADD(&procs->uses);
-  *use = (use_t){.process = *process, .dev = st.st_dev, .ino = st.st_ino};
+  *use = (use_t){.process = *process, .dev = dev, .ino = ino};
   snprintf(use->at, sizeof(use->at), "%s", at);
   copy_path(use, path);
 }
 
 /* The link itself tells by its mode for what the FIFO is open. */
-static void note_fifo(procs_t* procs, const process_t* process, const char* at, char* path) {
-  size_t len = strlen(path);
+static void note_fifo(procs_t* procs, const process_t* process, const char* at) {
   struct stat st;
   end_t end = {.process = *process};
 
-  if (len > sizeof(DELETED) - 1 && strcmp(path + len - (sizeof(DELETED) - 1), DELETED) == 0)
-    path[len - (sizeof(DELETED) - 1)] = '\0';
-  if (!fifo_name(path + sizeof(FIFO_DIRECTORY), end.name, &end.is_a2e) || lstat(at, &st) != 0) return;
+  if (!identify(at, &end.dev, &end.ino) || lstat(at, &st) != 0) return;
   end.reads = (st.st_mode & S_IRUSR) != 0;
   end.writes = (st.st_mode & S_IWUSR) != 0;
   *LIST_ADD(&procs->ends) = end;
@@ -120,7 +129,7 @@ static bool scan_descriptors(procs_t* procs, const process_t* process) {
     path[n] = '\0';
     if (may_be_region(path)) note_region(procs, process, at, path);
     if (strncmp(path, FIFO_DIRECTORY "/" FIFO_PREFIX, sizeof(FIFO_DIRECTORY "/" FIFO_PREFIX) - 1) == 0)
-      note_fifo(procs, process, at, path);
+      note_fifo(procs, process, at);
   }
   closedir(dir);
   return true;
