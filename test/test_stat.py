@@ -689,16 +689,35 @@ def test_usage():
     tap.check(status == 1 and not out and err == f"uvface-stat: {NAME}-none: no such face\n", "no such face, no table", (status, out, err))
     status, out, err = stat("--remove", "private:1")
     tap.check(status == 1 and "one without a name leaves nothing" in err, "what has no name leaves nothing", (status, out, err))
-    with open("/dev/full", "wb") as full:
-        tap.check(subprocess.run([STAT], stdout=full, stderr=subprocess.DEVNULL, timeout=DEADLINE_S).returncode == 1,
-                  "a full disk is a failure")
+
+
+def test_full_disk():
+    """What cannot be written is a failure, and told; that nobody reads a watched list any more is none."""
+    name = f"{NAME}-full"
+    Actor(LIB, "engine", name).kill()
+    engine = Actor(LIB, "engine", f"{NAME}-full2")
+    for arguments in ([], ["--json"], ["--watch=0.05"], ["--watch=0.05", "--json"], ["--stale", name], ["--stale", "--json", name],
+                      ["--remove", name], ["--help"], ["--version"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([STAT, *arguments], stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE_S)
+        tap.check(done.returncode == 1 and b"standard output: No space left on device" in done.stderr,
+                  f"{' '.join(arguments[:-1] if name in arguments else arguments)}: a full disk", (done.returncode, done.stderr))
+    for arguments in (["--watch=0.05"], ["--watch=0.05", "--json"]):
+        reads, writes = os.pipe()
+        os.close(reads)
+        done = subprocess.run([STAT, *arguments], stdout=writes, stderr=subprocess.PIPE, timeout=DEADLINE_S)
+        os.close(writes)
+        tap.check(done.returncode == 0 and b"standard output" not in done.stderr, f"{' '.join(arguments)}: nobody reads",
+                  (done.returncode, done.stderr))
+    engine.kill()
+    tap.check(stat("--remove", f"{NAME}-full2")[0] == 0 and not there(name), "nothing is left of them")
 
 
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
                      test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers,
-                     test_other_files_of_that_name, test_completion, test_usage):
+                     test_other_files_of_that_name, test_completion, test_usage, test_full_disk):
             test()
     finally:
         actors.kill_all()

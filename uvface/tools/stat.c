@@ -74,6 +74,15 @@ static bool flush(void) {
   return fflush(stdout) == 0 && !ferror(stdout);
 }
 
+static int fail_output(void) {
+  return fail("standard output", errno != 0 ? strerror(errno) : "failed");
+}
+
+/* The status after what is all that was to be printed. */
+static int print_end(void) {
+  return flush() ? EXIT_SUCCESS : fail_output();
+}
+
 static bool is_an_app_unknown(const faces_t* faces) {
   for (size_t i = 0; i < faces->faces.n; i++)
     if (faces->faces.items[i].app_state == UNKNOWN) return true;
@@ -165,7 +174,7 @@ static int list(const options_t* o) {
     rc = print_json(faces_json(&faces, false), false);
   else if (faces.faces.n > 0 || o->n_names == 0)
     print_table(stdout, &faces, false, &all);
-  if (!flush() || rc != 0) status = fail("standard output", errno != 0 ? strerror(errno) : "failed");
+  if (!flush() || rc != 0) status = fail_output();
   if (!o->json) tell_hidden(stderr, &faces, o);
   faces_free(&faces);
   return status;
@@ -225,6 +234,8 @@ static int watch(const options_t* o) {
   bool is_screen = isatty(STDOUT_FILENO) == 1 && !o->json;
   faces_t before = {.hidden = 0}, now;
   double last = 0;
+  int status = EXIT_SUCCESS;
+  bool is_written;
 
   catch_signals();
   do {
@@ -239,9 +250,12 @@ static int watch(const options_t* o) {
     last = at;
     faces_free(&before);
     before = now;
-  } while (flush() && wait_for_next(o->watch_s, STDOUT_FILENO));
+    is_written = flush(); /* and errno says why not */
+  } while (is_written && wait_for_next(o->watch_s, STDOUT_FILENO));
+  /* A pipe that nobody reads, or a terminal that is gone, is an end like others. */
+  if (!is_written && errno != EPIPE && !is_screen) status = fail_output();
   faces_free(&before);
-  return EXIT_SUCCESS;
+  return status;
 }
 
 /* --- What dead engines left ----------------------------------------------------------------------- */
@@ -286,8 +300,10 @@ static int stale(const options_t* o) {
     if (!o->json && item->status == 0) puts(shown);
   }
   if (o->json) rc = print_json(stales_json(&stales), false);
-  if (!flush() || rc != 0) failed = true;
-  rc = failed ? FAILED : stales.items.n > 0 && !o->remove ? FOUND_DEAD : EXIT_SUCCESS;
+  if (!flush() || rc != 0)
+    rc = fail_output();
+  else
+    rc = failed ? FAILED : stales.items.n > 0 && !o->remove ? FOUND_DEAD : EXIT_SUCCESS;
   stales_free(&stales);
   return rc;
 }
@@ -309,11 +325,11 @@ static int parse(int argc, char** argv, options_t* o) {
   while ((option = getopt_long(argc, argv, "jw::srhV", options, NULL)) != -1) {
     if (option == 'h') {
       usage(stdout);
-      return EXIT_SUCCESS;
+      return print_end();
     }
     if (option == 'V') {
       printf("uvface-stat %s\n", ndnshm_version_string());
-      return EXIT_SUCCESS;
+      return print_end();
     }
     if (option == 'j') o->json = true;
     if (option == 's') stale = true;
