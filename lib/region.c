@@ -244,11 +244,15 @@ int ndnshm__region_attach(ndnshm__region_t* ret_region, const char* shm_name, ui
 
 /* --- Private regions -------------------------------------------------------------------------- */
 
-/* An older kernel knows no memory that can never be executed. */
+/* Its name tells who looks into /proc which of the two ends is the engine. An older kernel knows no memory that can
+ * never be executed. */
 static int open_memory(void) {
-  int fd = memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+  char name[sizeof("ndn-shm:") + 3 * sizeof(long)];
+  int fd;
 
-  if (fd < 0 && errno == EINVAL) fd = memfd_create("ndn-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  snprintf(name, sizeof(name), "ndn-shm:%ld", (long) getpid());
+  fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   return ndnshm__keep_off_stdio(fd);
 }
 

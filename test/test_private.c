@@ -91,6 +91,20 @@ TEST_LOOP(app_gets_three_descriptors_that_it_can_use_at_once, N_PRIVATE) {
   face_drop(&f);
 }
 
+TEST_LOOP(region_has_its_engines_pid_in_its_name, N_PRIVATE) {
+  face_t f = face_plan_of(KIND, "pid");
+  char link[64], wanted[64], name[64] = "";
+  int fds[3];
+
+  face_create(&f, 4, 100);
+  ck_assert_int_eq(ndnshm_app_fds(f.engine, fds), 0);
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", fds[0]);
+  snprintf(wanted, sizeof(wanted), "/memfd:ndn-shm:%ld (deleted)", (long) getpid());
+  ck_assert_int_gt(readlink(link, name, sizeof(name) - 1), 0);
+  ck_assert_str_eq(name, wanted);
+  face_drop(&f);
+}
+
 TEST_LOOP(nobody_can_change_the_size_of_the_region, N_PRIVATE) {
   const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   face_t f = face_plan_of(KIND, "seals");

@@ -238,7 +238,8 @@ def test_private():
     actor.order("send 4 30")
     faces = private_of(actor)
     if tap.check(len(faces) == 1, "a private face is found by its processes", faces):
-        shows(faces[0], {"name": None, "kind": "private", "state": "alive", "roles_unknown": True}, "without a name")
+        shows(faces[0], {"name": None, "kind": "private", "state": "alive", "roles_unknown": False}, "without a name")
+        shows(faces[0], {"engine": process(actor, "python3")}, "its engine has put its PID into the region's name")
         if faces[0]["capacity"] if "capacity" in faces[0] else None:
             shows(faces[0], {"capacity": 16, "slot_size": 100}, "and with its geometry")
             shows(faces[0]["e2a"], {"used": 4}, "and its packets")
@@ -260,6 +261,40 @@ def test_private():
     else:
         tap.skip("another user does not see it", "needs root, and a build that others may run")
     actor.kill()
+
+
+def roles(name, within=(), child_name=False):
+    """Which end of a region of this name, that this process has and a child opens later, is shown as which."""
+    child = subprocess.Popen([*within, "sh", "-c", 'read -r path; exec 3<"$path"; echo open; read -r end'], bufsize=0,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    fd = os.memfd_create(f"ndn-shm:{child.pid}" if child_name else name)
+    child.stdin.write(f"/proc/{os.getpid()}/fd/{fd}\n".encode())
+    said = line_of(child.stdout)
+    inode = os.fstat(fd).st_ino
+    shown = [one for one in json.loads(stat("--json")[1])["faces"] if one["inode"] == inode]
+    os.close(fd)
+    child.communicate(b"\n", timeout=DEADLINE_S)
+    if said != b"open" or len(shown) != 1:
+        return said, shown
+    return ["unknown" if shown[0]["roles_unknown"] else "this" if one["pid"] == os.getpid() else "child"
+            for one in (shown[0]["engine"], shown[0]["app"])]
+
+
+def test_roles():
+    """Of two ends of one user, that is the engine whose PID the region's name has."""
+    for name, child_name, wanted in ((f"ndn-shm:{os.getpid()}", False, ["this", "child"]), ("", True, ["child", "this"]),
+                                     ("ndn-shm:999999999", False, ["unknown"] * 2), ("ndn-shm", False, ["unknown"] * 2),
+                                     (f"ndn-shm:{os.getpid()}x", False, ["unknown"] * 2), ("ndn-shm:", False, ["unknown"] * 2),
+                                     (f"ndn-shm:{2**32 + os.getpid()}", False, ["unknown"] * 2)):
+        got = roles(name, child_name=child_name)
+        what = "the child's PID" if child_name else name.replace(str(os.getpid()), "PID")
+        tap.check(got == wanted, f"roles by {what}", got)
+    apart = ["unshare", "-p", "-f"]
+    if os.geteuid() != 0 or subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL).returncode:
+        tap.skip("a PID in a container", "needs root, and namespaces")
+        return
+    got = roles("ndn-shm:1", within=apart)
+    tap.check(got == ["child", "this"], "a PID is that which an engine sees itself, in a container", got)
 
 
 def test_processes():
@@ -715,7 +750,7 @@ def test_full_disk():
 
 def main():
     try:
-        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_processes, test_strangers,
+        for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_roles, test_processes, test_strangers,
                      test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers,
                      test_other_files_of_that_name, test_completion, test_usage, test_full_disk):
             test()

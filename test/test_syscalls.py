@@ -87,8 +87,8 @@ PRIVATE_MEMORY = {
     ("lib/hurry.c", "sched_setscheduler(0, SCHED_FIFO, &lowest)"),
     ("lib/hurry.c", "sched_setscheduler(0, SCHED_OTHER, &none)"),
     ("lib/fifo.c", "unlink(path)"),
-    ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)'),
-    ("lib/region.c", 'memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING)'),
+    ("lib/region.c", "memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)"),
+    ("lib/region.c", "memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)"),
     # The files of a face that is swept: text of the function's own, and the header is read into its variable.
     ("lib/sweep.c", "pread(region->fd, &h, sizeof(h), 0)"),
     ("lib/sweep.c", "unlink(path)"),

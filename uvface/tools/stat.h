@@ -85,6 +85,8 @@ void procs_scan(procs_t* procs);
 void procs_scan_mappings(procs_t* procs, pid_t pid);
 void procs_free(procs_t* procs);
 process_t process_of(pid_t pid);
+/* The PID that a process has for itself, in its own PID namespace. 0 = it has just ended. */
+pid_t own_pid_of(pid_t pid);
 
 /* Splits the file name of a FIFO: the name of its face, and which it is. */
 bool fifo_name(const char* file, char ret_name[NAME_BYTES], bool* ret_is_a2e);
@@ -148,6 +150,7 @@ typedef struct face_s {
   char name[NAME_BYTES]; /* "" = private, or not known */
   bool is_private;
   bool had_name;        /* a process knows its region by the name of one */
+  pid_t maker;          /* of a private region, by its name, as that process saw itself; 0 = not told */
   bool has_region_name; /* in /dev/shm */
   bool has_region;
   dev_t dev;

@@ -110,11 +110,23 @@ static bool is_memory(const use_t* use) {
   return strncmp(use->path, "/memfd:", 7) == 0;
 }
 
+/* "/memfd:ndn-shm:PID", or 0. */
+static pid_t maker_in(const char* path) {
+  static const char prefix[] = "/memfd:ndn-shm:";
+  const char* digits = path + sizeof(prefix) - 1;
+  size_t n;
+
+  if (strncmp(path, prefix, sizeof(prefix) - 1) != 0) return 0;
+  n = strspn(digits, "0123456789");
+  return n > 0 && n < 10 && digits[n] == '\0' ? (pid_t) strtol(digits, NULL, 10) : 0;
+}
+
 static void take_region(face_t* face, const use_t* use) {
   face->has_region = true;
   face->dev = use->dev;
   face->ino = use->ino;
   face->is_private = is_memory(use);
+  face->maker = maker_in(use->path);
 }
 
 /* The name that a process knows a region by does not make it the region of the face that has this name now. */
@@ -212,17 +224,33 @@ static void join_use(face_t* face, const use_t* use) {
     face->others++;
 }
 
-/* Both ends of a private face have the same. Only its file's owner tells which is which, if they are two users'. */
+static bool is_owner(const face_t* face, const process_t* end) {
+  return face->has_owner && end->uid == face->owner;
+}
+
+static bool is_maker(const face_t* face, const process_t* end) {
+  return face->maker != 0 && own_pid_of(end->pid) == face->maker;
+}
+
+/* Both ends of a private face have the same. The engine is known by what is true of one of them alone: by the owner of
+ * the region, which nobody can choose, before the region's name. If one end alone is seen, the PID in that name may be
+ * of a namespace where the other is. */
 static void settle_roles(face_t* face) {
-  process_t first = face->engine;
+  process_t first = face->engine, second = face->app;
+  bool is_second = false;
 
   if (!face->is_private || first.pid == 0) return;
-  if (face->app.pid != 0 && face->has_owner && face->app.uid == face->owner && first.uid != face->owner) {
-    face->engine = face->app;
-    face->app = first;
-  } else {
-    face->roles_unknown = face->app.pid == 0 || !face->has_owner || face->app.uid == face->owner;
-  }
+  face->roles_unknown = second.pid == 0;
+  if (face->roles_unknown) return;
+  if (is_owner(face, &first) != is_owner(face, &second))
+    is_second = is_owner(face, &second);
+  else if (is_maker(face, &first) != is_maker(face, &second))
+    is_second = is_maker(face, &second);
+  else
+    face->roles_unknown = true;
+  if (!is_second) return;
+  face->engine = second;
+  face->app = first;
 }
 
 /* --- Regions ------------------------------------------------------------------------------------ */

@@ -64,6 +64,27 @@ process_t process_of(pid_t pid) {
   return process;
 }
 
+/* "NSpid:" has the PIDs in all namespaces, from ours to its own. A kernel without namespaces has no such line. */
+pid_t own_pid_of(pid_t pid) {
+  char path[64];
+  char* line = NULL;
+  size_t room = 0;
+  pid_t own = pid;
+  FILE* file;
+
+  snprintf(path, sizeof(path), "/proc/%ld/status", (long) pid);
+  file = fopen(path, "re");
+  if (file == NULL) return 0;
+  while (getline(&line, &room, file) >= 0) {
+    const char* last = strrchr(line, '\t');
+
+    if (last != NULL && strncmp(line, "NSpid:", 6) == 0) own = (pid_t) strtol(last, NULL, 10);
+  }
+  free(line);
+  fclose(file);
+  return own;
+}
+
 /* A region by the path that a process knows it by. One that never had a name is called by its inode. */
 static bool may_be_region(const char* path) {
   return strncmp(path, SHM_DIRECTORY "/" REGION_PREFIX, sizeof(SHM_DIRECTORY "/" REGION_PREFIX) - 1) == 0 ||
