@@ -15,6 +15,7 @@ import re
 import select
 import shutil
 import signal
+import statistics
 import struct
 import subprocess
 import sys
@@ -453,6 +454,41 @@ def test_watch():
     stat("--remove", name)
 
 
+def test_watch_keeps_time():
+    """Looks are at whole intervals after the first, and do not come later by what each of them takes."""
+    watching = start_watching("--json", "--watch=0.1", f"{NAME}-none", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    off_s, deadline = 1, time.monotonic() + DEADLINE_S
+    while off_s >= 0.01 and time.monotonic() < deadline:  # others may keep us from the processor for a while
+        times = [json.loads(line_of(watching.stdout))["time"] for _ in range(20)]
+        off_s = min(off_s, *(statistics.median(abs((at - first + 0.05) % 0.1 - 0.05) for at in times) for first in times))
+    tap.check(off_s < 0.01, "a watched list keeps its time", off_s)
+    watching.kill()
+    watching.wait()
+    watching.stdout.close()
+
+
+def test_rates_of_nonsense():
+    """A tail that goes back, or on by half of all numbers, gives no rate."""
+    name = f"{NAME}-tail"
+    header = bytearray(448)
+    struct.pack_into("<QII", header, 0, 0x4E444E5F53484D00, 16, 64)
+    with open(region(name), "wb", buffering=0) as file:
+        file.write(header + bytes(2 * 16 * 68))
+        watching = start_watching("--json", "--watch=0.05", name, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        line_of(watching.stdout)
+        for tail, is_known in ((5, True), (3, False), (3 + 2**31, False), (2 + 2**32, True), (1, False)):
+            os.pwrite(file.fileno(), struct.pack("<I", tail % 2**32), 64)
+            ring, deadline = {}, time.monotonic() + DEADLINE_S
+            while ring.get("tail") != tail % 2**32 and time.monotonic() < deadline:
+                ring = json.loads(line_of(watching.stdout))["faces"][0]["a2e"]
+            tap.check((ring["packets_per_s"] is not None) == (ring["bytes_per_s"] is not None) == is_known,
+                      f"a rate to a tail of {tail}{'' if is_known else ': unknown'}", ring)
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
+    os.unlink(region(name))
+
+
 def draw(columns, lines, *names):
     """What a terminal of that size shows at one look, as lines; but for the one that says how many processes could not be
     looked into, for which there is one more."""
@@ -751,8 +787,9 @@ def test_full_disk():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_roles, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_screen, test_watch_for, test_watch_seconds, test_containers,
-                     test_other_files_of_that_name, test_completion, test_usage, test_full_disk):
+                     test_hostile, test_escapes, test_watch, test_watch_keeps_time, test_rates_of_nonsense, test_screen,
+                     test_watch_for, test_watch_seconds, test_containers, test_other_files_of_that_name,
+                     test_completion, test_usage, test_full_disk):
             test()
     finally:
         actors.kill_all()

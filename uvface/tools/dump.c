@@ -108,13 +108,6 @@ static void summarize(const dump_t* d) {
 
 /* --- The end of the face -------------------------------------------------------------------------- */
 
-static double now_s(void) {
-  struct timespec now;
-
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
-}
-
 static void wait_for(sem_t* sem) {
   while (sem_wait(sem) != 0) continue; /* EINTR */
 }

@@ -80,7 +80,7 @@ static int choose_once(const char* text, face_t* ret_face, source_t* ret_source)
   const face_t* face;
   int err = EXIT_FAILURE;
 
-  faces_scan(&faces, NULL, 0);
+  faces_scan(&faces, NULL);
   face = find_face(&faces, text);
   if (face != NULL) {
     *ret_face = *face;
@@ -109,7 +109,7 @@ static bool is_there(const face_t* face) {
   faces_t faces;
   bool found = false;
 
-  faces_scan(&faces, NULL, 0);
+  faces_scan(&faces, NULL);
   for (size_t i = 0; i < faces.faces.n && !found; i++) {
     const face_t* one = &faces.faces.items[i];
 

@@ -167,7 +167,7 @@ static int list(const options_t* o) {
   faces_t faces;
   int status, rc = 0;
 
-  faces_scan(&faces, NULL, 0);
+  faces_scan(&faces, NULL);
   status = select_faces(&faces, o);
   tell_missing(stderr, &faces, o);
   if (o->json)
@@ -182,11 +182,11 @@ static int list(const options_t* o) {
 
 /* --- Watching ------------------------------------------------------------------------------------- */
 
-static double now_s(void) {
-  struct timespec now;
+/* Looks are due at whole intervals after the first, however long each takes; one that took longer skips some. */
+static double until_next(double first_s, double interval_s) {
+  double since_s = now_s() - first_s;
 
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+  return ((double) (uint64_t) (since_s / interval_s) + 1) * interval_s - since_s;
 }
 
 static void print_title(FILE* to, const faces_t* faces, const options_t* o) {
@@ -233,25 +233,24 @@ static void draw_lines(const options_t* o, const faces_t* faces, bool is_first) 
 static int watch(const options_t* o) {
   bool is_screen = isatty(STDOUT_FILENO) == 1 && !o->json;
   faces_t before = {.hidden = 0}, now;
-  double last = 0;
+  double first_s = now_s();
+  bool is_first = true;
   int status = EXIT_SUCCESS;
   bool is_written;
 
   catch_signals();
   do {
-    double at = now_s();
-
-    faces_scan(&now, last > 0 ? &before : NULL, at - last);
+    faces_scan(&now, is_first ? NULL : &before);
     select_faces(&now, o);
     if (is_screen)
       draw_screen(o, &now);
     else
-      draw_lines(o, &now, last == 0);
-    last = at;
+      draw_lines(o, &now, is_first);
+    is_first = false;
     faces_free(&before);
     before = now;
     is_written = flush(); /* and errno says why not */
-  } while (is_written && wait_for_next(o->watch_s, STDOUT_FILENO));
+  } while (is_written && wait_for_next(until_next(first_s, o->watch_s), STDOUT_FILENO));
   /* A pipe that nobody reads, or a terminal that is gone, is an end like others. */
   if (!is_written && errno != EPIPE && !is_screen) status = fail_output();
   faces_free(&before);

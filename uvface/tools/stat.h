@@ -166,6 +166,7 @@ typedef struct face_s {
   unsigned int others;
   bool has_header;
   header_t header;
+  double header_s;             /* when it was read, by now_s() */
   int sealed;                  /* 1, 0, -1 = not known */
   double a2e_bytes, e2a_bytes; /* mean length of the last packets */
   rate_t a2e_rate, e2a_rate;
@@ -178,8 +179,8 @@ typedef struct faces_s {
   double time_s; /* when they were looked at, since 1970 */
 } faces_t;
 
-/* All faces of the machine. before: of the last look, seconds ago, for rates; or NULL. */
-void faces_scan(faces_t* faces, const faces_t* before, double seconds);
+/* All faces of the machine. before: of the last look, for rates; or NULL. */
+void faces_scan(faces_t* faces, const faces_t* before);
 void faces_free(faces_t* faces);
 /* What a user calls a face without a name, and how it is shown: by the inode of its region. */
 void face_label(const face_t* face, char* ret, size_t bytes);
@@ -219,6 +220,8 @@ void stales_free(stales_t* stales);
 void catch_signals(void);
 /* Whether one of them has come, or waits to. */
 bool is_interrupted(void);
+/* Seconds of a clock that nobody sets. */
+double now_s(void);
 /* True after so many seconds; false after a signal, or when nobody reads any more what is written to fd, which a pipe
  * tells before it is written to. fd: -1 = none. */
 bool wait_for_next(double seconds, int fd);

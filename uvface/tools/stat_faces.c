@@ -308,7 +308,9 @@ static uint32_t since(uint32_t now, const face_t* before, bool is_a2e) {
   return now - (is_a2e ? before->header.a2e.tail : before->header.e2a.tail);
 }
 
+/* A tail only grows. One that went back, or on by half of all numbers, was written by who may write anything. */
 static rate_t rate_of(uint32_t packets, double mean_bytes, double seconds) {
+  if (packets > INT32_MAX || seconds <= 0) return (rate_t){.is_known = false};
   return (rate_t){true, packets / seconds, packets * mean_bytes / seconds};
 }
 
@@ -320,7 +322,7 @@ static void explain_no_region(face_t* face, unsigned int hidden) {
       0);
 }
 
-static void read_region(const procs_t* procs, face_t* face, const face_t* before, double seconds) {
+static void read_region(const procs_t* procs, face_t* face, const face_t* before) {
   source_t source = {.fd = -1};
   uint32_t a2e, e2a;
   int err;
@@ -337,6 +339,7 @@ static void read_region(const procs_t* procs, face_t* face, const face_t* before
     source_close(&source);
     return;
   }
+  face->header_s = now_s();
   face->has_header = face->header.magic == MAGIC;
   if (!face->has_header) say(face, "the region has no header of a face", 0);
   face->sealed = source_is_sealed(&source);
@@ -346,9 +349,9 @@ static void read_region(const procs_t* procs, face_t* face, const face_t* before
     face->a2e_bytes = source_mean_bytes(&source, &face->header, true, a2e);
     face->e2a_bytes = source_mean_bytes(&source, &face->header, false, e2a);
   }
-  if (face->has_header && before != NULL && before->has_header && seconds > 0) {
-    face->a2e_rate = rate_of(a2e, face->a2e_bytes, seconds);
-    face->e2a_rate = rate_of(e2a, face->e2a_bytes, seconds);
+  if (face->has_header && before != NULL && before->has_header) {
+    face->a2e_rate = rate_of(a2e, face->a2e_bytes, face->header_s - before->header_s);
+    face->e2a_rate = rate_of(e2a, face->e2a_bytes, face->header_s - before->header_s);
   }
   source_close(&source);
 }
@@ -445,7 +448,7 @@ static double since_1970_s(void) {
   return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
-void faces_scan(faces_t* faces, const faces_t* before, double seconds) {
+void faces_scan(faces_t* faces, const faces_t* before) {
   procs_t procs;
 
   *faces = (faces_t){.time_s = since_1970_s()};
@@ -461,7 +464,7 @@ void faces_scan(faces_t* faces, const faces_t* before, double seconds) {
   for (size_t i = 0; i < faces->faces.n; i++) {
     face_t* face = &faces->faces.items[i];
 
-    read_region(&procs, face, same_before(before, face), seconds);
+    read_region(&procs, face, same_before(before, face));
     settle_roles(face);
   }
   drop_others(faces);

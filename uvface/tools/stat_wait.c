@@ -45,6 +45,13 @@ bool is_interrupted(void) {
   return !sigisemptyset(&pending);
 }
 
+double now_s(void) {
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
 bool wait_for_next(double seconds, int fd) {
   struct timespec pause = {(time_t) seconds, (long) ((seconds - (double) (time_t) seconds) * 1e9)};
   struct pollfd out = {.fd = fd, .events = 0};
