@@ -489,6 +489,55 @@ def test_rates_of_nonsense():
     os.unlink(region(name))
 
 
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return file.read().split()
+
+
+def state_of(pid):
+    """Its letter, or nothing if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def stop_a_child(pid):
+    """Stops a child before it ends by itself, if one can be met until the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        for child in children_of(pid):
+            try:
+                os.kill(int(child), signal.SIGSTOP)
+            except ProcessLookupError:
+                continue
+            if state_of(child) in ("T", "t", "R", "S", "D"):
+                return child
+    return None
+
+
+def test_watch_reaps():
+    """Root looks at what a user left in a process with that user's rights, who can stop it."""
+    path = region(f"{NAME}-reap")
+    if os.geteuid() != 0 or not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        tap.skip("a look that hangs leaves no zombie", "needs root, and a kernel that tells of children")
+        return
+    with open(path, "wb") as file:
+        os.fchown(file.fileno(), OTHER, OTHER)
+    watching = start_watching("--json", "--watch=0.05", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = stop_a_child(watching.pid)
+    while child and state_of(child) not in ("Z", "") and watching.poll() is None:  # it is killed after three seconds
+        line_of(watching.stdout)
+    looked = [line_of(watching.stdout)[:8] for _ in range(4)]  # one may have been on its way
+    tap.check(child and looked == [b'{"time":'] * 4 and state_of(child) == "", "a look that hangs leaves no zombie",
+              (child, looked, state_of(child) if child else ""))
+    watching.kill()
+    watching.wait()
+    watching.stdout.close()
+    os.unlink(path)
+
+
 def draw(columns, lines, *names):
     """What a terminal of that size shows at one look, as lines; but for the one that says how many processes could not be
     looked into, for which there is one more."""
@@ -787,8 +836,8 @@ def test_full_disk():
 def main():
     try:
         for test in (test_named, test_live_is_left_alone, test_sealed, test_private, test_roles, test_processes, test_strangers,
-                     test_hostile, test_escapes, test_watch, test_watch_keeps_time, test_rates_of_nonsense, test_screen,
-                     test_watch_for, test_watch_seconds, test_containers, test_other_files_of_that_name,
+                     test_hostile, test_escapes, test_watch, test_watch_keeps_time, test_rates_of_nonsense, test_watch_reaps,
+                     test_screen, test_watch_for, test_watch_seconds, test_containers, test_other_files_of_that_name,
                      test_completion, test_usage, test_full_disk):
             test()
     finally:

@@ -74,13 +74,19 @@ static bool read_one(int fd, stale_t* ret_stale) {
   return true;
 }
 
-/* -ETIMEDOUT: it waits for something, or has died. It is killed, and reaped if it can be. */
+/* Those that were killed before, and have died since. Neither program has other children. */
+static void reap_earlier(void) {
+  while (waitpid(-1, NULL, WNOHANG) > 0) continue;
+}
+
+/* -ETIMEDOUT: it waits for something, or has died. It is killed, and reaped by the next, for it may not die at once. */
 static int sweep_for(stales_t* stales, uid_t uid, const char* name, bool remove) {
   stale_t stale = {.status = 0};
   bool ended = false;
   pid_t pid;
   int fds[2];
 
+  reap_earlier();
   if (pipe(fds) != 0) return -errno;
   fflush(NULL);
   pid = fork();
