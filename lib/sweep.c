@@ -177,7 +177,7 @@ static bool is_unchanged(const file_t* file) {
   struct stat now;
 
   return lstat(file->path, &now) != 0 ||
-         (now.st_dev == file->st.st_dev && now.st_ino == file->st.st_ino &&
+         (now.st_dev == file->st.st_dev && now.st_ino == file->st.st_ino && now.st_size == file->st.st_size &&
           now.st_ctim.tv_sec == file->st.st_ctim.tv_sec && now.st_ctim.tv_nsec == file->st.st_ctim.tv_nsec);
 }
 
