@@ -581,6 +581,131 @@ TEST(every_call_may_come_from_a_callback) {
   fake_unlisten(&s.fake);
 }
 
+/* Refuses shared memory, does all else that it is asked for, each once, and counts it. */
+static int serve_once_each(void* arg) {
+  fake_t* fake = &((scene_t*) arg)->fake;
+  fake_packet_t packet;
+  int registered[2] = {0, 0};
+
+  REQUIRE(fake_accept(fake) >= 0);
+  while (fake_read(fake, &packet)) {
+    if (fake_is(&packet, "rib", "register"))
+      registered[ndnpkt_name_equal(packet.command.parameters.name, wire_name("/second"))]++;
+    fake_answer(fake, &packet, fake_is(&packet, "faces", "create") ? 400 : 200, "as you like", 0);
+  }
+  return registered[0] > 1 || registered[1] > 1;
+}
+
+static uvface_client_t* client_in_tap;
+static int taps, close_at;
+
+static void command_in_tap(uvface_t* face, int direction, const uv_buf_t pieces[], unsigned int npieces) {
+  (void) face, (void) pieces, (void) npieces;
+  if (direction != UVFACE_SENT) return;
+  if (++taps == 1) order_register(client_in_tap->data, &second, "/second");
+  if (taps == close_at) uvface_client_close(client_in_tap, NULL);
+}
+
+/* A command goes through the tap of the face that it is sent over. _i: after so many of them the tap closes the
+ * client. */
+TEST_LOOP(a_tap_that_gives_a_command_has_it_sent_once, 3) {
+  order_t first;
+  scene_t s;
+
+  taps = 0;
+  close_at = _i;
+  begin(&s, serve_once_each);
+  watcher_run_up(&s.w, 1);
+  client_in_tap = &s.w.client;
+  ASSERT_OK(uvface_set_tap(s.w.client.face, command_in_tap));
+  order_register(&s.w, &first, "/first");
+  RUN_UNTIL(&s.w.loop, first.told && second.told);
+  ck_assert_int_eq(first.status, _i == 0 ? 0 : UV_ECANCELED);
+  ck_assert_int_eq(second.status, first.status);
+  if (_i == 0) uvface_client_close(&s.w.client, NULL);
+  finish_loop(&s.w.loop);
+  ck_assert_int_eq(first.told + second.told, 2);
+  ck_assert_uint_eq(s.w.downs, 1);
+  ck_assert_int_eq(harness_wait(s.pid, DEADLINE_MS), 0);
+  fake_unlisten(&s.fake);
+}
+
+static int sign_and_close(void* ctx, const ndnpkt_bytes_t pieces[], unsigned int n, uint8_t* out, size_t* len) {
+  (void) pieces, (void) n;
+  memset(out, 1, 64);
+  *len = 64;
+  if (++taps == close_at) uvface_client_close(ctx, note_close);
+  return 0;
+}
+
+/* _i: while shared memory is asked for, while what waited is sent, and later. */
+TEST_LOOP(a_signer_may_close_the_client, 3) {
+  uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  ndnpkt_signer_t signer = NDNPKT_SIGNER_INIT;
+  order_t first;
+  scene_t s;
+
+  taps = 0;
+  close_at = _i + 1;
+  memset(sequence, 0, sizeof(sequence));
+  signer.type = NDNPKT_SIGNATURE_ED25519;
+  signer.sign = sign_and_close;
+  signer.ctx = &s.w.client;
+  options.signer = &signer;
+  begin_with(&s, serve_once_each, &options);
+  order_register(&s.w, &first, "/first");
+  if (_i == 2) {
+    watcher_run_up(&s.w, 1);
+    order_register(&s.w, &second, "/second");
+  }
+  finish_loop(&s.w.loop);
+  ck_assert_int_eq(taps, close_at);
+  ck_assert_str_eq(sequence, "c");
+  ck_assert_uint_eq(s.w.ups, _i == 2);
+  ck_assert_uint_eq(s.w.downs, 1);
+  ck_assert_int_eq(s.w.status, UV_ECANCELED);
+  ck_assert_int_eq(first.told, 1);
+  ck_assert_int_eq(harness_wait(s.pid, DEADLINE_MS), 0);
+  fake_unlisten(&s.fake);
+}
+
+static int read_one_and_go(void* arg) {
+  fake_t* fake = &((scene_t*) arg)->fake;
+  fake_packet_t packet;
+
+  REQUIRE(fake_accept(fake) >= 0);
+  REQUIRE(fake_read(fake, &packet));
+  return 0;
+}
+
+static int connected;
+
+static void connect_again(uvface_command_t* req, int status, unsigned int code, const char* text) {
+  on_order(req, status, code, text);
+  connected = uvface_client_connect(req->client, "unix:///nowhere", NULL, NULL);
+}
+
+/* A command's end is told before the connection's, which is not over for the client until that was told, too. */
+TEST_LOOP(the_loss_is_told_whatever_a_command_does_that_ends_with_it, 2) {
+  order_t order = {.req.data = &order};
+  scene_t s;
+
+  connected = 0;
+  begin(&s, read_one_and_go);
+  watcher_run_up(&s.w, 1);
+  ASSERT_OK(uvface_client_register(&s.w.client, &order.req, NULL, 0, NULL, _i == 0 ? close_client : connect_again));
+  watcher_run_down(&s.w, 1);
+  ck_assert_int_eq(order.told, 1);
+  ck_assert_int_eq(order.status, UV_EPIPE);
+  ck_assert_int_eq(s.w.status, _i == 0 ? UV_ECANCELED : UV_EOF);
+  ck_assert_int_eq(connected, _i == 0 ? 0 : UV_EALREADY);
+  if (_i == 1) uvface_client_close(&s.w.client, NULL);
+  finish_loop(&s.w.loop);
+  ck_assert_uint_eq(s.w.downs, 1);
+  ck_assert_int_eq(harness_wait(s.pid, DEADLINE_MS), 0);
+  fake_unlisten(&s.fake);
+}
+
 /* A client keeps its loop alive while it is connecting or a command is under way, and no longer. */
 TEST(a_client_that_waits_for_nothing_keeps_no_loop) {
   scene_t s;

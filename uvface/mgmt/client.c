@@ -116,7 +116,7 @@ void uvface_client_close(uvface_client_t* client, uvface_client_close_cb cb) {
   uvface__client_t* c = priv_of(client);
 
   if (c == NULL || c->stage == UVFACE__CLOSING) return;
-  if (c->stage == UVFACE__IDLE && c->step_due_ms == 0) c->told_down = true; /* nothing goes down */
+  if (c->stage == UVFACE__IDLE && c->step_due_ms == 0 && !c->owes_down) c->told_down = true; /* nothing goes down */
   c->stage = UVFACE__CLOSING;
   c->close_cb = cb;
   uvface__client_complain(c, UV_ECANCELED, "uvface_client_close: the client was closed");
@@ -203,7 +203,7 @@ int uvface_client_connect(uvface_client_t* client, const char* uri, const uvface
   if (c == NULL) return UV_EINVAL;
   if (c->stage == UVFACE__CLOSING)
     return uvface__client_complain(c, UV_ENOTCONN, "uvface_client_connect: the client is closing");
-  if (c->stage != UVFACE__IDLE || c->step_due_ms != 0)
+  if (c->stage != UVFACE__IDLE || c->step_due_ms != 0 || c->owes_down)
     return uvface__client_complain(c, UV_EALREADY, "uvface_client_connect: connected already, or under way");
   err = uvface__where(uri, &c->where, why, sizeof(why));
   if (err < 0) return uvface__client_complain(c, err, "uvface_client_connect: %s", why);

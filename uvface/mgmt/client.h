@@ -128,10 +128,12 @@ typedef struct uvface__client_s {
   uvface__jobs_t done;    /* callbacks owed */
   uvface__kept_t* kept;
   unsigned int replays; /* that are not answered yet */
+  bool is_flushing;
   /* losses */
   int status;         /* why it goes down */
   bool redial;        /* connect anew at once, and tell nobody */
   bool told_down;     /* the user knows that it is down */
+  bool owes_down;     /* he is about to be told, after his commands */
   unsigned int tries; /* since it was up */
   uint64_t nonces;    /* the state of their generator */
   char words[80];     /* of a code */

@@ -148,23 +148,36 @@ static bool may_send(const uvface__client_t* c, const uvface__job_t* job) {
   return c->stage == UVFACE__UP;
 }
 
-int uvface__jobs_flush(uvface__client_t* c) {
-  c->retry_due_ms = 0;
-  while (c->waiting.first != NULL && may_send(c, c->waiting.first)) {
-    uvface__job_t* job = c->waiting.first;
-    const ndnpkt_parameters_t parameters = parameters_of(c, job);
-    int err = uvface__job_post(c, job, &parameters);
+/* Sends the first job, which is in no list meanwhile: a signer or a tap that is called in there may do anything with
+ * the client. Returns false if it has to wait, in front of all others. *ret_err: as uvface__job_done(). */
+static bool send_first(uvface__client_t* c, int* ret_err) {
+  uvface__job_t* job = uvface__jobs_take(&c->waiting);
+  uvface__jobs_t one = {job, job};
+  const ndnpkt_parameters_t parameters = parameters_of(c, job);
+  int err = uvface__job_post(c, job, &parameters);
 
-    if (job->due_ms == 0) job->due_ms = uvface__now_ms() + c->options.command_timeout_ms;
-    if (err == UV_ENOBUFS) c->retry_due_ms = uvface__now_ms() + UVFACE__RETRY_MS;
-    if (err == UV_ENOBUFS || err == UV_EPIPE || err == UV_EOF) return 0; /* the end of the face is told elsewhere */
-    uvface__jobs_take(&c->waiting);
-    if (err == 0)
-      uvface__jobs_append(&c->sent, job);
-    else if ((err = uvface__job_done(c, job, &(uvface__answer_t){.status = err})) < 0)
-      return err;
+  if (job->due_ms == 0) job->due_ms = uvface__now_ms() + c->options.command_timeout_ms;
+  if (err == UV_ENOBUFS) c->retry_due_ms = uvface__now_ms() + UVFACE__RETRY_MS;
+  if (err == UV_ENOBUFS || err == UV_EPIPE || err == UV_EOF) { /* the end of the face is told elsewhere */
+    prepend_all(&c->waiting, &one);
+    return false;
   }
-  return 0;
+  if (err == 0)
+    uvface__jobs_append(&c->sent, job);
+  else
+    *ret_err = uvface__job_done(c, job, &(uvface__answer_t){.status = err});
+  return true;
+}
+
+int uvface__jobs_flush(uvface__client_t* c) {
+  int err = 0;
+
+  if (c->is_flushing) return 0; /* called from within send_first(): it goes on */
+  c->is_flushing = true;
+  c->retry_due_ms = 0;
+  while (err == 0 && c->waiting.first != NULL && may_send(c, c->waiting.first) && send_first(c, &err)) continue;
+  c->is_flushing = false;
+  return err;
 }
 
 /* --- Ends --------------------------------------------------------------------------------------------- */

@@ -66,7 +66,7 @@ static void dropped(uvface__client_t* c) {
     dial(c);
     return;
   }
-  c->told_down = true;
+  c->owes_down = !c->told_down;
   if (c->options.reconnect_ms == 0) {
     c->stage = UVFACE__IDLE;
     uvface__jobs_end(c, UV_EPIPE);
@@ -77,7 +77,10 @@ static void dropped(uvface__client_t* c) {
     c->tries++;
   }
   uvface__jobs_tell(c);
-  if (cb != NULL && c->stage != UVFACE__CLOSING) cb(c->client, c->status);
+  c->owes_down = false;
+  if (c->stage == UVFACE__CLOSING) return; /* closing tells */
+  c->told_down = true;
+  if (cb != NULL) cb(c->client, c->status);
 }
 
 void uvface__way_lose(uvface__client_t* c, int status) {
@@ -96,13 +99,14 @@ static void up(uvface__client_t* c) {
   c->told_down = false;
   uvface__client_step(c, UVFACE__NEVER, false);
   uvface__jobs_flush(c); /* before anything that the callback asks for */
-  if (c->cb != NULL) c->cb(c->client, 0);
+  if (!is_over(c) && c->cb != NULL) c->cb(c->client, 0);
 }
 
 /* The face that carries the packets is there: registers again what was registered. */
 static void go_up(uvface__client_t* c) {
   int err;
 
+  if (is_over(c)) return; /* by a signer's callback */
   explicit_bzero(c->key, sizeof(c->key));
   uvface__client_step(c, UVFACE__NEVER, false);
   c->stage = UVFACE__REPLAYING;
@@ -111,7 +115,7 @@ static void go_up(uvface__client_t* c) {
   if (err == 0) err = uvface__jobs_flush(c);
   if (err < 0)
     uvface__way_lose(c, err);
-  else if (c->replays == 0)
+  else if (!is_over(c) && c->replays == 0)
     up(c);
 }
 
@@ -253,6 +257,7 @@ static int post_create(uvface__client_t* c) {
   char uri[sizeof(c->face_name) + 8];
   ndnpkt_parameters_t parameters = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .mtu = c->options.mtu};
   unsigned char random[8] = {0};
+  uvface__job_t* job;
   int err;
 
   err = uvface__random(c->key, sizeof(c->key));
@@ -264,21 +269,26 @@ static int post_create(uvface__client_t* c) {
   parameters.uri = (ndnpkt_bytes_t){(const uint8_t*) uri, strlen(uri)};
   parameters.shm_token = (ndnpkt_bytes_t){c->key, sizeof(c->key)};
   if (c->options.mtu != 0) parameters.has |= NDNPKT_HAS_MTU;
-  c->create = uvface__job_new(UVFACE__CREATE, NULL, 0);
-  return c->create != NULL ? uvface__job_post(c, c->create, &parameters) : UV_ENOMEM;
+  job = uvface__job_new(UVFACE__CREATE, NULL, 0);
+  if (job == NULL) return UV_ENOMEM;
+  err = uvface__job_post(c, job, &parameters);
+  if (err == 0 && !is_over(c))
+    c->create = job;
+  else
+    uvface__job_free(job);
+  return err;
 }
 
 static void ask(uvface__client_t* c) {
-  int err = post_create(c);
+  int err;
 
   c->stage = UVFACE__ASKING;
-  if (err == 0) {
+  err = post_create(c);
+  if (is_over(c)) return; /* by a signer's callback */
+  if (err == 0)
     uvface__client_step(c, UVFACE__CREATE_MS, true);
-    return;
-  }
-  uvface__job_free(c->create);
-  c->create = NULL;
-  go_without(c, uvface__client_complain(c, err, CONNECT ": faces/create: %s", uvface__client_words(c, err)));
+  else
+    go_without(c, uvface__client_complain(c, err, CONNECT ": faces/create: %s", uvface__client_words(c, err)));
 }
 
 /* --- Connecting ------------------------------------------------------------------------------------------- */
