@@ -45,6 +45,13 @@ static void on_packets(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   if (served->echo) uvface_try_send_batch(face, pkts, (unsigned int) npkts);
 }
 
+static void close_app(const served_t* served, uvface_app_t* app) {
+  if (served->close_by_face)
+    uvface_close(app->face, NULL);
+  else
+    uvface_app_close(app);
+}
+
 static void on_open(uvface_app_t* app) {
   served_t* served = app->server->data;
   unsigned int g = served->opened++;
@@ -57,7 +64,7 @@ static void on_open(uvface_app_t* app) {
     *guest = (guest_t){.app = app, .face_id = app->face_id};
     snprintf(guest->uri, sizeof(guest->uri), "%s", app->uri);
   }
-  if (served->close_in_open) uvface_app_close(app);
+  if (served->close_in_open) close_app(served, app);
   if (!served->deaf) uvface_recv_start(app->face, on_packets);
 }
 
@@ -81,7 +88,7 @@ static unsigned int on_command(uvface_app_t* app, const ndnpkt_command_t* comman
   served->target = app;
   served->target_id = app->face_id;
   served->asked_id = command->parameters.face_id;
-  if (served->close_in_command) uvface_app_close(app);
+  if (served->close_in_command) close_app(served, app);
   return served->code != 0 ? served->code : 200;
 }
 
@@ -90,7 +97,7 @@ static int on_verify(uvface_app_t* app, const ndnpkt_command_t* command) {
 
   (void) command;
   served->verified++;
-  if (served->close_in_verify) uvface_app_close(app);
+  if (served->close_in_verify) close_app(served, app);
   return !served->refuse_all;
 }
 

@@ -37,7 +37,7 @@ typedef struct served_s {
   unsigned int packets; /* of all apps */
   uint64_t opened_ns;   /* the last on_open */
   /* what the callbacks do */
-  bool close_in_open, close_in_verify, close_in_command, echo, refuse_all, deaf;
+  bool close_in_open, close_in_verify, close_in_command, close_by_face, echo, refuse_all, deaf;
   unsigned int code;    /* that on_command returns; 0 = 200 */
   int hold_ms;          /* how long each recv_cb holds the loop up; 0 = not */
   uvface_app_t* target; /* of the last command */

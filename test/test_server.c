@@ -610,7 +610,7 @@ TEST(unknown_and_broken_commands_are_answered) {
   served_close(&served);
 }
 
-TEST(embedder_may_refuse) {
+TEST_LOOP(embedder_may_refuse, 2) {
   served_t served;
   raw_t app;
 
@@ -625,20 +625,24 @@ TEST(embedder_may_refuse) {
   ck_assert_uint_eq(served.commands, 1);
   served.refuse_all = false;
   served.close_in_command = true;
-  raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/y")});
+  served.close_by_face = _i == 1;
+  for (int i = 0; i < 3; i++)
+    raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/y")});
   RUN_UNTIL(&served.loop, served.closed == 1);
+  ck_assert_uint_eq(served.commands, 2); /* of a face that is closed no more is asked */
   raw_close(&app);
   served_close(&served);
 }
 
 /* The app's connection goes while the embedder is asked: there is nobody to answer, and nothing is done. */
-TEST(app_that_is_closed_while_it_is_judged_gets_nothing) {
+TEST_LOOP(app_that_is_closed_while_it_is_judged_gets_nothing, 2) {
   served_t served;
   raw_t app;
 
   served_open(&served);
   raw_connect(&app, &served);
   served.close_in_verify = true;
+  served.close_by_face = _i == 1;
   raw_command(&app, "rib", "register", &(ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/y")});
   RUN_UNTIL(&served.loop, served.closed == 1);
   ck_assert_uint_eq(served.verified, 1);
@@ -1075,13 +1079,14 @@ TEST(server_without_shared_memory_says_so) {
   served_close(&served);
 }
 
-TEST(face_that_the_embedder_does_not_want_is_refused) {
+TEST_LOOP(face_that_the_embedder_does_not_want_is_refused, 2) {
   served_t served;
   raw_t app;
 
   served_open(&served);
   raw_connect(&app, &served);
   served.close_in_open = true;
+  served.close_by_face = _i == 1;
   ck_assert_uint_eq(raw_create(&app, harness_name("unwanted"), NULL, -1, NULL), 503);
   RUN_UNTIL(&served.loop, served.closed == 1);
   raw_close(&app);
@@ -1627,6 +1632,90 @@ TEST(route_that_expires_when_time_ends_is_listed) {
   ck_assert_int_eq(ndnpkt_name_from_uri("/late", buf, sizeof(buf), &late.name), 0);
   raw_ask(&raw, "rib", "register", &late, 200);
   assert_list_becomes(&raw, 1, 1);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+/* Of one component of so many bytes, the first of which is different. */
+static ndnpkt_name_t long_name(uint8_t buf[9000], size_t bytes, unsigned int n) {
+  static uint8_t letters[9000];
+  ssize_t len;
+
+  memcpy(letters, &n, sizeof(n));
+  len = ndnpkt_append(buf, 0, 9000, 0x08, (ndnpkt_bytes_t){letters, bytes});
+  ck_assert_int_gt(len, 0);
+  return (ndnpkt_name_t){buf, (size_t) len};
+}
+
+/* The name is in the command's name already: with it in the parameters once more the answer would be too long. */
+TEST(long_name_is_answered_without_being_repeated) {
+  ndnpkt_parameters_t p = {.has = NDNPKT_HAS_NAME};
+  uint8_t buf[9000];
+  served_t served;
+  raw_t raw;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  p.name = long_name(buf, 4000, 0);
+  ck_assert_uint_ne(raw_ask(&raw, "rib", "register", &p, 200).parameters.has & NDNPKT_HAS_NAME, 0);
+  p.name = long_name(buf, 7000, 0);
+  ck_assert_uint_eq(raw_ask(&raw, "rib", "register", &p, 200).parameters.has, 0);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+/* The last of the list's segments of 7000 bytes. */
+static void assert_last_segment_becomes(raw_t* raw, uint64_t wanted) {
+  uint64_t deadline_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000u, last;
+
+  do {
+    ndnpkt_bytes_t block = ask_list(raw, "/localhost/nfd/rib/list").final_block;
+
+    ck_assert_int_eq(ndnpkt_component_number(block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
+  } while (last != wanted && harness_now_ns() < deadline_ns);
+  ck_assert_uint_eq(last, wanted);
+}
+
+TEST(routes_of_an_app_take_a_bounded_place_and_give_it_back) {
+  ndnpkt_parameters_t p = {.has = NDNPKT_HAS_NAME | NDNPKT_HAS_EXPIRATION, .expiration_ms = 1};
+  uint8_t buf[9000];
+  served_t served;
+  raw_t raw;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  for (unsigned int n = 0; n < 1024; n++) {
+    p.name = long_name(buf, 4, n);
+    raw_ask(&raw, "rib", "register", &p, 200);
+  }
+  run_for(&served.loop, 2);
+  p.has = NDNPKT_HAS_NAME;
+  for (unsigned int n = 0; n < 12; n++) {
+    p.name = long_name(buf, 7000, n);
+    raw_ask(&raw, "rib", "register", &p, 200);
+  }
+  assert_last_segment_becomes(&raw, 9); /* nine names of 7004 bytes */
+  for (unsigned int n = 0; n < 8; n++) {
+    p.name = long_name(buf, 7000, n);
+    raw_ask(&raw, "rib", "unregister", &p, 200);
+  }
+  assert_last_segment_becomes(&raw, 1);
+  for (unsigned int n = 9; n < 12; n++) {
+    p.name = long_name(buf, 7000, n);
+    raw_ask(&raw, "rib", "register", &p, 200);
+  }
+  assert_last_segment_becomes(&raw, 4);
+  raw_close(&raw);
+  served_close(&served);
+}
+
+TEST(nothing_registered_is_an_empty_list) {
+  served_t served;
+  raw_t raw;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  ck_assert_uint_eq(ask_list(&raw, "/localhost/nfd/rib/list").content.len, 0);
   raw_close(&raw);
   served_close(&served);
 }

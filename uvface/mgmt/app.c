@@ -178,7 +178,8 @@ static void on_close(uvface_filter_t* filter, uvface_t* face) {
 uvface__app_t* uvface__app_find(uvface__server_t* s, uint64_t face_id) {
   uvface__app_t* app;
 
-  LIST_FOREACH(app, &s->buckets[face_id % UVFACE__BUCKETS], bucket_link) if (app->pub.face_id == face_id) return app;
+  LIST_FOREACH(app, &s->buckets[face_id % UVFACE__BUCKETS], bucket_link)
+  if (app->pub.face_id == face_id) return uvface__app_is_ending(app) ? NULL : app;
   return NULL;
 }
 
@@ -212,7 +213,7 @@ static uvface__app_t* app_new(uvface__server_t* s, const uvface__app_t* owner) {
 static bool tell_open(uvface__app_t* app) {
   app->is_open = true;
   app->server->cb.on_open(&app->pub);
-  if (app->is_ending) return false;
+  if (uvface__app_is_ending(app)) return false;
   if (!uvface_is_active(&app->face)) uvface_recv_start(&app->face, NULL); /* commands must still come through */
   return true;
 }

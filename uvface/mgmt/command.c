@@ -248,7 +248,8 @@ static void ask_user(uvface__order_t* order) {
   command.parameters.has |= NDNPKT_HAS_FACE_ID;
   command.parameters.face_id = target->pub.face_id;
   order->response.code = s->cb.on_command(&target->pub, &command, &order->response);
-  if (order->response.code < 300 && !target->is_ending) note_route(target, &command, &order->response.parameters);
+  if (order->response.code < 300 && !uvface__app_is_ending(target))
+    note_route(target, &command, &order->response.parameters);
   if (order->response.code != 200 && order->response.text.base == ok.base)
     order->response.text = text_of(usual_text(order->response.code));
   if (order->response.code >= 400) order->response.parameters.has = 0;
@@ -262,7 +263,7 @@ void uvface__command_execute(uvface__order_t* order) {
     refuse(order, 400, "the ControlParameters are broken");
   else if (s->cb.on_verify != NULL && s->cb.on_verify(&order->app->pub, order->command) == 0)
     refuse(order, 403, usual_text(403));
-  else if (order->app->is_ending || uvface__app_connection(order->app) == NULL)
+  else if (uvface__app_is_ending(order->app) || uvface__app_connection(order->app) == NULL)
     return;
   else if (uvface__dataset_is(order->command))
     ask_for_dataset(order);

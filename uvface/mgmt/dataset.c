@@ -44,17 +44,36 @@ static ndnpkt_bytes_t text_of(const char* text) {
 
 /* --- Routes ------------------------------------------------------------------------------------- */
 
+static void drop_route(uvface__app_t* app, uvface__route_t* route) {
+  SLIST_REMOVE(&app->routes, route, uvface__route_s, link);
+  app->nroutes--;
+  app->routes_bytes -= route->name_bytes;
+  free(route);
+}
+
 void uvface__route_remove(uvface__app_t* app, ndnpkt_name_t name, uint64_t origin) {
   uvface__route_t* route;
 
   SLIST_FOREACH(route, &app->routes, link) {
     if (route->origin == origin && ndnpkt_name_equal((ndnpkt_name_t){route->name, route->name_bytes}, name)) {
-      SLIST_REMOVE(&app->routes, route, uvface__route_s, link);
-      free(route);
-      app->nroutes--;
+      drop_route(app, route);
       return;
     }
   }
+}
+
+/* What is over gives its place back when another wants it. */
+static void drop_expired(uvface__app_t* app, uint64_t now_ms) {
+  uvface__route_t *route, *next;
+
+  for (route = SLIST_FIRST(&app->routes); route != NULL; route = next) {
+    next = SLIST_NEXT(route, link);
+    if (route->due_ms != 0 && route->due_ms <= now_ms) drop_route(app, route);
+  }
+}
+
+static bool has_place(const uvface__app_t* app, size_t name_bytes) {
+  return app->nroutes < UVFACE__ROUTES_MAX && app->routes_bytes + name_bytes <= UVFACE__ROUTES_BYTES_MAX;
 }
 
 void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
@@ -62,7 +81,8 @@ void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
   uvface__route_t* route;
 
   uvface__route_remove(app, p->name, p->origin);
-  if (app->nroutes >= UVFACE__ROUTES_MAX || p->name.len > UVFACE__ROUTE_NAME_MAX) return;
+  if (!has_place(app, p->name.len)) drop_expired(app, now_ms);
+  if (!has_place(app, p->name.len) || p->name.len > UVFACE__ROUTE_NAME_MAX) return;
   if ((route = malloc(sizeof(*route) + p->name.len)) == NULL) return;
   *route = (uvface__route_t){.origin = p->origin, .cost = p->cost, .flags = p->flags, .name_bytes = p->name.len};
   if ((p->has & NDNPKT_HAS_EXPIRATION) != 0 && p->expiration_ms <= UINT64_MAX - now_ms)
@@ -70,6 +90,7 @@ void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
   if (p->name.len != 0) memcpy(route->name, p->name.base, p->name.len);
   SLIST_INSERT_HEAD(&app->routes, route, link);
   app->nroutes++;
+  app->routes_bytes += p->name.len;
 }
 
 void uvface__routes_free(uvface__app_t* app) {
@@ -123,7 +144,8 @@ static bool add_face(uvface__dataset_t* d, const uvface__app_t* app) {
 static bool fill_faces(uvface__server_t* s, uvface__dataset_t* d) {
   uvface__app_t* app;
 
-  TAILQ_FOREACH(app, &s->apps, all_link) if (app->is_open && !app->is_ending && !add_face(d, app)) return false;
+  TAILQ_FOREACH(app, &s->apps, all_link)
+  if (app->is_open && !uvface__app_is_ending(app) && !add_face(d, app)) return false;
   return true;
 }
 
@@ -150,12 +172,12 @@ static listed_t* list_routes(uvface__server_t* s, uint64_t now_ms, size_t* ret_n
   listed_t* all;
   size_t n = 0;
 
-  TAILQ_FOREACH(app, &s->apps, all_link) if (!app->is_ending) n += app->nroutes;
+  TAILQ_FOREACH(app, &s->apps, all_link) if (!uvface__app_is_ending(app)) n += app->nroutes;
   *ret_n = n;
   if (n == 0 || (all = malloc(n * sizeof(*all))) == NULL) return NULL;
   n = 0;
   TAILQ_FOREACH(app, &s->apps, all_link) {
-    if (app->is_ending) continue;
+    if (uvface__app_is_ending(app)) continue;
     SLIST_FOREACH(route, &app->routes, link) {
       if (route->due_ms == 0 || now_ms < route->due_ms) all[n++] = (listed_t){route, app->pub.face_id};
     }
@@ -260,10 +282,11 @@ unsigned int uvface__dataset_answer(uvface__server_t* s, const ndnpkt_command_t*
   end = ndnpkt_append_uint(names, len, cap, NDNPKT_COMPONENT_SEGMENT, last);
   if (end < 0) return 404;
   at = (size_t) segment * SEGMENT_BYTES;
-  *ret_data = (ndnpkt_data_t){.name = {names, (size_t) len},
-                              .freshness_ms = 1000,
-                              .final_block = {names + len, (size_t) (end - len)},
-                              .content = {d->bytes + at, d->len - at < SEGMENT_BYTES ? d->len - at : SEGMENT_BYTES}};
+  *ret_data = (ndnpkt_data_t){
+      .name = {names, (size_t) len},
+      .freshness_ms = 1000,
+      .final_block = {names + len, (size_t) (end - len)},
+      .content = {d->len > 0 ? d->bytes + at : NULL, d->len - at < SEGMENT_BYTES ? d->len - at : SEGMENT_BYTES}};
   return 200;
 }
 

@@ -42,6 +42,8 @@
 #define UVFACE__ROUTES_MAX 1024
 /* Of a route, in bytes, so that rib/list can tell of it: a packet that every node carries has no longer one. */
 #define UVFACE__ROUTE_NAME_MAX NDNPKT_PACKET_MAX
+/* Of the names of an app's routes together: what is beyond, or the 1025th, is not listed. */
+#define UVFACE__ROUTES_BYTES_MAX 65536
 /* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
@@ -144,9 +146,15 @@ struct uvface__app_s {
   uint8_t* answer; /* under way */
   struct uvface__routes_s routes;
   unsigned int nroutes;
+  size_t routes_bytes; /* of their names */
   uvface__given_answer_t answers[UVFACE__REMEMBERED];
   unsigned int next_answer;
 };
+
+/* True from the call that closes it, or its face, on. */
+static inline bool uvface__app_is_ending(const uvface__app_t* app) {
+  return app->is_ending || uvface_is_closing(&app->face);
+}
 
 struct uvface__server_s {
   uvface_server_t* pub;

@@ -10,6 +10,9 @@
 
 #include "serve.h"
 
+/* Of a Data that answers, with its link headers: all but name and content. */
+#define ANSWER_BYTES (NDNPKT_LINK_HEADER_MAX + 100)
+
 #define SERVER_OF(pointer, member) ((uvface__server_t*) ((char*) (pointer) -offsetof(uvface__server_t, member)))
 
 static const uint8_t localhost_nfd[] = {8, 9, 'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't', 8, 3, 'n', 'f', 'd'};
@@ -40,7 +43,7 @@ static void start_working(uvface__server_t* s) {
 static void queue_up(uvface__app_t* app) {
   uvface__server_t* s = app->server;
 
-  if (app->is_ending || app->work != UVFACE__IDLE || STAILQ_EMPTY(&app->pending)) return;
+  if (uvface__app_is_ending(app) || app->work != UVFACE__IDLE || STAILQ_EMPTY(&app->pending)) return;
   app->work = UVFACE__READY;
   TAILQ_INSERT_TAIL(&s->ready, app, work_link);
   start_working(s);
@@ -49,7 +52,7 @@ static void queue_up(uvface__app_t* app) {
 static void take(uvface__app_t* app, ndnpkt_bytes_t packet) {
   uvface__pending_t* last = NULL;
 
-  if (app->is_ending || uvface__app_connection(app) == NULL) return;
+  if (uvface__app_is_ending(app) || uvface__app_connection(app) == NULL) return;
   if (app->pending_bytes + sizeof(*last) + packet.len <= UVFACE__PENDING_BYTES_MAX)
     last = malloc(sizeof(*last) + packet.len);
   if (last == NULL) {
@@ -203,12 +206,20 @@ static void remember(uvface__app_t* app, const uint8_t digest[NDNPKT_DIGEST_BYTE
 
 /* --- Execution ---------------------------------------------------------------------------------- */
 
-/* The response into s->content; without its parameters and text if it is too long with them. */
-static ssize_t encode_response(uvface__server_t* s, const ndnpkt_response_t* response) {
-  const ndnpkt_response_t bare = {.code = response->code};
-  ssize_t len = ndnpkt_response_encode(s->content, sizeof(s->content), response);
+/* The response into s->content; without its parameters, or its text, too, if the answer is too long with them: the name
+ * of a route is in the name of the command as well. room: what the rest of the answer leaves of a packet. */
+static ssize_t encode_response(uvface__server_t* s, const ndnpkt_response_t* response, ssize_t room) {
+  const ndnpkt_response_t with_text = {.code = response->code, .text = response->text}, bare = {.code = response->code};
+  const ndnpkt_response_t* const forms[] = {response, &with_text, &bare};
+  ssize_t len = -1;
 
-  return len >= 0 ? len : ndnpkt_response_encode(s->content, sizeof(s->content), &bare);
+  for (int i = 0; i < 3 && (len < 0 || len > room); i++)
+    len = ndnpkt_response_encode(s->content, sizeof(s->content), forms[i]);
+  return len;
+}
+
+static ssize_t room_for_content(const uvface__app_t* app, const ndnpkt_packet_t* packet) {
+  return (ssize_t) uvface_get_mtu(&app->face) - (ssize_t) packet->interest.name.len - ANSWER_BYTES;
 }
 
 static void execute_and_answer(uvface__app_t* app, const ndnpkt_packet_t* packet, const ndnpkt_command_t* command,
@@ -219,12 +230,12 @@ static void execute_and_answer(uvface__app_t* app, const ndnpkt_packet_t* packet
   ssize_t len;
 
   uvface__command_execute(&order);
-  if (app->is_ending) return; /* a callback of the user's has closed it */
+  if (uvface__app_is_ending(app)) return; /* a callback of the user's has closed it */
   if (order.is_dataset) {
     answer_data(app, packet, 200, &order.dataset);
     return;
   }
-  len = encode_response(s, &order.response);
+  len = encode_response(s, &order.response, room_for_content(app, packet));
   if (len < 0) return;
   content.len = (size_t) len;
   if (digest != NULL) remember(app, digest, order.response.code, content);
@@ -311,7 +322,7 @@ static void serve_first(struct uvface__apps_s* queue, bool is_maker) {
 
   TAILQ_REMOVE(queue, app, work_link);
   app->work = UVFACE__IDLE;
-  work_on(app, is_maker);
+  if (!uvface__app_is_ending(app)) work_on(app, is_maker);
   queue_up(app); /* behind the others */
 }
 
