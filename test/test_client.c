@@ -64,6 +64,41 @@ TEST(descriptors_are_taken_where_they_are_handed_out) {
   run_to_up(&w, give_by_token, &fake, NULL, UVFACE_SHM);
 }
 
+static int give_and_answer_at_length(void* arg) {
+  fake_t* fake = arg;
+  fake_packet_t packet;
+  char text[2001];
+
+  memset(text, 't', sizeof(text) - 1);
+  text[sizeof(text) - 1] = '\0';
+  REQUIRE(fake_accept(fake) >= 0);
+  REQUIRE(fake_give_face(fake, &packet, 300) == 0);
+  REQUIRE(fake_expect(fake, &packet, "rib", "register"));
+  fake_answer(fake, &packet, 200, text, 0);
+  REQUIRE(fake_ends(fake));
+  ndnshm_free(fake->ep);
+  return 0;
+}
+
+/* What limits the app's packets limits no answer to the client, which does not come over the same face. */
+TEST(short_packets_over_shared_memory_leave_answers_their_length) {
+  uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  watcher_t w;
+  fake_t fake;
+  pid_t pid;
+
+  options.face.mtu = 300;
+  fake_listen(&fake, "length");
+  pid = harness_fork(give_and_answer_at_length, &fake);
+  watcher_open(&w, fake.uri, &options);
+  watcher_run_up(&w, 1);
+  ck_assert_int_eq(uvface_get_transport(w.client.face), UVFACE_SHM);
+  assert_registers(&w, "/d", 0);
+  watcher_close(&w);
+  ck_assert_int_eq(harness_wait(pid, DEADLINE_MS), 0);
+  fake_unlisten(&fake);
+}
+
 static int give_by_name(void* arg) {
   fake_t* fake = arg;
   fake_packet_t create;

@@ -149,6 +149,20 @@ TEST(a_client_conf_is_read_as_ndn_cxx_reads_it) {
   end();
 }
 
+/* What follows in a long line is no line of its own. */
+TEST_LOOP(a_line_may_be_longer_than_what_is_read_of_it, 3) {
+  static const size_t before[] = {1, 1023, 2046}; /* bytes of the comment in front of what looks like a setting */
+  char text[6000];
+  size_t n = before[_i];
+
+  begin();
+  memset(text, ';', n);
+  snprintf(text + n, sizeof(text) - n, "transport=unix:///wrong\ntransport=unix:///b\n");
+  write_file(conf, text);
+  ck_assert_str_eq(found(NULL), "unix:///b");
+  end();
+}
+
 TEST(who_said_a_broken_uri_is_named) {
   begin();
   setenv("NDN_SOCK", "run/x", 1);

@@ -137,6 +137,30 @@ static int sift(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet) {
   return 1;
 }
 
+static int narrow(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet) {
+  (void) filter, (void) face;
+  packet->base += 8;
+  packet->len -= 8;
+  return 1;
+}
+
+/* A link packet may be longer than the MTU by its headers; what is in it may not. */
+TEST(words_about_what_a_filter_left_are_about_that) {
+  static unsigned char wire[8908] = {0x64, 253, 0x22, 0xc8, 0x50, 253, 0x22, 0xc4, 6, 253, 0x22, 0xc0};
+  uvface_filter_t filter = {.size = sizeof(filter), .on_packet = narrow};
+  lone_t l;
+
+  lone_open(&l, NULL);
+  ASSERT_OK(uvface_set_filter(&l.face, &filter));
+  ASSERT_OK(uvface_recv_start(&l.face, lone_recv));
+  put(&l, wire, sizeof(wire));
+  RUN_UNTIL(&l.loop, l.error != 0);
+  ck_assert_int_eq(l.error, UV_EPROTO);
+  ck_assert_msg(strstr(uvface_errmsg(&l.face), "packet of 8900 bytes: larger than the MTU of 8800") != NULL, "%s",
+                uvface_errmsg(&l.face));
+  lone_close(&l);
+}
+
 static void note_end(uvface_filter_t* filter, uvface_t* face, int status) {
   sieve_t* s = filter->data;
 

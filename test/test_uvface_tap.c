@@ -386,6 +386,45 @@ TEST_LOOP(tap_may_send_on_its_face, KINDS) {
   pair_close(&pair);
 }
 
+static uvface_send_t send_of_tap;
+static int batch_told, batch_status;
+
+static void send_once(uvface_t* face, int direction) {
+  uv_buf_t packet = packet_of('x');
+
+  (void) direction;
+  if (strlen(seen) == 2) ASSERT_OK(uvface_send(&send_of_tap, face, &packet, 1, on_sent));
+}
+
+static void on_batch(uvface_send_t* req, int status) {
+  (void) req;
+  batch_told++;
+  batch_status = status;
+}
+
+/* The tap's own send takes the only place in the queue. What went before into the ring is not undone. */
+TEST(batch_whose_rest_cannot_wait_is_not_refused) {
+  uvface_options_t options = UVFACE_OPTIONS_INIT;
+  uv_buf_t packets[8];
+  uvface_send_t req;
+  pair_t pair;
+
+  batch_told = 0;
+  options.capacity = 4;
+  options.queue_max = 1;
+  begin(&pair, 0, &options);
+  for (int p = 0; p < 8; p++) packets[p] = packet_of((char) ('0' + p));
+  in_tap = send_once;
+  ASSERT_OK(uvface_set_tap(&pair.engine, on_tap));
+  ASSERT_OK(uvface_send_batch(&req, &pair.engine, packets, 8, on_batch));
+  ck_assert_int_eq(batch_told, 0);
+  ASSERT_OK(uvface_recv_start(&pair.app, on_packets));
+  RUN_UNTIL(&pair.loop, batch_told == 1 && finished == 1 && strlen(got) == 5);
+  ck_assert_int_eq(batch_status, UV_ENOBUFS);
+  ck_assert_int_eq(last_status, 0);
+  pair_close(&pair);
+}
+
 TEST(tap_is_refused_where_there_is_no_face) {
   pair_t pair;
 

@@ -181,15 +181,23 @@ static int copy_bufs(uvface_send_t* req, const uv_buf_t bufs[]) {
   return 0;
 }
 
+/* A request that cannot wait. If a part of it is in the ring already it cannot be refused any more. */
+static int refuse_to_wait(uvface__priv_t* f, uvface_send_t* req, int err) {
+  if (req->sent_ == 0) return err;
+  req->bufs_ = req->bufsml_;
+  f->pending++;
+  finish(f, req, err);
+  return 0;
+}
+
 static int enqueue(uvface__priv_t* f, const char* function, uvface_send_t* req, const uv_buf_t bufs[]) {
-  if (f->nqueued >= f->queue_max)
-    return uvface__complain(f, UV_ENOBUFS, "%s: %u sends wait for room already", function, f->nqueued);
+  if (f->nqueued >= f->queue_max) {
+    uvface__complain(f, UV_ENOBUFS, "%s: %u sends wait for room already", function, f->nqueued);
+    return refuse_to_wait(f, req, UV_ENOBUFS);
+  }
   if (copy_bufs(req, bufs) < 0) {
     uvface__complain(f, UV_ENOMEM, "%s: %u buffers: out of memory", function, req->nbufs_);
-    if (req->sent_ == 0) return UV_ENOMEM;
-    f->pending++; /* a part is in the ring already: it cannot be refused any more */
-    finish(f, req, UV_ENOMEM);
-    return 0;
+    return refuse_to_wait(f, req, UV_ENOMEM);
   }
   if (f->queued.first == NULL) uvface__stay_hot(f, uvface__window_open(&f->tx_window, uv_hrtime()));
   if (f->send_timeout_ms != 0) {

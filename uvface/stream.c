@@ -129,9 +129,9 @@ static inline int64_t frame(const uvface__stream_t* s, size_t at) {
   return (size_t) bytes <= s->len - at ? bytes : 0;
 }
 
-/* Nothing that comes behind can be told apart any more. */
-static int break_off(uvface__stream_t* s) {
-  int64_t bytes = measure(s->in + s->seen, s->len - s->seen);
+/* What is at in + at is no packet, and nothing that comes behind can be told apart any more. */
+static int break_off(uvface__stream_t* s, size_t at) {
+  int64_t bytes = measure(s->in + at, s->len - at);
 
   s->broken = true;
   if (bytes == BAD_TYPE)
@@ -312,7 +312,7 @@ int uvface__stream_hung_up(uvface__stream_t* s) {
 bool uvface__stream_look(uvface__stream_t* s, struct iovec* ret_packet) {
   int64_t bytes = s->broken ? 0 : frame(s, s->seen);
 
-  if (bytes < 0) break_off(s);
+  if (bytes < 0) break_off(s, s->seen);
   if (bytes <= 0) return false;
   *ret_packet = (struct iovec){s->in + s->seen, (size_t) bytes};
   return true;
@@ -356,7 +356,7 @@ int uvface__stream_take(uvface__stream_t* s, bool unseen, size_t max_bytes, stru
     }
     s->head += (size_t) bytes;
   }
-  if (n == 0 && (bytes < 0 || (s->broken && s->head == s->seen))) return break_off(s);
+  if (n == 0 && (bytes < 0 || (s->broken && s->head == s->seen))) return break_off(s, s->head);
   return (int) n;
 }
 

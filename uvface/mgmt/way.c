@@ -301,8 +301,18 @@ static uv_uid_t peer_of(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : (uv_uid_t) -1;
 }
 
+/* What answers to commands take must fit, also where the app's packets, over shared memory, are shorter. */
+static uvface_options_t control_options(const uvface__client_t* c) {
+  uvface_options_t options = c->options.face;
+
+  if (c->options.transport != UVFACE_STREAM && options.mtu != 0 && options.mtu < NDNPKT_PACKET_MAX)
+    options.mtu = NDNPKT_PACKET_MAX;
+  return options;
+}
+
 /* The connection stands: fd is ours. */
 static void connected(uvface__client_t* c, int fd) {
+  const uvface_options_t options = control_options(c);
   bool is_tcp = c->where.places[c->place].is_tcp;
   char place[300];
   int err;
@@ -312,7 +322,7 @@ static void connected(uvface__client_t* c, int fd) {
   err = carrier_init(c, &c->control);
   if (err < 0)
     uvface__client_complain(c, err, CONNECT ": %s: %s", place, uvface__client_words(c, err));
-  else if ((err = uvface_open_stream(&c->control.face, fd, &c->options.face)) < 0)
+  else if ((err = uvface_open_stream(&c->control.face, fd, &options)) < 0)
     uvface__client_complain(c, err, CONNECT ": %s: %s", place, uvface_errmsg(&c->control.face));
   if (err < 0) {
     close(fd);

@@ -116,11 +116,21 @@ static char* value_of(char* line) {
   return strcmp(trim(line), KEY) == 0 ? trim(equals + 1) : NULL;
 }
 
+/* The next line, or as much of it as there is room for; the rest is passed over. */
+static bool read_line(FILE* file, char* line, int cap) {
+  int c = 0;
+
+  if (fgets(line, cap, file) == NULL) return false;
+  if (strchr(line, '\n') != NULL) return true;
+  while (c != '\n' && c != EOF) c = getc(file);
+  return true;
+}
+
 /* Looks for the value in the file; it goes to `value`. */
 static bool read_conf(FILE* file, char* value, size_t cap) {
   char line[LINE_BYTES];
 
-  while (fgets(line, sizeof(line), file) != NULL) {
+  while (read_line(file, line, sizeof(line))) {
     char *text = trim(line), *found;
 
     if (text[0] == '[') return false;
