@@ -358,10 +358,11 @@ static bool is_e2a_beside_a2e(const char* name, const char* suffix) {
 static void sweep_fifo(sweep_t* sweep, const char* file) {
   char name[NDNSHM__NAME_MAX + 1];
   size_t prefix = sizeof(FIFO_PREFIX) - 1, suffix = sizeof(".a2e.pipe") - 1, len = strlen(file);
-  const char* end = file + len - suffix;
+  const char* end;
 
   if (len <= prefix + suffix || len - prefix - suffix > NDNSHM__NAME_MAX || strncmp(file, FIFO_PREFIX, prefix) != 0)
     return;
+  end = file + len - suffix;
   if (strcmp(end, ".a2e.pipe") != 0 && strcmp(end, ".e2a.pipe") != 0) return;
   snprintf(name, sizeof(name), "%.*s", (int) (len - prefix - suffix), file + prefix);
   if (!is_e2a_beside_a2e(name, end)) sweep_name(sweep, name, false);
