@@ -336,21 +336,28 @@ TEST(a_client_is_not_up_before_its_registrations_are_in_force) {
   end(s, 0);
 }
 
-/* The forwarder is forked before the loop is made: its copy of the heap must not hold what only the parent's loop, in
- * memory that both share, points to, or valgrind calls that lost. */
-TEST(a_forwarder_that_comes_later_is_found) {
+/* A client of a forwarder that listens where nobody looks yet. The forwarder is forked before the loop is made: its
+ * copy of the heap must not hold what only the parent's loop, in memory that both share, points to, or valgrind calls
+ * that lost. */
+static scene_t* begin_away(char away[128]) {
   const uvface_client_options_t options = options_of(UVFACE_ANY, 1);
   scene_t* s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  order_t order;
-  char away[128];
 
   ck_assert_ptr_ne(s, MAP_FAILED);
   fake_listen(&s->fake, "loss");
-  snprintf(away, sizeof(away), "%s.away", s->fake.path);
+  snprintf(away, 128, "%s.away", s->fake.path);
   ck_assert_int_eq(rename(s->fake.path, away), 0);
   s->n = UVFACE_STREAM;
   s->pid = harness_fork(serve_all, s);
   watcher_open(&s->w, s->fake.uri, &options);
+  return s;
+}
+
+TEST(a_forwarder_that_comes_later_is_found) {
+  char away[128];
+  scene_t* s = begin_away(away);
+  order_t order;
+
   order_register(&s->w, &order, "/d");
   watcher_run_down(&s->w, 1);
   ck_assert_int_eq(s->w.status, UV_ENOENT);
@@ -366,18 +373,10 @@ TEST(a_forwarder_that_comes_later_is_found) {
 
 /* Of what is said of one route while nobody is there, the last counts; the others do not wait. */
 TEST(who_changes_his_mind_while_nobody_is_there_is_heard_once) {
-  const uvface_client_options_t options = options_of(UVFACE_ANY, 1);
-  scene_t* s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   static order_t orders[200], other;
   char away[128];
+  scene_t* s = begin_away(away);
 
-  ck_assert_ptr_ne(s, MAP_FAILED);
-  fake_listen(&s->fake, "loss");
-  snprintf(away, sizeof(away), "%s.away", s->fake.path);
-  ck_assert_int_eq(rename(s->fake.path, away), 0);
-  s->n = UVFACE_STREAM;
-  s->pid = harness_fork(serve_all, s);
-  watcher_open(&s->w, s->fake.uri, &options);
   order_register(&s->w, &other, "/d");
   for (int i = 0; i < 200; i++) (i % 2 == 0 ? order_unregister : order_register)(&s->w, &orders[i], "/x");
   ck_assert_int_eq(orders[0].told, 0); /* never within the call */
@@ -391,6 +390,45 @@ TEST(who_changes_his_mind_while_nobody_is_there_is_heard_once) {
   ck_assert_int_eq(orders[199].status, 0);
   ck_assert_int_eq(other.status, 0);
   end_served(s, 2);
+}
+
+/* A forwarder of two lives that answers everything; in the second nothing is registered. */
+static int live_twice_and_count(void* arg) {
+  scene_t* s = arg;
+  fake_packet_t packet;
+
+  REQUIRE(fake_accept(&s->fake) >= 0);
+  for (int i = 0; i < 2; i++) {
+    REQUIRE(fake_read(&s->fake, &packet));
+    fake_answer(&s->fake, &packet, 200, "OK", 0);
+  }
+  REQUIRE(fake_accept(&s->fake) >= 0);
+  return fake_serve(&s->fake, &s->commands);
+}
+
+static scene_t* scene_of_tap;
+static order_t of_tap;
+
+static void unregister_in_tap(uvface_t* face, int direction, const uv_buf_t pieces[], unsigned int npieces) {
+  (void) pieces, (void) npieces;
+  if (direction != UVFACE_SENT) return;
+  uvface_set_tap(face, NULL);
+  order_unregister(&scene_of_tap->w, &of_tap, "/d");
+}
+
+/* While the registration is on its way into the socket. */
+TEST(what_a_tap_unregisters_is_not_registered_again) {
+  const uvface_client_options_t options = options_of(UVFACE_STREAM, 1);
+  scene_t* s = begin(live_twice_and_count, UVFACE_STREAM, &options);
+  order_t order;
+
+  scene_of_tap = s;
+  watcher_run_up(&s->w, 1);
+  ASSERT_OK(uvface_set_tap(s->w.client.face, unregister_in_tap));
+  order_register(&s->w, &order, "/d");
+  RUN_UNTIL(&s->w.loop, s->w.ups == 2);
+  ck_assert_int_eq(order.told + of_tap.told, 2);
+  end_served(s, 0);
 }
 
 /* --- Many lives --------------------------------------------------------------------------------------------------- */

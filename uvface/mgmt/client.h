@@ -127,8 +127,8 @@ typedef struct uvface__client_s {
   uvface__jobs_t sent;    /* in this order */
   uvface__jobs_t done;    /* callbacks owed */
   uvface__kept_t* kept;
-  unsigned int replays; /* that are not answered yet */
-  bool is_flushing;
+  unsigned int replays;   /* that are not answered yet */
+  uvface__job_t* posting; /* being signed, or on its way through a tap: in none of the lists; NULL */
   /* losses */
   int status;         /* why it goes down */
   bool redial;        /* connect anew at once, and tell nobody */

@@ -148,14 +148,18 @@ static bool may_send(const uvface__client_t* c, const uvface__job_t* job) {
   return c->stage == UVFACE__UP;
 }
 
-/* Sends the first job, which is in no list meanwhile: a signer or a tap that is called in there may do anything with
- * the client. Returns false if it has to wait, in front of all others. *ret_err: as uvface__job_done(). */
+/* Sends the first job, which is c->posting and in no list meanwhile: a signer or a tap that is called in there may do
+ * anything with the client. Returns false if it has to wait, in front of all others. *ret_err: as
+ * uvface__job_done(). */
 static bool send_first(uvface__client_t* c, int* ret_err) {
   uvface__job_t* job = uvface__jobs_take(&c->waiting);
   uvface__jobs_t one = {job, job};
   const ndnpkt_parameters_t parameters = parameters_of(c, job);
-  int err = uvface__job_post(c, job, &parameters);
+  int err;
 
+  c->posting = job;
+  err = uvface__job_post(c, job, &parameters);
+  c->posting = NULL;
   if (job->due_ms == 0) job->due_ms = uvface__now_ms() + c->options.command_timeout_ms;
   if (err == UV_ENOBUFS) c->retry_due_ms = uvface__now_ms() + UVFACE__RETRY_MS;
   if (err == UV_ENOBUFS || err == UV_EPIPE || err == UV_EOF) { /* the end of the face is told elsewhere */
@@ -172,11 +176,9 @@ static bool send_first(uvface__client_t* c, int* ret_err) {
 int uvface__jobs_flush(uvface__client_t* c) {
   int err = 0;
 
-  if (c->is_flushing) return 0; /* called from within send_first(): it goes on */
-  c->is_flushing = true;
+  if (c->posting != NULL) return 0; /* called from within send_first(): it goes on */
   c->retry_due_ms = 0;
   while (err == 0 && c->waiting.first != NULL && may_send(c, c->waiting.first) && send_first(c, &err)) continue;
-  c->is_flushing = false;
   return err;
 }
 
@@ -318,10 +320,10 @@ int uvface__jobs_replay(uvface__client_t* c) {
 }
 
 void uvface__jobs_forget(uvface__client_t* c, ndnpkt_name_t name, uint64_t origin) {
-  const uvface__jobs_t lists[] = {c->sent, c->waiting};
+  const uvface__jobs_t lists[] = {c->sent, c->waiting, {c->posting, c->posting}};
 
   discard_kept(c, name, origin);
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 3; i++)
     for (uvface__job_t* job = lists[i].first; job != NULL; job = job->next) {
       if (job->verb != UVFACE__REGISTER || job->route.origin != origin ||
           !ndnpkt_name_equal((ndnpkt_name_t){job->name, job->name_bytes}, name))
