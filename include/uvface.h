@@ -352,7 +352,8 @@ UVFACE_EXTERN int uvface_send(uvface_send_t* req, uvface_t* face, const uv_buf_t
                               uvface_send_cb cb);
 
 /* Sends npkts packets, one per element, with one callback when the last is in the ring; what finds
- * room together is published together. UV_EINVAL and UV_EMSGSIZE for one of the packets refuse them all.
+ * room together is published together. UV_EINVAL and UV_EMSGSIZE for one of the packets refuse them all. If
+ * some are in the ring when the rest cannot wait, cb is told why: UV_ENOBUFS, UV_ENOMEM.
  * Errors: as uvface_send(). Loop thread. (Design 5, rules 1 to 3) */
 UVFACE_EXTERN int uvface_send_batch(uvface_send_t* req, uvface_t* face, const uv_buf_t pkts[], unsigned int npkts,
                                     uvface_send_cb cb);
