@@ -178,8 +178,9 @@ static void on_close(uvface_filter_t* filter, uvface_t* face) {
 uvface__app_t* uvface__app_find(uvface__server_t* s, uint64_t face_id) {
   uvface__app_t* app;
 
-  LIST_FOREACH(app, &s->buckets[face_id % UVFACE__BUCKETS], bucket_link)
-  if (app->pub.face_id == face_id) return uvface__app_is_ending(app) ? NULL : app;
+  LIST_FOREACH(app, &s->buckets[face_id % UVFACE__BUCKETS], bucket_link) {
+    if (app->pub.face_id == face_id) return uvface__app_is_ending(app) ? NULL : app;
+  }
   return NULL;
 }
 

@@ -144,8 +144,9 @@ static bool add_face(uvface__dataset_t* d, const uvface__app_t* app) {
 static bool fill_faces(uvface__server_t* s, uvface__dataset_t* d) {
   uvface__app_t* app;
 
-  TAILQ_FOREACH(app, &s->apps, all_link)
-  if (app->is_open && !uvface__app_is_ending(app) && !add_face(d, app)) return false;
+  TAILQ_FOREACH(app, &s->apps, all_link) {
+    if (app->is_open && !uvface__app_is_ending(app) && !add_face(d, app)) return false;
+  }
   return true;
 }
 
