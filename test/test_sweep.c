@@ -456,15 +456,15 @@ TEST(socket_is_stale_when_nobody_listens) {
   snprintf(dead, sizeof(dead), "/tmp/.ndn-shm-ctl-%08x%08x.sock", (unsigned int) getpid(), 1u);
   snprintf(live, sizeof(live), "/tmp/.ndn-shm-ctl-%08x%08x.sock", (unsigned int) getpid(), 2u);
   snprintf(foreign, sizeof(foreign), "/tmp/.ndn-shm-ctl-%08x.sock", (unsigned int) getpid());
-  fds[0] = listener(dead);
   fds[1] = listener(live);
   fds[2] = listener(foreign);
+  fds[0] = listener(dead); /* the last: when it is old enough to be judged, the others are */
   close(fds[0]);
   close(fds[2]);
   ck_assert(!is_listed(dead) || !is_young(dead));
   ck_assert(is_found_in_time(dead));
   n = fill_queue(live, queued);
-  ck_assert(!is_listed(live)); /* the last to be made but one that has another kind of name: old enough, too */
+  ck_assert(!is_listed(live));
   ck_assert(!is_listed(foreign));
   while (n > 0) close(queued[--n]);
   close(fds[1]);
@@ -623,11 +623,12 @@ static int leave_directories(void* arg) {
 
   (void) arg;
   REQUIRE(hide_in_own_places() == 0);
-  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdef", 0700) == 0 && mkfifo("/tmp/.ndn-0123456789abcdef/a2e", 0600) == 0);
+  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdeg", 0700) == 0 && mkdir("/tmp/.ndn-0123456789abcdef0", 0700) == 0);
   REQUIRE(mkdir("/tmp/.ndn-fedcba9876543210", 0700) == 0);
   used = open("/tmp/.ndn-fedcba9876543210", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   REQUIRE(flock(used, LOCK_EX) == 0);
-  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdeg", 0700) == 0 && mkdir("/tmp/.ndn-0123456789abcdef0", 0700) == 0);
+  /* The last: when it is old enough to be judged, the others are. */
+  REQUIRE(mkdir("/tmp/.ndn-0123456789abcdef", 0700) == 0 && mkfifo("/tmp/.ndn-0123456789abcdef/a2e", 0600) == 0);
   while (ndnshm_sweep(NULL, 0, NULL, NULL) == 0 && harness_now_ns() < end) usleep(10000);
   REQUIRE(ndnshm_sweep(NULL, 0, NULL, NULL) == 1);
   REQUIRE(ndnshm_sweep(NULL, NDNSHM_SWEEP_REMOVE, NULL, NULL) == 1);
