@@ -573,6 +573,9 @@ def test_screen():
     tap.check(len(shown) == 13 and shown[-1] == "... 2 more", "one line too few", shown)
     shown = draw(70, 15, *names)
     tap.check(len(shown) == 14 and shown[-1].startswith(f"{names[-1][:7]}..."), "all lines are used", shown)
+    shown = draw(80, 15, *names)
+    tap.check(shown[1].split()[:6] == "FACE STATE A2E-PKT/S A2E-B/S E2A-PKT/S E2A-B/S".split() and shown[2].split()[1:6] == ["unknown"] + 4 * ["-"],
+              "80 columns have room for the rates", shown)
     shown = draw(400, 15, f"{NAME}-none", *names)
     tap.check(len(shown) == 14 and shown[1] == f"uvface-stat: {NAME}-none: no such face" and shown[-1] == "... 2 more" and
               shown[3].split()[0] == names[0], "who is not there has a line, and a long name has room", shown)

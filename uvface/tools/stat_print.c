@@ -9,7 +9,6 @@
 #include "stat.h"
 
 #define CELL_BYTES 512
-#define COLUMNS 14
 
 void escape(const char* text, bool with_space, char* ret, size_t bytes) {
   size_t n = 0;
@@ -48,6 +47,43 @@ static void user_name(uid_t uid, char* ret, size_t bytes) {
 }
 
 /* --- Text --------------------------------------------------------------------------------------- */
+
+enum {
+  FACE,
+  STATE,
+  ENGINE,
+  APP,
+  SLOTS,
+  A2E_USED,
+  E2A_USED,
+  ASLEEP,
+  SEALED,
+  A2E_PACKETS,
+  A2E_BYTES,
+  E2A_PACKETS,
+  E2A_BYTES,
+  NOTE,
+  COLUMNS
+};
+
+typedef struct column_s {
+  const char* title;
+  bool is_number; /* to the right */
+} column_t;
+
+static const column_t all_columns[COLUMNS] = {
+    [FACE] = {"FACE", false},        [STATE] = {"STATE", false},          [ENGINE] = {"ENGINE", false},
+    [APP] = {"APP", false},          [SLOTS] = {"SLOTS", false},          [A2E_USED] = {"A2E", true},
+    [E2A_USED] = {"E2A", true},      [ASLEEP] = {"ASLEEP", false},        [SEALED] = {"SEALED", false},
+    [NOTE] = {"NOTE", false},        [A2E_PACKETS] = {"A2E-PKT/S", true}, [A2E_BYTES] = {"A2E-B/S", true},
+    [E2A_BYTES] = {"E2A-B/S", true}, [E2A_PACKETS] = {"E2A-PKT/S", true},
+};
+
+/* In which order; the note, which is mostly empty, is the last. What moves comes first where it is watched: a terminal
+ * of 80 columns has room for the rates. */
+static const unsigned char listed[] = {FACE, STATE, ENGINE, APP, SLOTS, A2E_USED, E2A_USED, ASLEEP, SEALED, NOTE};
+static const unsigned char watched[] = {FACE,     STATE,  A2E_PACKETS, A2E_BYTES, E2A_PACKETS, E2A_BYTES, A2E_USED,
+                                        E2A_USED, ASLEEP, ENGINE,      APP,       SLOTS,       SEALED,    NOTE};
 
 typedef struct row_s {
   char cells[COLUMNS][CELL_BYTES];
@@ -100,59 +136,49 @@ static void sleepers_text(const face_t* face, char* ret, size_t bytes) {
     memmove(ret, ret + 1, strlen(ret));
 }
 
-static void rate_text(const rate_t* rate, row_t* row, size_t column) {
-  snprintf(row->cells[column], CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->packets);
-  snprintf(row->cells[column + 1], CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->bytes);
+static void rate_text(const rate_t* rate, char* ret_packets, char* ret_bytes) {
+  snprintf(ret_packets, CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->packets);
+  snprintf(ret_bytes, CELL_BYTES, rate->is_known ? "%.0f" : "-", rate->bytes);
 }
 
-static void head_row(row_t* row, bool with_rates) {
-  static const char* const titles[] = {"FACE",   "STATE",  "ENGINE",    "APP",     "SLOTS",     "A2E",     "E2A",
-                                       "ASLEEP", "SEALED", "A2E-PKT/S", "A2E-B/S", "E2A-PKT/S", "E2A-B/S", "NOTE"};
-
-  for (size_t i = 0, to = 0; i < COLUMNS; i++)
-    if (with_rates || i < 9 || i == COLUMNS - 1) snprintf(row->cells[to++], CELL_BYTES, "%s", titles[i]);
+static void head_row(row_t* row) {
+  for (size_t i = 0; i < COLUMNS; i++) snprintf(row->cells[i], CELL_BYTES, "%s", all_columns[i].title);
 }
 
-static void face_row(const face_t* face, row_t* row, bool with_rates) {
-  size_t last = with_rates ? 13 : 9;
+static void face_row(const face_t* face, row_t* row) {
   char name[4 * NAME_BYTES], label[64];
 
   escape(face->name, true, name, sizeof(name));
   face_label(face, label, sizeof(label));
   if (name[0] != '\0')
-    snprintf(row->cells[0], CELL_BYTES, "%.400s", name);
+    snprintf(row->cells[FACE], CELL_BYTES, "%.400s", name);
   else
-    snprintf(row->cells[0], CELL_BYTES, "(%s)", label);
-  snprintf(row->cells[1], CELL_BYTES, "%s", state_name(face->state));
-  process_text(&face->engine, face->roles_unknown, "-", row->cells[2], CELL_BYTES);
-  process_text(&face->app, face->roles_unknown, no_app(face->app_state), row->cells[3], CELL_BYTES);
+    snprintf(row->cells[FACE], CELL_BYTES, "(%s)", label);
+  snprintf(row->cells[STATE], CELL_BYTES, "%s", state_name(face->state));
+  process_text(&face->engine, face->roles_unknown, "-", row->cells[ENGINE], CELL_BYTES);
+  process_text(&face->app, face->roles_unknown, no_app(face->app_state), row->cells[APP], CELL_BYTES);
   if (face->has_header)
-    snprintf(row->cells[4], CELL_BYTES, "%" PRIu32 "x%" PRIu32, face->header.capacity, face->header.slot_size);
+    snprintf(row->cells[SLOTS], CELL_BYTES, "%" PRIu32 "x%" PRIu32, face->header.capacity, face->header.slot_size);
   else
-    snprintf(row->cells[4], CELL_BYTES, "?");
-  used_text(face, &face->header.a2e, row->cells[5], CELL_BYTES);
-  used_text(face, &face->header.e2a, row->cells[6], CELL_BYTES);
-  sleepers_text(face, row->cells[7], CELL_BYTES);
-  snprintf(row->cells[8], CELL_BYTES, "%s", face->sealed < 0 ? "?" : face->sealed > 0 ? "yes" : "no");
-  if (with_rates) {
-    rate_text(&face->a2e_rate, row, 9);
-    rate_text(&face->e2a_rate, row, 11);
-  }
-  note_text(face, row->cells[last], CELL_BYTES);
+    snprintf(row->cells[SLOTS], CELL_BYTES, "?");
+  used_text(face, &face->header.a2e, row->cells[A2E_USED], CELL_BYTES);
+  used_text(face, &face->header.e2a, row->cells[E2A_USED], CELL_BYTES);
+  sleepers_text(face, row->cells[ASLEEP], CELL_BYTES);
+  snprintf(row->cells[SEALED], CELL_BYTES, "%s", face->sealed < 0 ? "?" : face->sealed > 0 ? "yes" : "no");
+  rate_text(&face->a2e_rate, row->cells[A2E_PACKETS], row->cells[A2E_BYTES]);
+  rate_text(&face->e2a_rate, row->cells[E2A_PACKETS], row->cells[E2A_BYTES]);
+  note_text(face, row->cells[NOTE], CELL_BYTES);
 }
 
-/* Slots in use, and rates; behind them comes the note. */
-static bool is_number(size_t column, size_t columns) {
-  return column == 5 || column == 6 || (column > 8 && column + 1 < columns);
-}
-
-static void print_row(FILE* to, const row_t* row, size_t columns, const int* widths) {
-  size_t n = row->cells[columns - 1][0] != '\0' ? columns : columns - 1;
-
+/* Nothing is padded at the end of a line. */
+static void print_row(FILE* to, const row_t* row, const unsigned char* order, size_t n, const int* widths) {
+  if (row->cells[order[n - 1]][0] == '\0') n--;
   for (size_t k = 0; k < n; k++) {
-    int width = is_number(k, columns) ? widths[k] : k + 1 < n ? -widths[k] : 0; /* < 0: to the left */
+    unsigned char column = order[k];
+    bool is_last = k + 1 == n;
+    int width = all_columns[column].is_number ? widths[column] : is_last ? 0 : -widths[column]; /* < 0: to the left */
 
-    fprintf(to, "%*s%s", width, row->cells[k], k + 1 < n ? "  " : "\n");
+    fprintf(to, "%*s%s", width, row->cells[column], is_last ? "\n" : "  ");
   }
 }
 
@@ -171,20 +197,22 @@ static size_t that_fit(size_t n, size_t lines) {
 }
 
 void print_table(FILE* to, const faces_t* faces, bool with_rates, const room_t* room) {
-  size_t shown = that_fit(faces->faces.n, room->lines), n = shown + 1, columns = with_rates ? COLUMNS : COLUMNS - 4;
+  const unsigned char* order = with_rates ? watched : listed;
+  size_t shown = that_fit(faces->faces.n, room->lines), n_rows = shown + 1;
+  size_t n_columns = with_rates ? sizeof(watched) : sizeof(listed);
   int widths[COLUMNS] = {0};
-  row_t* rows = calloc(n, sizeof(row_t));
+  row_t* rows = calloc(n_rows, sizeof(row_t));
 
   if (rows == NULL) return;
-  head_row(&rows[0], with_rates);
-  for (size_t i = 1; i < n; i++) {
-    face_row(&faces->faces.items[i - 1], &rows[i], with_rates);
-    shorten(rows[i].cells[0], room->name_columns);
+  head_row(&rows[0]);
+  for (size_t i = 0; i < shown; i++) {
+    face_row(&faces->faces.items[i], &rows[i + 1]);
+    shorten(rows[i + 1].cells[FACE], room->name_columns);
   }
-  for (size_t i = 0; i < n; i++)
-    for (size_t k = 0; k < columns; k++)
+  for (size_t i = 0; i < n_rows; i++)
+    for (size_t k = 0; k < COLUMNS; k++)
       if ((int) strlen(rows[i].cells[k]) > widths[k]) widths[k] = (int) strlen(rows[i].cells[k]);
-  for (size_t i = 0; i < n; i++) print_row(to, &rows[i], columns, widths);
+  for (size_t i = 0; i < n_rows; i++) print_row(to, &rows[i], order, n_columns, widths);
   if (shown < faces->faces.n) fprintf(to, "... %zu more\n", faces->faces.n - shown);
   free(rows);
 }
