@@ -30,7 +30,8 @@ WRAP(int, getsockopt, (int fd, int level, int name, void* value, socklen_t* len)
 WRAP(ssize_t, sendmsg, (int fd, const struct msghdr* message, int flags), (fd, message, flags), EAGAIN, EPIPE,
      ETOOMANYREFS, EINTR)
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr* message, int flags), (fd, message, flags), ECONNRESET, EAGAIN, EINTR)
-WRAP(int, lchown, (const char* path, uid_t uid, gid_t gid), (path, uid, gid), EPERM, EIO)
+WRAP(int, fchownat, (int at, const char* path, uid_t uid, gid_t gid, int flags), (at, path, uid, gid, flags), EPERM,
+     EIO)
 WRAP(int, rename, (const char* from, const char* to), (from, to), EACCES, ENOENT)
 WRAP(ssize_t, getrandom, (void* bytes, size_t n, unsigned int flags), (bytes, n, flags), EINTR, ENOSYS)
 

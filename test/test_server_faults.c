@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -152,4 +153,63 @@ TEST(any_call_may_fail_while_a_named_face_is_made) {
   if (harness_may_seal()) harness_forbid_sealing(); /* what is sealed cannot be swept */
   snprintf(name, sizeof(name), "%s", harness_name("faults"));
   fail_each_call(name, false);
+}
+
+/* --- Another file under the socket's name ------------------------------------------------------- */
+
+static struct {
+  const char* path; /* of the server's socket */
+  char aside[200], victim[200];
+  unsigned int at, step; /* before which step it is done; 0 = before none */
+} swap;
+
+/* As somebody does who may rename in the directory of the socket. */
+static void swap_for_link(void) {
+  struct stat st;
+
+  if (++swap.step != swap.at || lstat(swap.path, &st) != 0 || !S_ISSOCK(st.st_mode)) return;
+  if (rename(swap.path, swap.aside) == 0 && symlink(swap.victim, swap.path) != 0) fputs("# no link\n", stderr);
+}
+
+static mode_t mode_of(const char* path) {
+  struct stat st;
+
+  ck_assert_int_eq(lstat(path, &st), 0);
+  return st.st_mode & 07777;
+}
+
+/* False if so many steps are not made. */
+static bool swap_once(unsigned int at) {
+  served_t served;
+  int err, fd;
+
+  served_init(&served);
+  served.options.mode = 0666;
+  served.options.uid = geteuid(); /* so that it is given away, to ourselves */
+  swap.path = served.path;
+  snprintf(swap.victim, sizeof(swap.victim), "%s/victim", served.directory);
+  snprintf(swap.aside, sizeof(swap.aside), "%s/aside", served.directory);
+  fd = open(swap.victim, O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
+  ck_assert_int_ge(fd, 0);
+  close(fd);
+  swap.at = at;
+  swap.step = 0;
+  shim_before_each(swap_for_link);
+  err = uvface_server_listen(&served.server, served.path, &served.options, &served.callbacks);
+  shim_before_each(NULL);
+  ck_assert_msg(mode_of(swap.victim) == 0600, "step %u: %#o", at, mode_of(swap.victim));
+  if (swap.step < at) ck_assert_int_eq(mode_of(served.path), 0666);
+  unlink(swap.victim);
+  unlink(swap.aside);
+  if (err < 0 || swap.step >= at) unlink(served.path);
+  served_close(&served);
+  return swap.step >= at;
+}
+
+TEST(no_file_but_the_socket_gets_its_permissions) {
+  unsigned int steps = 0;
+
+  while (swap_once(steps + 1)) steps++;
+  printf("# %u steps\n", steps);
+  ck_assert_uint_gt(steps, 8);
 }

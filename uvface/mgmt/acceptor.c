@@ -122,13 +122,21 @@ static void refuse_descriptors(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
+/* Of the very file behind named_fd. Where there is no /proc, by its name again. */
+static int set_mode(int named_fd, const char* path, mode_t mode) {
+  char self[sizeof("/proc/self/fd/") + 10];
+
+  snprintf(self, sizeof(self), "/proc/self/fd/%d", named_fd);
+  return chmod(self, mode) == 0 || (errno == ENOENT && chmod(path, mode) == 0) ? 0 : -1;
+}
+
 /* Before listen(): until then every connection is refused, so nobody comes in by permissions that are not right yet. */
-static int set_access(const uvface__socket_place_t* place, char* why, size_t cap) {
-  if (chmod(place->path, place->mode) != 0) return uvface__explain(why, cap, "chmod", place->path, errno);
+static int set_access(int named_fd, const uvface__socket_place_t* place, char* why, size_t cap) {
+  if (set_mode(named_fd, place->path, place->mode) != 0) return uvface__explain(why, cap, "chmod", place->path, errno);
   if (place->uid == (uid_t) -1 && place->gid == (gid_t) -1) return 0;
-  if (lchown(place->path, place->uid, place->gid) == 0) return 0;
+  if (fchownat(named_fd, "", place->uid, place->gid, AT_EMPTY_PATH) == 0) return 0;
   if (errno != EPERM || place->mode_if_not_given == 0) return uvface__explain(why, cap, "chown", place->path, errno);
-  if (chmod(place->path, place->mode_if_not_given) == 0) return 0;
+  if (set_mode(named_fd, place->path, place->mode_if_not_given) == 0) return 0;
   return uvface__explain(why, cap, "chmod", place->path, errno);
 }
 
@@ -142,20 +150,29 @@ static char* absolute(const char* path) {
   return name;
 }
 
+/* What has the name: a socket, and not another's by a hard link. Else somebody has put it there, who may rename in that
+ * directory. */
+static int look(uvface__acceptor_t* a, int named_fd, const char* path, char* why, size_t cap) {
+  struct stat st;
+
+  if (fstat(named_fd, &st) != 0) return uvface__explain(why, cap, "fstat", path, errno);
+  if (!S_ISSOCK(st.st_mode) || st.st_nlink > 1) return uvface__explain(why, cap, "bind", path, EADDRINUSE);
+  a->dev = st.st_dev;
+  a->ino = st.st_ino;
+  return 0;
+}
+
 /* The socket has its name. It is only ours if it still has it once it listens: before, another server may have taken it
  * for a dead one. */
 static int begin_to_listen(uvface__acceptor_t* a, const uvface__socket_place_t* place, char* why, size_t cap) {
-  struct stat st;
+  int named_fd = open(place->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   int err;
 
-  if (lstat(place->path, &st) != 0) {
-    err = uvface__explain(why, cap, "lstat", place->path, errno);
-    unlink(place->path); /* it was bound just now */
-    return err;
-  }
-  a->dev = st.st_dev;
-  a->ino = st.st_ino;
-  if ((err = set_access(place, why, cap)) < 0) return err;
+  err = named_fd < 0 ? uvface__explain(why, cap, "open", place->path, errno) : look(a, named_fd, place->path, why, cap);
+  if (err < 0 && err != UV_EADDRINUSE) unlink(place->path); /* it was bound just now */
+  if (err == 0) err = set_access(named_fd, place, why, cap);
+  if (named_fd >= 0) close(named_fd);
+  if (err < 0) return err;
   refuse_descriptors(a->fd);
   if (listen(a->fd, place->backlog) != 0) return uvface__explain(why, cap, "listen", place->path, errno);
   if (!is_named(place->path, a->dev, a->ino)) return uvface__explain(why, cap, "listen", place->path, EADDRINUSE);
