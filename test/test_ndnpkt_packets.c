@@ -205,7 +205,9 @@ TEST(odd_data_of_ndn_cxx_is_decoded) {
       "060b 0700 1400 16031b0100 1700",
       ("063a 0703080144 fc00 1400 fc00 1500 fc00 16031b0100 fc00 "
        "1720612a79399e60304a9f701c1ecac7956bf2f1b046e6c6f0d6c29b3fe3a29bad76 fc00"),
-      "0610 0700 16081b0103 1c03 1d01aa 1700 fc00",  /* KeyDigest */
+      "0610 0700 16081b0103 1c03 1d01aa 1700 fc00", /* KeyDigest */
+      "0613 0700 160d1b0103 1c08 f000 0700 f002aabb 1700",
+      "060d 0700 16071b0103 1c02 f000 1700",
       "0611 0700 160b1b0103 fd00fd04 fd00fe00 1700", /* ValidityPeriod, as certificates have it */
       "060d 0700 16051b0100 1c00 1700 fc00" /* an empty KeyLocator, as PyNDN writes it */};
 
@@ -239,6 +241,11 @@ TEST(broken_data_is_refused) {
       "060d 0700 1402 8100" SHORT,        /* critical, unknown */
       "060f 0700 1404 19010a 18" SHORT,
       "0611 0700 160b1b0103 1c06 0704 0804 4141 1700", /* a locator whose name is cut off */
+      "060f 0700 16091b0103 1c04 0700 0700 1700",      /* two names */
+      "060f 0700 16091b0103 1c04 0700 1d00 1700",      /* a name and a digest */
+      "0610 0700 160a1b0103 1c05 070008ff ff 1700",    /* bytes behind the name that are no element */
+      "060f 0700 16091b0103 1c04 0700 2100 1700",      /* what is critical and unknown, behind a name */
+      "060d 0700 16071b0103 1c02 2100 1700",           /* or in its place */
       "060b 0700 16051b0100 2600 1700",                /* an empty nonce */
       "060b 0700 16051b0100 2800 1700"};
 

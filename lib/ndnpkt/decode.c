@@ -18,17 +18,23 @@ static int take_name(ndnpkt_bytes_t* rest, ndnpkt_name_t* ret_name, ndnpkt__dige
   return 0;
 }
 
-/* A locator of a kind that is not known here is none: who verifies looks for a key in his own way then. */
+/* A name or a digest, or neither: who verifies looks for a key in his own way then. */
 static int key_locator_decode(ndnpkt_signature_t* signature, ndnpkt_bytes_t value) {
+  static const uint16_t order[] = {NDNPKT__NAME, NDNPKT__KEY_DIGEST, 0};
+  ndnpkt__fields_t fields = {value, order};
   ndnpkt_tlv_t tlv;
-  int got = ndnpkt_tlv_next(&value, &tlv);
+  int got;
 
-  if (got > 0 && tlv.type == NDNPKT__NAME) {
-    signature->key_name = tlv.value;
-    return ndnpkt_name_check(tlv.value);
+  while ((got = ndnpkt__field_next(&fields, &tlv)) > 0) {
+    fields.order = &order[2]; /* not both */
+    if (tlv.type == NDNPKT__KEY_DIGEST)
+      signature->key_digest = tlv.value;
+    else if (ndnpkt_name_check(tlv.value) < 0)
+      return -EBADMSG;
+    else
+      signature->key_name = tlv.value;
   }
-  if (got > 0 && tlv.type == NDNPKT__KEY_DIGEST) signature->key_digest = tlv.value;
-  return got < 0 ? got : 0;
+  return got;
 }
 
 static int signature_field(ndnpkt_signature_t* signature, const ndnpkt_tlv_t* tlv) {
