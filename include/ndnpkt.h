@@ -308,15 +308,17 @@ typedef struct ndnpkt_signer_s {
  * number are read, and only if a signer signs. With parameters or a signer the Interest gets ApplicationParameters, and
  * the digest component is appended to its name (Packet Format, Interest, Signed Interest).
  * crypto: may be NULL if there are neither parameters nor a signer. signer: NULL: not signed.
- * Returns the size. Errors: -ENOBUFS, -EINVAL (name empty or with a parameters digest, signer), -EKEYREJECTED (the
- * signer's key cannot sign), -EIO (libcrypto failed), -ENOMEM, and what the signer's callback returns. */
+ * Returns the size. Errors: -ENOBUFS, -EINVAL (name empty, broken or with a parameters digest, broken forwarding hint,
+ * signer), -EKEYREJECTED (the signer's key cannot sign), -EIO (libcrypto failed), -ENOMEM, and what the signer's
+ * callback returns. */
 NDNPKT_EXTERN ssize_t ndnpkt_interest_encode(ndnpkt_crypto_t* crypto, uint8_t* buf, size_t cap,
                                              const ndnpkt_interest_t* interest, const ndnpkt_signer_t* signer);
 
 /* Encodes a Data: name, content type, freshness and final block if there are any, content (Packet Format, Data). Of the
  * signature nothing is read.
  * signer: NULL is DigestSha256.
- * Returns the size. Errors: as ndnpkt_interest_encode(). */
+ * Returns the size. Errors: as ndnpkt_interest_encode(); -EINVAL (broken name, final block that is not one component,
+ * signer). */
 NDNPKT_EXTERN ssize_t ndnpkt_data_encode(ndnpkt_crypto_t* crypto, uint8_t* buf, size_t cap, const ndnpkt_data_t* data,
                                          const ndnpkt_signer_t* signer);
 

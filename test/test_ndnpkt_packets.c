@@ -163,6 +163,11 @@ TEST(interests_that_cannot_be_are_not_encoded) {
   interest.name = wire_hex("080141" C0_DIGEST);
   ck_assert_int_eq(ndnpkt_interest_encode(crypto, buf, sizeof(buf), &interest, NULL), -EINVAL);
   interest.name = wire_name("/a");
+  interest.forwarding_hint = wire_hex("0705 61"); /* cut off */
+  ck_assert_int_eq(ndnpkt_interest_encode(NULL, buf, sizeof(buf), &interest, NULL), -EINVAL);
+  interest.forwarding_hint = wire_hex("0703080148 2100"); /* critical, and no name */
+  ck_assert_int_eq(ndnpkt_interest_encode(NULL, buf, sizeof(buf), &interest, NULL), -EINVAL);
+  interest.forwarding_hint = (ndnpkt_bytes_t){NULL, 0};
   interest.parameters = wire_text("");
   ck_assert_int_eq(ndnpkt_interest_encode(NULL, buf, sizeof(buf), &interest, NULL), -EINVAL);
   ndnpkt_crypto_free(crypto);
@@ -289,6 +294,26 @@ TEST(data_round_trips_at_every_length_size) {
     ck_assert_int_eq(ndnpkt_verify(crypto, &data.signature, NULL), 0);
   }
   free(buf);
+  ndnpkt_crypto_free(crypto);
+}
+
+TEST(data_that_cannot_be_is_not_encoded) {
+  ndnpkt_crypto_t* crypto = new_crypto();
+  ndnpkt_data_t data = {.name = wire_hex("0805 61")}; /* cut off */
+  uint8_t buf[256];
+
+  ck_assert_int_eq(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), -EINVAL);
+  data.name = wire_hex("0101 61"); /* a digest of one byte */
+  ck_assert_int_eq(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), -EINVAL);
+  data.name = wire_name("/a");
+  data.final_block = wire_name("/b/c"); /* two components */
+  ck_assert_int_eq(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), -EINVAL);
+  data.final_block = wire_hex("08");
+  ck_assert_int_eq(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), -EINVAL);
+  data = (ndnpkt_data_t){.name = {NULL, 0}}; /* which a Data may be without */
+  ck_assert_int_gt(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), 0);
+  data.name = wire_name("/a/params-sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  ck_assert_int_gt(ndnpkt_data_encode(crypto, buf, sizeof(buf), &data, NULL), 0);
   ndnpkt_crypto_free(crypto);
 }
 

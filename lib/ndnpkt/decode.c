@@ -71,20 +71,6 @@ static int signature_info_decode(ndnpkt_signature_t* signature, ndnpkt_bytes_t v
 
 /* --- Interest --------------------------------------------------------------------------------- */
 
-/* Names, or the delegations around them that were the format before. */
-static int forwarding_hint_check(ndnpkt_bytes_t value) {
-  ndnpkt_tlv_t tlv;
-  int got;
-
-  while ((got = ndnpkt_tlv_next(&value, &tlv)) > 0) {
-    bool critical = tlv.type <= 31 || (tlv.type & 1) != 0;
-
-    if (tlv.type == NDNPKT__NAME ? ndnpkt_name_check(tlv.value) < 0 : critical && tlv.type != NDNPKT__DELEGATION)
-      return -EBADMSG;
-  }
-  return got;
-}
-
 static int flag_decode(bool* flag, ndnpkt_bytes_t value) {
   *flag = true;
   return value.len == 0 ? 0 : -EBADMSG;
@@ -113,7 +99,7 @@ static int interest_field(ndnpkt_interest_t* interest, const ndnpkt_tlv_t* tlv) 
   switch (tlv->type) {
     case NDNPKT__CAN_BE_PREFIX: return flag_decode(&interest->can_be_prefix, tlv->value);
     case NDNPKT__MUST_BE_FRESH: return flag_decode(&interest->must_be_fresh, tlv->value);
-    case NDNPKT__FORWARDING_HINT: interest->forwarding_hint = tlv->value; return forwarding_hint_check(tlv->value);
+    case NDNPKT__FORWARDING_HINT: interest->forwarding_hint = tlv->value; return ndnpkt__hint_check(tlv->value);
     case NDNPKT__NONCE:
       if (tlv->value.len != 4) return -EBADMSG;
       interest->has_nonce = true;
@@ -169,11 +155,8 @@ int ndnpkt_interest_decode(const uint8_t* buf, size_t len, ndnpkt_interest_t* re
 /* --- Data ------------------------------------------------------------------------------------- */
 
 static int final_block_decode(ndnpkt_data_t* data, ndnpkt_bytes_t value) {
-  ndnpkt_bytes_t rest = value;
-  ndnpkt_tlv_t component;
-
   data->final_block = value;
-  return ndnpkt_tlv_next(&rest, &component) > 0 && rest.len == 0 ? ndnpkt_name_check(value) : -EBADMSG;
+  return ndnpkt__component_check(value);
 }
 
 static int meta_decode(ndnpkt_data_t* data, ndnpkt_bytes_t value) {

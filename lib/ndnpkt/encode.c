@@ -134,10 +134,11 @@ static void put_tail(ndnpkt__writer_t* writer, const ndnpkt_interest_t* interest
   if (signer != NULL) ndnpkt__put_nested(writer, NDNPKT__INTEREST_SIGNATURE_INFO, put_signature_info, &info);
 }
 
-static bool name_can_be_asked_for(ndnpkt_name_t name) {
+static bool can_be_asked_for(const ndnpkt_interest_t* interest) {
   ndnpkt__digest_t digest;
 
-  return name.len > 0 && ndnpkt__name_scan(name, &digest) == 0 && digest.count == 0;
+  return interest->name.len > 0 && ndnpkt__name_scan(interest->name, &digest) == 0 && digest.count == 0 &&
+         ndnpkt__hint_check(interest->forwarding_hint) == 0;
 }
 
 /* Signs what stands in the writer from tail_at on, and puts the value behind it. */
@@ -186,7 +187,7 @@ ssize_t ndnpkt_interest_encode(ndnpkt_crypto_t* crypto, uint8_t* buf, size_t cap
   ndnpkt_signer_t taken;
   int err;
 
-  if (!name_can_be_asked_for(interest->name) || (has_digest && crypto == NULL)) return -EINVAL;
+  if (!can_be_asked_for(interest) || (has_digest && crypto == NULL)) return -EINVAL;
   if (signer != NULL && (err = take_signer(signer, &taken)) < 0) return err;
   put_front(&front, interest, has_digest);
   if (has_digest) {
@@ -219,6 +220,11 @@ static void put_signed_part(ndnpkt__writer_t* writer, const ndnpkt_data_t* data,
   ndnpkt__put_nested(writer, NDNPKT__SIGNATURE_INFO, put_signature_info, &info);
 }
 
+static bool can_be_data(const ndnpkt_data_t* data) {
+  return ndnpkt_name_check(data->name) == 0 &&
+         (data->final_block.len == 0 || ndnpkt__component_check(data->final_block) == 0);
+}
+
 size_t ndnpkt_data_overhead(const ndnpkt_data_t* data, const ndnpkt_signer_t* signer) {
   ndnpkt_data_t empty = *data;
   ndnpkt__writer_t writer = {NULL, 0, 0};
@@ -240,7 +246,7 @@ ssize_t ndnpkt_data_encode(ndnpkt_crypto_t* crypto, uint8_t* buf, size_t cap, co
   uint8_t value[NDNPKT_SIGNATURE_MAX];
   ndnpkt_signer_t taken;
   size_t max, room, len;
-  int err = crypto == NULL ? -EINVAL : take_signer(signer, &taken);
+  int err = crypto == NULL || !can_be_data(data) ? -EINVAL : take_signer(signer, &taken);
 
   if (err < 0) return err;
   put_signed_part(&part, data, &taken);

@@ -36,6 +36,26 @@ int ndnpkt_name_check(ndnpkt_name_t name) {
   return ndnpkt__name_scan(name, &digest);
 }
 
+int ndnpkt__component_check(ndnpkt_name_t name) {
+  ndnpkt_bytes_t rest = name;
+  ndnpkt_tlv_t component;
+
+  return ndnpkt_tlv_next(&rest, &component) > 0 && rest.len == 0 ? ndnpkt_name_check(name) : -EBADMSG;
+}
+
+int ndnpkt__hint_check(ndnpkt_bytes_t value) {
+  ndnpkt_tlv_t tlv;
+  int got;
+
+  while ((got = ndnpkt_tlv_next(&value, &tlv)) > 0) {
+    bool critical = tlv.type <= 31 || (tlv.type & 1) != 0;
+
+    if (tlv.type == NDNPKT__NAME ? ndnpkt_name_check(tlv.value) < 0 : critical && tlv.type != NDNPKT__DELEGATION)
+      return -EBADMSG;
+  }
+  return got;
+}
+
 /* Types and lengths are in their shortest form, whose bytes sort as the numbers do. So the canonical order (type, then
  * length, then value, component by component) is that of the encoded bytes. */
 int ndnpkt_name_compare(ndnpkt_name_t a, ndnpkt_name_t b) {

@@ -15,4 +15,9 @@ typedef struct ndnpkt__digest_s {
 /* Checks a name as ndnpkt_name_check() does, and finds its digest on the way. Returns 0 or -EBADMSG. */
 int ndnpkt__name_scan(ndnpkt_name_t name, ndnpkt__digest_t* ret_digest);
 
+/* Whether it is one component, and a good one; whether it is a forwarding hint: names, or the delegations around them
+ * that were the format before. Return 0 or -EBADMSG. */
+int ndnpkt__component_check(ndnpkt_name_t name);
+int ndnpkt__hint_check(ndnpkt_bytes_t value);
+
 #endif
