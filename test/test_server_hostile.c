@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -445,6 +446,96 @@ TEST(creates_of_many_connections_do_not_stand_in_front_of_others) {
   for (unsigned int i = 0; i < SMALL_ONES; i++) raw_close(&bad[i]);
   raw_close(&good);
   RUN_UNTIL(&served.loop, served.closed == served.opened);
+  served_close(&served);
+}
+
+/* --- Routes ------------------------------------------------------------------------------------- */
+
+/* An app of another user on many connections, each of which registers as many names as are listed of one. */
+typedef struct landlord_s {
+  const served_t* served;
+  unsigned int names; /* of each connection */
+  size_t name_bytes;
+} landlord_t;
+
+#define ESTATES 17
+
+static int landlord_body(void* arg) {
+  const landlord_t* landlord = arg;
+  ndnpkt_command_t command = {.module = wire_text("rib"), .verb = wire_text("register")};
+  static uint8_t name[8000], packet[9000];
+  ndnpkt_crypto_t* crypto;
+  int fds[ESTATES];
+  uint32_t nth = 0;
+
+  REQUIRE(become_other() == 0 && ndnpkt_crypto_new(&crypto) == 0);
+  for (int i = 0; i < ESTATES; i++) REQUIRE((fds[i] = connect_once(landlord->served->path)) >= 0);
+  for (unsigned int n = 0; n < landlord->names; n++) {
+    for (int i = 0; i < ESTATES; i++) {
+      static uint8_t value[8000];
+      ssize_t len;
+
+      memcpy(value, &nth, sizeof(nth));
+      nth++;
+      len =
+          ndnpkt_append(name, 0, sizeof(name), NDNPKT_COMPONENT_GENERIC, (ndnpkt_bytes_t){value, landlord->name_bytes});
+      command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = {name, (size_t) len}};
+      len = ndnpkt_command_encode(crypto, packet, sizeof(packet), &command, NULL);
+      REQUIRE(len > 0 && send(fds[i], packet, (size_t) len, MSG_NOSIGNAL) == len);
+    }
+    for (int i = 0; i < ESTATES; i++) REQUIRE(recv(fds[i], packet, sizeof(packet), 0) > 0);
+  }
+  for (;;) pause();
+}
+
+/* The last segment of rib/list, which is made anew each time, for it is kept for a moment. */
+static uint64_t last_of_routes(raw_t* raw) {
+  static uint32_t nonce;
+  const ndnpkt_interest_t interest = {.name = wire_name("/localhost/nfd/rib/list"),
+                                      .can_be_prefix = true,
+                                      .has_nonce = true,
+                                      .nonce = ++nonce,
+                                      .lifetime_ms = 4000};
+  uint8_t packet[200];
+  ssize_t len = ndnpkt_interest_encode(NULL, packet, sizeof(packet), &interest, NULL);
+  ndnpkt_packet_t answer;
+  uint64_t last;
+
+  raw_send(raw, (ndnpkt_bytes_t){packet, (size_t) len});
+  answer = raw_receive(raw);
+  ck_assert_int_eq(answer.kind, NDNPKT_DATA);
+  ck_assert_int_eq(ndnpkt_component_number(answer.data.final_block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
+  return last;
+}
+
+/* A list of all that a thousand connections may have would keep the loop busy for seconds: what one user has of it
+ * together is bounded, by number or by bytes, and comes back when it ends. */
+TEST_LOOP(routes_of_a_user_take_a_bounded_place_however_many_connections_it_has, 2) {
+  static raw_t good;
+  served_t served;
+  landlord_t landlord = {.served = &served, .names = _i == 0 ? 1024 : 9, .name_bytes = _i == 0 ? 4 : 7000};
+  /* 16384 entries of 25 bytes; 149 of 7027, names of 7004 bytes to 1 MiB together; and the good app's, in front */
+  uint64_t last = _i == 0 ? 16384 * 25 / 7000 : 149;
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  open_with_good(&served, &good);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  for (int run = 0; run < 2; run++) {
+    pid_t pid = harness_fork(landlord_body, &landlord);
+    uint64_t deadline_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000u, seen;
+
+    served.commands = 0;
+    RUN_UNTIL(&served.loop, served.commands == ESTATES * landlord.names);
+    ck_assert_uint_eq(raw_register(&good, "/good", 0), 200); /* the others have room of their own */
+    do seen = last_of_routes(&good);
+    while (seen != last && harness_now_ns() < deadline_ns);
+    ck_assert_uint_eq(seen, last);
+    harness_kill(pid);
+    RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
+  }
+  raw_close(&good);
   served_close(&served);
 }
 

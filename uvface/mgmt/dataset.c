@@ -48,6 +48,8 @@ static void drop_route(uvface__app_t* app, uvface__route_t* route) {
   SLIST_REMOVE(&app->routes, route, uvface__route_s, link);
   app->nroutes--;
   app->routes_bytes -= route->name_bytes;
+  app->user->nroutes--;
+  app->user->routes_bytes -= route->name_bytes;
   free(route);
 }
 
@@ -73,6 +75,11 @@ static void drop_expired(uvface__app_t* app, uint64_t now_ms) {
 }
 
 static bool has_place(const uvface__app_t* app, size_t name_bytes) {
+  const uvface__user_t* user = app->user;
+
+  if (user->is_stranger &&
+      (user->nroutes >= UVFACE__USER_ROUTES_MAX || user->routes_bytes + name_bytes > UVFACE__USER_ROUTES_BYTES_MAX))
+    return false;
   return app->nroutes < UVFACE__ROUTES_MAX && app->routes_bytes + name_bytes <= UVFACE__ROUTES_BYTES_MAX;
 }
 
@@ -91,15 +98,14 @@ void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
   SLIST_INSERT_HEAD(&app->routes, route, link);
   app->nroutes++;
   app->routes_bytes += p->name.len;
+  app->user->nroutes++;
+  app->user->routes_bytes += p->name.len;
 }
 
 void uvface__routes_free(uvface__app_t* app) {
   uvface__route_t* route;
 
-  while ((route = SLIST_FIRST(&app->routes)) != NULL) {
-    SLIST_REMOVE_HEAD(&app->routes, link);
-    free(route);
-  }
+  while ((route = SLIST_FIRST(&app->routes)) != NULL) drop_route(app, route);
 }
 
 /* --- Snapshots ---------------------------------------------------------------------------------- */

@@ -44,6 +44,10 @@
 #define UVFACE__ROUTE_NAME_MAX NDNPKT_PACKET_MAX
 /* Of the names of an app's routes together: what is beyond, or the 1025th, is not listed. */
 #define UVFACE__ROUTES_BYTES_MAX 65536
+/* The same of all apps of a user who is neither this process's nor root: a list of all that his connections may have
+ * would keep the loop busy for seconds. */
+#define UVFACE__USER_ROUTES_MAX 16384
+#define UVFACE__USER_ROUTES_BYTES_MAX ((size_t) 1 << 20)
 /* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
@@ -101,6 +105,8 @@ typedef struct uvface__user_s {
   unsigned int holds;    /* its apps, and who looks at it: what keeps this memory */
   uint32_t apps;         /* connections */
   uint64_t region_bytes; /* of all its faces */
+  unsigned int nroutes;  /* that are listed; and the bytes of their names */
+  size_t routes_bytes;
 } uvface__user_t;
 LIST_HEAD(uvface__users_s, uvface__user_s);
 
