@@ -77,7 +77,7 @@ MGMT_ROOMS = {
     "user": ("serve",),
     "app": ("handoff", "closing", "acceptor", "handoff_server", "serve", "dataset", "user"),
     "command": ("handoff", "acceptor", "serve", "dataset", "app"),
-    "work": ("serve", "app", "command"),
+    "work": ("serve", "user", "app", "command"),
     "server": ("given", "closing", "acceptor", "serve", "dataset", "app", "work"),
     "where": (),
     "link": (),

@@ -449,6 +449,108 @@ TEST(creates_of_many_connections_do_not_stand_in_front_of_others) {
   served_close(&served);
 }
 
+/* --- Users -------------------------------------------------------------------------------------- */
+
+/* Another user's connections, each of which sends one command when it is told to. */
+typedef struct tribe_s {
+  const served_t* served;
+  bool creates; /* a face; or registers a name */
+  int go[2], sent[2];
+} tribe_t;
+
+#define TRIBE 60
+
+static int tribe_body(void* arg) {
+  const tribe_t* tribe = arg;
+  ndnpkt_command_t command = {.module = wire_text("rib"), .verb = wire_text("register")};
+  ndnpkt_crypto_t* crypto;
+  uint8_t buf[2000];
+  int fds[TRIBE];
+  char byte = 0;
+
+  REQUIRE(become_other() == 0 && ndnpkt_crypto_new(&crypto) == 0);
+  for (int i = 0; i < TRIBE; i++) REQUIRE((fds[i] = connect_once(tribe->served->path)) >= 0);
+  REQUIRE(read(tribe->go[0], &byte, 1) == 1);
+  for (int i = 0; i < TRIBE; i++) {
+    ssize_t n;
+
+    command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/tribe")};
+    if (tribe->creates) {
+      command.module = wire_text("faces");
+      command.verb = wire_text("create");
+      command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN,
+                                                 .uri = wire_text("shm://tribe"),
+                                                 .shm_token = {handoff_key((unsigned int) i), KEY_BYTES}};
+    }
+    n = ndnpkt_command_encode(crypto, buf, sizeof(buf), &command, NULL);
+    REQUIRE(n > 0 && send(fds[i], buf, (size_t) n, MSG_NOSIGNAL) == n);
+  }
+  REQUIRE(write(tribe->sent[1], &byte, 1) == 1);
+  for (;;) pause();
+}
+
+/* What of the other user's had been done when the good app's was. */
+static unsigned int theirs_before;
+static uvface_app_open_cb usual_on_open;
+
+static void note_face(uvface_app_t* app) {
+  const served_t* served = app->server->data;
+
+  if (app->uid == 0 && strncmp(app->uri, "shm:", 4) == 0) theirs_before = served->opened - 1 - TRIBE;
+  usual_on_open(app);
+}
+
+static unsigned int note_command(uvface_app_t* app, const ndnpkt_command_t* command, ndnpkt_response_t* response) {
+  const served_t* served = app->server->data;
+
+  if (app->uid == 0) theirs_before = served->commands;
+  return usual_on_command(app, command, response);
+}
+
+/* Users take turns, however many connections they have. Behind sixty commands of another one's, all of which are there
+ * before the loop turns, an app's is the first or second, and so is its face. Counted, not timed. */
+TEST_LOOP(commands_of_a_user_do_not_wait_for_all_of_another_users, 2) {
+  static raw_t good;
+  served_t served;
+  tribe_t tribe = {.served = &served, .creates = _i == 1};
+  char byte = 0;
+  pid_t pid;
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  served.options.face.capacity = 16;
+  usual_on_command = served.callbacks.on_command;
+  usual_on_open = served.callbacks.on_open;
+  served.callbacks.on_command = note_command;
+  served.callbacks.on_open = note_face;
+  open_with_good(&served, &good);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  ck_assert(pipe2(tribe.go, O_CLOEXEC) == 0 && pipe2(tribe.sent, O_CLOEXEC) == 0);
+  pid = harness_fork(tribe_body, &tribe);
+  RUN_UNTIL(&served.loop, served.opened == 1 + TRIBE);
+  ck_assert_int_eq(write(tribe.go[1], &byte, 1), 1);
+  ck_assert_int_eq(read(tribe.sent[0], &byte, 1), 1); /* meanwhile the loop stands still */
+  theirs_before = TRIBE;
+  if (tribe.creates)
+    ck_assert_uint_eq(raw_create(&good, "good", handoff_key(TRIBE), -1, NULL), 200);
+  else
+    ck_assert_uint_eq(raw_register(&good, "/good", 0), 200);
+  ck_assert_uint_le(theirs_before, 1);
+  if (tribe.creates)
+    RUN_UNTIL(&served.loop, served.opened == 1 + TRIBE + 1 + TRIBE);
+  else
+    RUN_UNTIL(&served.loop, served.commands == 1 + TRIBE);
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
+  for (int i = 0; i < 2; i++) {
+    close(tribe.go[i]);
+    close(tribe.sent[i]);
+  }
+  raw_close(&good);
+  served_close(&served);
+}
+
 /* --- Routes ------------------------------------------------------------------------------------- */
 
 /* An app of another user on many connections, each of which registers as many names as are listed of one. */

@@ -82,8 +82,8 @@ static void drop_work(uvface__app_t* app) {
   uvface__server_t* s = app->server;
   uvface__pending_t* next;
 
-  if (app->work == UVFACE__READY) TAILQ_REMOVE(&s->ready, app, work_link);
-  if (app->work == UVFACE__MAKING) TAILQ_REMOVE(&s->makers, app, work_link);
+  if (app->work == UVFACE__READY) uvface__line_leave(&s->ready, &app->user->ready, app);
+  if (app->work == UVFACE__MAKING) uvface__line_leave(&s->makers, &app->user->makers, app);
   if (app->work == UVFACE__RESTING) TAILQ_REMOVE(&s->resting, app, work_link);
   if (app->work != UVFACE__ANSWERING) app->work = UVFACE__IDLE;
   while ((next = STAILQ_FIRST(&app->pending)) != NULL) {

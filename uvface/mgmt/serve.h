@@ -15,9 +15,10 @@
  * that is closed, whoever closed it; then, when its timer and handoff are closed too, on_close is called and the app
  * freed. Memory of an app therefore never goes inside a callback of the user's.
  *
- * A command is copied when it arrives, and executed in an idle phase of the loop, a few in a turn, one app after the
- * other: so commands at full rate cost others little, and on_command is never called inside a call or a delivery. An
- * app has one answer under way at most: who does not read its answers waits, and its commands with it. Loop thread. */
+ * A command is copied when it arrives, and executed in an idle phase of the loop, a few in a turn, one user after the
+ * other, and of each user one app after the other: so commands at full rate, or from many connections, cost others
+ * little, and on_command is never called inside a call or a delivery. An app has one answer under way at most: who does
+ * not read its answers waits, and its commands with it. Loop thread. */
 #ifndef UVFACE_MGMT_SERVE_H
 #define UVFACE_MGMT_SERVE_H
 
@@ -97,9 +98,17 @@ typedef struct uvface__dataset_s {
 TAILQ_HEAD(uvface__apps_s, uvface__app_s);
 LIST_HEAD(uvface__bucket_s, uvface__app_s);
 
+/* Apps of one user that wait for the same; and the users who have such apps, who take turns. */
+typedef struct uvface__line_s {
+  TAILQ_ENTRY(uvface__line_s) link;
+  struct uvface__apps_s apps;
+} uvface__line_t;
+TAILQ_HEAD(uvface__lines_s, uvface__line_s);
+
 /* What a user's apps have of a server together. */
 typedef struct uvface__user_s {
   LIST_ENTRY(uvface__user_s) link;
+  uvface__line_t ready, makers;
   uid_t uid;
   bool is_stranger;      /* neither this process's user nor root */
   unsigned int holds;    /* its apps, and who looks at it: what keeps this memory */
@@ -147,7 +156,7 @@ struct uvface__app_s {
   struct uvface__pendings_s pending;
   size_t pending_bytes;
   enum { UVFACE__IDLE, UVFACE__READY, UVFACE__MAKING, UVFACE__RESTING, UVFACE__ANSWERING } work;
-  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING, RESTING */
+  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING: in its user's line; of RESTING */
   uvface_send_t answer_req;
   uint8_t* answer; /* under way */
   struct uvface__routes_s routes;
@@ -180,7 +189,8 @@ struct uvface__server_s {
   unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
   uvface_server_close_cb close_cb;
   struct uvface__apps_s apps; /* all, in the order of their ids */
-  struct uvface__apps_s ready, makers, resting;
+  struct uvface__lines_s ready, makers;
+  struct uvface__apps_s resting;
   struct uvface__users_s users;
   struct uvface__bucket_s buckets[UVFACE__BUCKETS];
   uint64_t next_face_id;
@@ -218,6 +228,12 @@ uvface__user_t* uvface__user_of(uvface__server_t* s, uid_t uid);
 uvface__user_t* uvface__user_hold(uvface__user_t* user);
 /* NULL is harmless. */
 void uvface__user_release(uvface__user_t* user);
+
+/* An app goes to the end of its user's line, or leaves it. */
+void uvface__line_join(struct uvface__lines_s* lines, uvface__line_t* line, uvface__app_t* app);
+void uvface__line_leave(struct uvface__lines_s* lines, uvface__line_t* line, uvface__app_t* app);
+/* Takes the first app of the user whose turn it is; the next turn is that of the others. NULL: nobody waits. */
+uvface__app_t* uvface__lines_take(struct uvface__lines_s* lines);
 
 /* --- app.c -------------------------------------------------------------------------------------- */
 

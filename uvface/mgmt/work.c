@@ -2,8 +2,8 @@
 /* work.c: see serve.h: commands from their arrival to their answers.
  *
  * Guarantees that each command that can be read is answered once, with a body that has ControlParameters; that the same
- * Interest again is answered from memory; that commands of one app are executed in order, those of several in turn; and
- * that a turn of the loop executes a few and no more. */
+ * Interest again is answered from memory; that commands of one app are executed in order, those of several in turn, and
+ * those of several users in turn, too; and that a turn of the loop executes a few and no more. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static void queue_up(uvface__app_t* app) {
 
   if (uvface__app_is_ending(app) || app->work != UVFACE__IDLE || STAILQ_EMPTY(&app->pending)) return;
   app->work = UVFACE__READY;
-  TAILQ_INSERT_TAIL(&s->ready, app, work_link);
+  uvface__line_join(&s->ready, &app->user->ready, app);
   start_working(s);
 }
 
@@ -299,7 +299,7 @@ static void work_on(uvface__app_t* app, bool is_maker) {
       }
       if (!is_maker) {
         app->work = UVFACE__MAKING;
-        TAILQ_INSERT_TAIL(&s->makers, app, work_link);
+        uvface__line_join(&s->makers, &app->user->makers, app);
         return;
       }
     }
@@ -317,10 +317,10 @@ static void work_on(uvface__app_t* app, bool is_maker) {
   free(next);
 }
 
-static void serve_first(struct uvface__apps_s* queue, bool is_maker) {
-  uvface__app_t* app = TAILQ_FIRST(queue);
+static void serve_first(struct uvface__lines_s* lines, bool is_maker) {
+  uvface__app_t* app = uvface__lines_take(lines);
 
-  TAILQ_REMOVE(queue, app, work_link);
+  if (app == NULL) return;
   app->work = UVFACE__IDLE;
   if (!uvface__app_is_ending(app)) work_on(app, is_maker);
   queue_up(app); /* behind the others */
@@ -331,7 +331,7 @@ void uvface__work_on_idle(uv_idle_t* idle) {
   int executed = 0;
 
   for (; executed < UVFACE__COMMANDS_PER_TURN && !TAILQ_EMPTY(&s->ready); executed++) serve_first(&s->ready, false);
-  if (!TAILQ_EMPTY(&s->makers)) serve_first(&s->makers, true);
+  serve_first(&s->makers, true);
   if (executed == UVFACE__COMMANDS_PER_TURN) uv_timer_start(&s->breath, uvface__work_on_breath, UVFACE__BREATH_MS, 0);
   if (!has_work(s) || executed == UVFACE__COMMANDS_PER_TURN) uv_idle_stop(idle);
 }
