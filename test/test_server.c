@@ -1812,6 +1812,56 @@ TEST(long_dataset_comes_in_segments_of_one_version) {
   served_close(&served);
 }
 
+/* Asks for a segment of the version that `names` ends with; its content. */
+static ndnpkt_bytes_t ask_segment(raw_t* raw, ndnpkt_name_t version, uint64_t segment) {
+  uint8_t name[300];
+  ssize_t len;
+  ndnpkt_packet_t packet;
+
+  memcpy(name, version.base, version.len);
+  len = ndnpkt_append_uint(name, (ssize_t) version.len, sizeof(name), NDNPKT_COMPONENT_SEGMENT, segment);
+  ask_dataset(raw, (ndnpkt_name_t){name, (size_t) len});
+  packet = raw_receive(raw);
+  ck_assert_int_eq(packet.kind, NDNPKT_DATA);
+  return packet.data.content;
+}
+
+/* Who asks for a long list gets the rest of it, though another one asks for the same without end, and it changes. */
+TEST(long_dataset_stays_while_others_ask_for_it) {
+  served_t served;
+  raw_t raw, other;
+  ndnpkt_data_t data;
+  uint8_t name[300], buf[9000];
+  ndnpkt_name_t version = {name, 0};
+  ndnpkt_parameters_t p = {.has = NDNPKT_HAS_NAME};
+  uint64_t last;
+
+  served_open(&served);
+  raw_connect(&raw, &served);
+  raw_connect(&other, &served);
+  for (unsigned int n = 0; n < 6; n++) {
+    p.name = long_name(buf, 3000, n);
+    raw_ask(&other, "rib", "register", &p, 200);
+  }
+  data = ask_list(&raw, "/localhost/nfd/rib/list");
+  ck_assert_int_eq(ndnpkt_component_number(data.final_block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
+  ck_assert_uint_eq(last, 2);
+  version.len = data.name.len - data.final_block.len;
+  memcpy(name, data.name.base, version.len);
+  for (uint64_t segment = 1; segment <= last; segment++) {
+    for (unsigned int n = 0; n < 5; n++) {
+      p.name = long_name(buf, 10, n);
+      raw_ask(&other, "rib", n % 2 == 0 ? "register" : "unregister", &p, 200);
+      run_for(&served.loop, 5);
+      ask_list(&other, "/localhost/nfd/rib/list");
+    }
+    ck_assert_uint_gt(ask_segment(&raw, version, segment).len, 4000); /* 404 is short */
+  }
+  raw_close(&raw);
+  raw_close(&other);
+  served_close(&served);
+}
+
 /* --- Others' closes -------------------------------------------------------------------------------- */
 
 static void close_any(uv_handle_t* handle, void* arg) {

@@ -2,8 +2,9 @@
 /* dataset.c: see serve.h: which faces and which routes there are, for who asks (NFD Management, Face and RIB datasets).
  *
  * A dataset is a snapshot, cut into segments: who asks for segment 3 of a version gets it of that version, or learns
- * that it is gone. A snapshot that took long to make is kept for longer, so that asking for it without end costs
- * little. */
+ * that it is gone. One of several segments is kept for a second, and until there is the next but one: so who began to
+ * fetch it gets to its end, whoever asks meanwhile. A snapshot that took long to make is kept for longer, so that
+ * asking for it without end costs little. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #define SEGMENT_BYTES ((size_t) 7000)
 /* How many times as long as it took to make one a snapshot is kept. */
 #define KEEP_FACTOR 20
+/* How long one of several segments is kept, and how long what is asked for is fresh. */
+#define KEEP_LONG_MS 1000
 
 enum {
   TYPE_NAME = 0x07,
@@ -228,15 +231,22 @@ static bool fill_routes(uvface__server_t* s, uvface__dataset_t* d) {
   return done;
 }
 
-static bool make(uvface__server_t* s, uvface__dataset_t* d, bool is_faces) {
-  uint64_t begin_ns = uv_hrtime();
+static bool make(uvface__server_t* s, bool is_faces) {
+  uvface__dataset_t *d = &s->datasets[is_faces ? 0 : 1], *former = &s->former[is_faces ? 0 : 1], spare = *former;
+  uint64_t begin_ns = uv_hrtime(), keep_ns;
 
   if (d->version != 0 && begin_ns < d->keep_until_ns) return true;
+  if (d->version != 0) {
+    *former = *d;
+    *d = spare;
+  }
   d->len = 0;
   d->version = 0;
   if (!(is_faces ? fill_faces(s, d) : fill_routes(s, d))) return false;
   d->version = ndnpkt_signature_time(); /* larger each time */
-  d->keep_until_ns = uv_hrtime() + KEEP_FACTOR * (uv_hrtime() - begin_ns);
+  keep_ns = KEEP_FACTOR * (uv_hrtime() - begin_ns);
+  if (d->len > SEGMENT_BYTES && keep_ns < KEEP_LONG_MS * UINT64_C(1000000)) keep_ns = KEEP_LONG_MS * UINT64_C(1000000);
+  d->keep_until_ns = uv_hrtime() + keep_ns;
   return true;
 }
 
@@ -244,6 +254,14 @@ static bool make(uvface__server_t* s, uvface__dataset_t* d, bool is_faces) {
 
 bool uvface__dataset_is(const ndnpkt_command_t* command) {
   return ndnpkt_command_is(command, "faces", "list") || ndnpkt_command_is(command, "rib", "list");
+}
+
+/* The snapshot of that version, or NULL: two others were made since. */
+static const uvface__dataset_t* find(const uvface__server_t* s, bool is_faces, uint64_t version) {
+  const uvface__dataset_t *d = &s->datasets[is_faces ? 0 : 1], *former = &s->former[is_faces ? 0 : 1];
+
+  if (version == 0) return NULL;
+  return version == d->version ? d : version == former->version ? former : NULL;
 }
 
 /* What is asked for: the name up to the verb; behind it perhaps a version and a segment. False: it is something
@@ -272,15 +290,15 @@ static bool read_name(ndnpkt_name_t name, ndnpkt_name_t* ret_base, bool* ret_has
 unsigned int uvface__dataset_answer(uvface__server_t* s, const ndnpkt_command_t* command, uint8_t* names, size_t cap,
                                     ndnpkt_data_t* ret_data) {
   bool is_faces = ndnpkt_command_is(command, "faces", "list"), has_version;
-  uvface__dataset_t* d = &s->datasets[is_faces ? 0 : 1];
+  const uvface__dataset_t* d = &s->datasets[is_faces ? 0 : 1];
   uint64_t version = 0, segment, last;
   ndnpkt_name_t base;
   size_t at;
   ssize_t len, end;
 
   if (!read_name(command->name, &base, &has_version, &version, &segment)) return 404;
-  if (!has_version && !make(s, d, is_faces)) return 500;
-  if (has_version && (version != d->version || version == 0)) return 404; /* another was made since */
+  if (!has_version && !make(s, is_faces)) return 500;
+  if (has_version && (d = find(s, is_faces, version)) == NULL) return 404;
   last = d->len == 0 ? 0 : (d->len - 1) / SEGMENT_BYTES;
   if (segment > last || base.len > cap) return 404;
   memcpy(names, base.base, base.len);
@@ -291,12 +309,15 @@ unsigned int uvface__dataset_answer(uvface__server_t* s, const ndnpkt_command_t*
   at = (size_t) segment * SEGMENT_BYTES;
   *ret_data = (ndnpkt_data_t){
       .name = {names, (size_t) len},
-      .freshness_ms = 1000,
+      .freshness_ms = KEEP_LONG_MS,
       .final_block = {names + len, (size_t) (end - len)},
       .content = {d->len > 0 ? d->bytes + at : NULL, d->len - at < SEGMENT_BYTES ? d->len - at : SEGMENT_BYTES}};
   return 200;
 }
 
 void uvface__datasets_free(uvface__server_t* s) {
-  for (int i = 0; i < 2; i++) free(s->datasets[i].bytes);
+  for (int i = 0; i < 2; i++) {
+    free(s->datasets[i].bytes);
+    free(s->former[i].bytes);
+  }
 }

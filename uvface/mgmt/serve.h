@@ -198,6 +198,7 @@ struct uvface__server_s {
   uvface_server_stats_t stats;
   uvface__handoff_counts_t handoffs;
   uvface__dataset_t datasets[2];                                               /* faces, routes */
+  uvface__dataset_t former[2];                                                 /* and the ones before */
   int (*on_packet)(uvface_filter_t* filter, uvface_t* face, uv_buf_t* packet); /* of commands, for filters */
   void (*on_empty)(uvface__server_t* server);                                  /* nothing holds it any more */
   char errmsg[640];
