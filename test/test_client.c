@@ -579,6 +579,56 @@ TEST(link_headers_are_kept_from_the_app_and_a_nack_is_not) {
   fake_unlisten(&fake);
 }
 
+/* The longest Interest to which a Nonce of 6 bytes may be added, and one that is a byte longer. */
+static const size_t nonce_bounds[] = {NDNPKT_PACKET_MAX - 6, NDNPKT_PACKET_MAX - 5};
+
+static int read_longest(void* arg) {
+  fake_t* fake = arg;
+  fake_packet_t packet;
+
+  REQUIRE(fake_accept(fake) >= 0);
+  for (int i = 0; i < 2; i++) {
+    REQUIRE(fake_read(fake, &packet)); /* which takes no more than any node must */
+    REQUIRE(packet.packet.kind == NDNPKT_INTEREST && packet.packet.interest.has_nonce == (i == 0));
+    REQUIRE(packet.n == (i == 0 ? NDNPKT_PACKET_MAX : nonce_bounds[1]));
+    fake_send(fake, packet.packet.wire);
+  }
+  REQUIRE(fake_ends(fake));
+  return 0;
+}
+
+/* On a stream a packet that is too long for the other end is the end of the connection. */
+TEST(a_nonce_makes_no_interest_longer_than_packets_may_be) {
+  uvface_client_options_t options = UVFACE_CLIENT_OPTIONS_INIT;
+  watcher_t w;
+  fake_t fake;
+  pid_t pid;
+
+  fake_listen(&fake, "longest");
+  pid = harness_fork(read_longest, &fake);
+  options.transport = UVFACE_STREAM;
+  watcher_open(&w, fake.uri, &options);
+  watcher_run_up(&w, 1);
+  for (unsigned int i = 0; i < 2; i++) {
+    uint8_t packet[NDNPKT_PACKET_MAX] = {0};
+    size_t bytes = nonce_bounds[i];
+    uv_buf_t buf = uv_buf_init((char*) packet, (unsigned int) bytes);
+
+    for (size_t at = 0; at <= 8; at += 4) { /* Interest, name, its one component */
+      static const uint8_t types[] = {5, 7, 8};
+      const size_t rest = bytes - at - 4;
+
+      memcpy(packet + at, (const uint8_t[]){types[at / 4], 253, (uint8_t) (rest >> 8), (uint8_t) rest}, 4);
+    }
+    ck_assert_int_eq(uvface_try_send(w.client.face, &buf, 1), (int) bytes);
+    RUN_UNTIL(&w.loop, w.packets == i + 1 || w.downs > 0);
+    ck_assert_uint_eq(w.downs, 0);
+  }
+  watcher_close(&w);
+  ck_assert_int_eq(harness_wait(pid, DEADLINE_MS), 0);
+  fake_unlisten(&fake);
+}
+
 static int dribble(void* arg) {
   fake_t* fake = arg;
   fake_packet_t create;

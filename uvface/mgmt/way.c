@@ -503,9 +503,11 @@ static uint32_t next_nonce(uvface__client_t* c) {
   return (uint32_t) (z ^ (z >> 31));
 }
 
+/* A Nonce that makes an Interest too long for the other end would be the end of the connection. */
 static size_t on_send(uvface_filter_t* filter, uvface_t* face, uint8_t* packet, size_t bytes, size_t room) {
-  (void) face;
-  return uvface__link_add_nonce(packet, bytes, room, next_nonce(client_of(filter)));
+  size_t mtu = uvface_get_mtu(face);
+
+  return uvface__link_add_nonce(packet, bytes, room < mtu ? room : mtu, next_nonce(client_of(filter)));
 }
 
 /* The end of the connection is the end of the face; but what the forwarder left in a ring is delivered before. */
