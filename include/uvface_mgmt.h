@@ -242,8 +242,8 @@ typedef struct uvface_server_options_s {
 /* Counters since listen. */
 typedef struct uvface_server_stats_s {
   uint64_t connections;         /* accepted */
-  uint64_t connections_refused; /* closed, beyond max_apps or max_user_apps or for want of memory; and times without
-                                   descriptors */
+  uint64_t connections_refused; /* closed, beyond max_apps, max_user_apps or a user's share of descriptors, or for want
+                                   of memory; and times without descriptors */
   uint64_t faces;               /* shared-memory faces made */
   uint64_t faces_refused;       /* asked for and not made */
   uint64_t faces_unclaimed;     /* made, and nobody came in time, or with the right proof */

@@ -551,6 +551,85 @@ TEST_LOOP(commands_of_a_user_do_not_wait_for_all_of_another_users, 2) {
   served_close(&served);
 }
 
+/* An app of another user that takes all descriptors of the server's that it can: by connections, by faces that nobody
+ * comes for, and by being silent at their handoffs. */
+typedef struct hoarder_s {
+  const served_t* served;
+  int done[2];
+} hoarder_t;
+
+#define HOARDER_CONNECTIONS 200
+
+/* Another connection, and what it gets on that. False if nobody answers any more. */
+static bool hoard(const served_t* served, ndnpkt_crypto_t* crypto, unsigned int nth) {
+  ndnpkt_command_t command = {.module = wire_text("faces"), .verb = wire_text("create")};
+  const struct timeval patience = {.tv_sec = 1};
+  int fd = connect_once(served->path), code = 200;
+  uint8_t buf[2000], key[KEY_BYTES] = {0};
+
+  if (fd < 0) return false;
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  for (uint8_t n = 0; n < 8 && code == 200; n++) {
+    ssize_t bytes;
+
+    key[0] = (uint8_t) nth;
+    key[1] = n;
+    command.parameters = (ndnpkt_parameters_t){
+        .has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN, .uri = wire_text("shm://hoard"), .shm_token = {key, KEY_BYTES}};
+    bytes = ndnpkt_command_encode(crypto, buf, sizeof(buf), &command, NULL);
+    if (send(fd, buf, (size_t) bytes, MSG_NOSIGNAL) != bytes) return true; /* turned away */
+    code = plain_code(fd);
+    for (int c = 0; c < 8 && code == 200; c++) handoff_connect(served, key);
+  }
+  return code != -1;
+}
+
+static int hoarder_body(void* arg) {
+  const hoarder_t* hoarder = arg;
+  ndnpkt_crypto_t* crypto;
+  char byte = 0;
+
+  REQUIRE(limit_descriptors(-1) == 0 && become_other() == 0 && ndnpkt_crypto_new(&crypto) == 0);
+  for (unsigned int n = 0; n < HOARDER_CONNECTIONS && hoard(hoarder->served, crypto, n); n++) continue;
+  REQUIRE(write(hoarder->done[1], &byte, 1) == 1);
+  for (;;) pause();
+}
+
+TEST(user_leaves_some_of_the_servers_descriptors_to_others) {
+  static raw_t good;
+  served_t served;
+  hoarder_t hoarder = {.served = &served};
+  uvface_t face;
+  char byte;
+  pid_t pid;
+
+  if (!is_root()) SKIP("needs a second user");
+  if (harness_under_valgrind()) SKIP("valgrind needs descriptors of its own");
+  ck_assert_int_eq(limit_descriptors(160), 0);
+  served_init(&served);
+  served.options.mode = 0666;
+  served.options.face.capacity = 16;
+  served_listen(&served);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  ck_assert_int_eq(pipe2(hoarder.done, O_CLOEXEC | O_NONBLOCK), 0);
+  pid = harness_fork(hoarder_body, &hoarder);
+  while (read(hoarder.done[0], &byte, 1) != 1) run_for(&served.loop, 1);
+  ck_assert_uint_gt(served_stats(&served).faces, 0);
+  ck_assert_uint_gt(served_stats(&served).connections_refused, 0);
+  raw_connect(&good, &served);
+  ck_assert_uint_eq(raw_create(&good, "good", handoff_key(1), -1, NULL), 200);
+  ASSERT_OK(uvface_init(&served.loop, &face));
+  ASSERT_OK(handoff_attach(&served, handoff_key(1), &face));
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
+  uvface_close(&face, NULL);
+  raw_close(&good);
+  ck_assert_int_eq(limit_descriptors(-1), 0);
+  close(hoarder.done[0]);
+  close(hoarder.done[1]);
+  served_close(&served);
+}
+
 /* --- Routes ------------------------------------------------------------------------------------- */
 
 /* An app of another user on many connections, each of which registers as many names as are listed of one. */

@@ -59,7 +59,10 @@ static void finish(uvface__app_t* app) {
   TAILQ_REMOVE(&s->apps, app, all_link);
   for (int i = 0; i < UVFACE__REMEMBERED; i++) free(app->answers[i].content);
   uvface__routes_free(app);
-  if (app->user != NULL) app->user->region_bytes -= app->own_bytes;
+  if (app->user != NULL) {
+    app->user->region_bytes -= app->own_bytes;
+    uvface__app_count_fds(app, 0);
+  }
   uvface__user_release(app->user);
   free(app);
   uvface__server_release(s);
@@ -246,6 +249,7 @@ static int become_app(uvface__server_t* s, int fd, const struct ucred* peer, uvf
   app->pub.uid = peer->uid;
   app->pub.gid = peer->gid;
   app->user = uvface__user_hold(user);
+  uvface__app_count_fds(app, UVFACE__CONNECTION_FDS);
   err = open_stream(app, fd);
   if (err < 0) {
     uvface__server_complain(s, err, "uvface_server: %s", uvface_errmsg(&app->face));
@@ -267,6 +271,9 @@ static int admit(uvface__server_t* s, int fd, const struct ucred* peer) {
   if (user->is_stranger && user->apps >= s->options.max_user_apps)
     err = uvface__server_complain(s, UV_EMFILE, "uvface_server: accept4 %s: max_user_apps, %lu of user %lu, are there",
                                   s->uri, (unsigned long) user->apps, (unsigned long) user->uid);
+  else if (uvface__user_has_too_many_fds(s, user, UVFACE__CONNECTION_FDS))
+    err = uvface__server_complain(s, UV_EMFILE, "uvface_server: accept4 %s: user %lu has %llu descriptors, his share",
+                                  s->uri, (unsigned long) user->uid, (unsigned long long) user->fds);
   else
     err = become_app(s, fd, peer, user);
   uvface__user_release(user);
@@ -350,8 +357,17 @@ static void on_handoff_end(void* data, int status) {
   app->is_claimed = true;
   app->handoff = NULL;
   uvface__handoff_server_close(handoff);
+  uvface__app_count_fds(app, UVFACE__PRIVATE_FDS);
   uvface_app_fds_close(&app->face);
   uv_timer_stop(&app->timer);
+}
+
+static bool on_another(void* data, bool comes) {
+  uvface__app_t* app = data;
+
+  if (comes && uvface__user_has_too_many_fds(app->server, app->user, 1)) return false;
+  uvface__app_count_fds(app, comes ? app->fds + 1 : app->fds - 1);
+  return true;
 }
 
 static int open_handoff(uvface__app_t* app, const uvface__wish_t* wish, char* why, size_t cap) {
@@ -365,6 +381,7 @@ static int open_handoff(uvface__app_t* app, const uvface__wish_t* wish, char* wh
                                        .counts = &s->handoffs,
                                        .data = app,
                                        .on_end = on_handoff_end,
+                                       .on_another = on_another,
                                        .on_closed = on_handoff_closed};
   int err = uvface__handoff_server_open(&options, &app->handoff, why, cap);
 
@@ -398,8 +415,9 @@ static int open_face(uvface__app_t* app, const uvface__wish_t* wish, uint32_t ca
   return wish->token.base != NULL ? open_handoff(app, wish, why, cap) : 0;
 }
 
-/* 200 if the connection may have a face of so many bytes. */
-static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes, char* why, size_t cap) {
+/* 200 if the connection may have a face of so many bytes and descriptors. */
+static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes, unsigned int fds, char* why,
+                                 size_t cap) {
   const uvface_server_options_t* options = &connection->server->options;
   const uvface__user_t* user = connection->user;
   uint64_t of_connection = connection->region_bytes + bytes, of_user = user->region_bytes + bytes;
@@ -423,12 +441,21 @@ static unsigned int check_limits(const uvface__app_t* connection, uint64_t bytes
              (unsigned long) user->uid, options->max_user_bytes);
     return 503;
   }
+  if (uvface__user_has_too_many_fds(connection->server, user, fds)) {
+    snprintf(why, cap, "user %lu has %llu descriptors here, and %u more are more than his share",
+             (unsigned long) user->uid, (unsigned long long) user->fds, fds);
+    return 503;
+  }
   return 200;
 }
 
 static unsigned int code_of(int err) {
   if (err == UV_EINVAL || err == UV_ENAMETOOLONG) return 400;
   return err == UV_EADDRINUSE ? 409 : 500;
+}
+
+static unsigned int fds_of(const uvface__wish_t* wish) {
+  return wish->token.base != NULL ? UVFACE__OFFERED_FDS : UVFACE__NAMED_FDS;
 }
 
 static void join(uvface__app_t* face, uvface__app_t* owner, const uvface__wish_t* wish, uint64_t bytes) {
@@ -442,6 +469,7 @@ static void join(uvface__app_t* face, uvface__app_t* owner, const uvface__wish_t
   face->user = uvface__user_hold(owner->user);
   face->own_bytes = bytes;
   face->user->region_bytes += bytes;
+  uvface__app_count_fds(face, fds_of(wish));
   owner->nfaces++;
   owner->region_bytes += bytes;
   TAILQ_INSERT_TAIL(&owner->faces, face, face_link);
@@ -453,7 +481,7 @@ unsigned int uvface__app_make_face(uvface__app_t* connection, const uvface__wish
   uint32_t capacity = s->face_capacity, slot_size = s->face_slot_size;
   uint64_t bytes =
       wish->has_mtu ? uvface__geometry(wish->mtu, &capacity, &slot_size) : uvface__region_bytes(capacity, slot_size);
-  unsigned int code = check_limits(connection, bytes, why, cap);
+  unsigned int code = check_limits(connection, bytes, fds_of(wish), why, cap);
   uvface__app_t* app;
   int err;
 

@@ -36,6 +36,7 @@ struct uvface__handoff_server_s {
   unsigned char key[UVFACE__KEY_BYTES];
   uvface__acceptor_t acceptor;
   connector_t connectors[UVFACE__CONNECTORS_MAX];
+  unsigned int connected; /* connectors that have a descriptor */
   unsigned int wrong_proofs;
   unsigned int open; /* acceptor and connectors that have handles */
   bool closing;
@@ -69,6 +70,7 @@ static void turn_away(connector_t* c) {
   uvface__closing_begin(c->handoff->o.loop, &c->closing, on_handles_closed);
   close(c->fd);
   c->fd = -1;
+  if (--c->handoff->connected > 0) c->handoff->o.on_another(c->handoff->o.data, false);
 }
 
 static void on_acceptor_closed(uvface__acceptor_t* acceptor) {
@@ -211,10 +213,16 @@ static void on_accept(uvface__acceptor_t* acceptor, int fd) {
     close(fd);
     return;
   }
-  if (c == NULL || uv_poll_init(h->o.loop, &c->poll, fd) < 0) {
+  if (c == NULL || (h->connected > 0 && !h->o.on_another(h->o.data, true))) {
     close(fd);
     return;
   }
+  if (uv_poll_init(h->o.loop, &c->poll, fd) < 0) {
+    if (h->connected > 0) h->o.on_another(h->o.data, false);
+    close(fd);
+    return;
+  }
+  h->connected++;
   uv_timer_init(h->o.loop, &c->timer);
   c->poll.data = c->timer.data = NULL;
   c->handoff = h;

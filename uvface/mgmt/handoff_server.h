@@ -35,6 +35,8 @@ typedef struct uvface__handoff_options_s {
   void* data;
   /* It is over: 0, the descriptors are handed over; UV_EACCES, too many wrong proofs. The callee closes it. */
   void (*on_end)(void* data, int status);
+  /* A connector comes beside others, and takes a descriptor; or goes, and does not. False: it is turned away. */
+  bool (*on_another)(void* data, bool comes);
   void (*on_closed)(void* data); /* its memory and handles are gone */
 } uvface__handoff_options_t;
 

@@ -49,6 +49,13 @@
  * would keep the loop busy for seconds. */
 #define UVFACE__USER_ROUTES_MAX 16384
 #define UVFACE__USER_ROUTES_BYTES_MAX ((size_t) 1 << 20)
+/* What counts of the process's descriptors: a connection; a face by name, and while it is made; a private face, by
+ * sockets or by pipes; and as long as its app has not come for it, also the app's ends, the handoff's socket and one
+ * connector there. More than one count as they come. */
+#define UVFACE__CONNECTION_FDS 1
+#define UVFACE__NAMED_FDS 8
+#define UVFACE__PRIVATE_FDS 3
+#define UVFACE__OFFERED_FDS (UVFACE__PRIVATE_FDS + 2 + 2)
 /* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
@@ -116,6 +123,7 @@ typedef struct uvface__user_s {
   uint64_t region_bytes; /* of all its faces */
   unsigned int nroutes;  /* that are listed; and the bytes of their names */
   size_t routes_bytes;
+  uint64_t fds; /* that count for them */
 } uvface__user_t;
 LIST_HEAD(uvface__users_s, uvface__user_s);
 
@@ -132,6 +140,7 @@ struct uvface__app_s {
   bool is_ending;     /* its face is closing */
   int status;         /* that on_close gets */
   unsigned int parts; /* face, timer, handoff, faces of a connection: those that are not closed yet */
+  unsigned int fds;   /* that count for it */
   /* a connection's */
   struct uvface__apps_s faces; /* made on it */
   unsigned int nfaces;
@@ -178,6 +187,7 @@ struct uvface__server_s {
   uvface_server_callbacks_t cb;
   char* handoff_dir;
   char* uri;                              /* of connections */
+  uint64_t max_user_fds;                  /* of a user who is neither this process's nor root */
   uint32_t face_capacity, face_slot_size; /* of faces without an Mtu of their own */
   ndnpkt_crypto_t* crypto;
   uvface__acceptor_t acceptor;
@@ -229,6 +239,9 @@ uvface__user_t* uvface__user_of(uvface__server_t* s, uid_t uid);
 uvface__user_t* uvface__user_hold(uvface__user_t* user);
 /* NULL is harmless. */
 void uvface__user_release(uvface__user_t* user);
+/* Whether so many descriptors more would be too many. From now on so many count for an app. */
+bool uvface__user_has_too_many_fds(const uvface__server_t* s, const uvface__user_t* user, unsigned int more);
+void uvface__app_count_fds(uvface__app_t* app, unsigned int fds);
 
 /* An app goes to the end of its user's line, or leaves it. */
 void uvface__line_join(struct uvface__lines_s* lines, uvface__line_t* line, uvface__app_t* app);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "given.h"
 #include "serve.h"
@@ -130,6 +131,14 @@ static void fill_defaults(uvface_server_options_t* o) {
   if (o->first_face_id == 0) o->first_face_id = FIRST_FACE_ID;
 }
 
+/* As of connections three quarters, so that some are left for others, and for what else the process does. */
+static uint64_t share_of_fds(void) {
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return limit.rlim_cur - limit.rlim_cur / 4;
+}
+
 /* The geometry of faces without an Mtu of their own. */
 static int plan_faces(uvface__server_t* s, const uvface_server_options_t* o) {
   uint32_t capacity = CAPACITY, slot_size = o->face.slot_size != 0 ? o->face.slot_size : SLOT_SIZE;
@@ -174,6 +183,7 @@ static int take_options(uvface__server_t* s, const uvface_server_options_t* opti
   fill_defaults(&taken);
   err = plan_faces(s, &taken);
   if (err == 0) s->options = taken;
+  s->max_user_fds = share_of_fds();
   return err;
 }
 

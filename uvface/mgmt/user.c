@@ -30,6 +30,16 @@ void uvface__user_release(uvface__user_t* user) {
   free(user);
 }
 
+bool uvface__user_has_too_many_fds(const uvface__server_t* s, const uvface__user_t* user, unsigned int more) {
+  return user->is_stranger && user->fds + more > s->max_user_fds;
+}
+
+void uvface__app_count_fds(uvface__app_t* app, unsigned int fds) {
+  app->user->fds += fds;
+  app->user->fds -= app->fds;
+  app->fds = fds;
+}
+
 void uvface__line_join(struct uvface__lines_s* lines, uvface__line_t* line, uvface__app_t* app) {
   if (TAILQ_EMPTY(&line->apps)) TAILQ_INSERT_TAIL(lines, line, link);
   TAILQ_INSERT_TAIL(&line->apps, app, work_link);
