@@ -43,7 +43,7 @@ typedef void (*uvface_client_close_cb)(uvface_client_t* client);
 /* status 0: done. UV_ETIMEDOUT (no answer in options.command_timeout_ms), UV_EACCES (403), UV_ENOENT (404), UV_EINVAL
  * (400), UV_ENOTSUP (501, or a Nack: nobody there manages routes), UV_EPROTO (another code, or an answer that cannot be
  * read), UV_EPIPE (the forwarder is gone, and the client does not reconnect), UV_EMSGSIZE (too long with its
- * signature), UV_ENOMEM, UV_ECANCELED (close), and what a signer's callback returns.
+ * signature), UV_ENOMEM, UV_ECANCELED (close, or a later command took its place), and what a signer's callback returns.
  * code, text: the forwarder's; 0 and "" if there was no answer. text is valid until the callback returns. */
 typedef void (*uvface_command_cb)(uvface_command_t* req, int status, unsigned int code, const char* text);
 
