@@ -481,6 +481,61 @@ TEST(same_interest_again_is_executed_once) {
   served_close(&served);
 }
 
+/* A command with ApplicationParameters and no signature; with a digest in its name that is theirs, or zeros. */
+static void ask_with_parameters(raw_t* app, const char* uri, const char* parameters, uint32_t nonce, bool right) {
+  const ndnpkt_interest_t interest = {.name = wire_name(uri),
+                                      .lifetime_ms = 4000,
+                                      .has_nonce = true,
+                                      .nonce = nonce,
+                                      .parameters = wire_hex(parameters)};
+  ndnpkt_interest_t decoded;
+  uint8_t buf[200];
+  ssize_t len = ndnpkt_interest_encode(app->crypto, buf, sizeof(buf), &interest, NULL);
+
+  ck_assert_int_gt(len, 0);
+  ck_assert_int_eq(ndnpkt_interest_decode(buf, (size_t) len, &decoded), 0);
+  if (!right)
+    memset((uint8_t*) (uintptr_t) decoded.name.base + decoded.name.len - NDNPKT_DIGEST_BYTES, 0, NDNPKT_DIGEST_BYTES);
+  raw_send(app, (ndnpkt_bytes_t){buf, (size_t) len});
+  ck_assert_int_eq(raw_receive(app).kind, NDNPKT_DATA);
+}
+
+#define NAME_A "6805 0703080161"
+#define NAME_B "6805 0703080162"
+
+/* What is asked for counts, and not what the digest says of it. */
+TEST(another_command_with_the_same_digest_is_executed) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_A, 1, false);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_B, 1, false);
+  ck_assert_uint_eq(served.commands, 2);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_A, 1, false); /* that one is known */
+  ck_assert_uint_eq(served.commands, 2);
+  raw_close(&app);
+  served_close(&served);
+}
+
+/* The digest is the same each time, for nothing in it is new: but who registers again means it. */
+TEST(unsigned_command_with_parameters_is_repeated_only_with_the_same_nonce) {
+  served_t served;
+  raw_t app;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_A, 1, true);
+  ask_with_parameters(&app, "/localhost/nfd/rib/unregister", NAME_A, 2, true);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_A, 3, true);
+  ck_assert_uint_eq(served.commands, 3);
+  ask_with_parameters(&app, "/localhost/nfd/rib/register", NAME_A, 3, true);
+  ck_assert_uint_eq(served.commands, 3);
+  raw_close(&app);
+  served_close(&served);
+}
+
 /* Without a signature two commands may be meant though their names are the same. */
 TEST(unsigned_command_is_repeated_only_with_the_same_nonce) {
   served_t served;

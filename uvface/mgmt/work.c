@@ -168,17 +168,25 @@ static void answer_with(uvface__app_t* app, const ndnpkt_packet_t* packet, uint6
 
 /* --- Repeated commands -------------------------------------------------------------------------- */
 
-/* What makes a command the same as another one: its name, which has a digest of all that is signed, nonce and time too.
- * One without that digest is the same only if its Nonce is. False: it cannot be told, and is always a new one. */
+/* Whether no other command has the same signature. */
+static bool is_signed_once(const ndnpkt_signature_t* signature) {
+  return signature->value.base != NULL &&
+         (signature->nonce.base != NULL || signature->has_time || signature->has_seq_num);
+}
+
+/* What makes a command the same as another one: its name, and all that the digest there should be of, with what makes
+ * each signature another. One without that is the same only if its Nonce is. False: it cannot be told, and is always a
+ * new one. */
 static bool digest_of(uvface__server_t* s, const ndnpkt_packet_t* packet, uint8_t ret_digest[NDNPKT_DIGEST_BYTES]) {
   const ndnpkt_interest_t* interest = &packet->interest;
-  ndnpkt_bytes_t piece = interest->name;
+  ndnpkt_bytes_t pieces[] = {interest->name, interest->digested};
 
-  if (interest->parameters.base == NULL) {
+  if (!is_signed_once(&interest->signature)) {
     if (!interest->has_nonce) return false;
-    piece = packet->wire;
+    pieces[0] = packet->wire;
+    pieces[1].len = 0;
   }
-  return ndnpkt_sha256(s->crypto, &piece, 1, ret_digest) == 0;
+  return ndnpkt_sha256(s->crypto, pieces, 2, ret_digest) == 0;
 }
 
 static const uvface__given_answer_t* recall(const uvface__app_t* app, const uint8_t digest[NDNPKT_DIGEST_BYTES]) {
