@@ -998,6 +998,23 @@ TEST(answer_that_is_larger_than_the_face_takes_is_dropped_and_counted) {
   served_close(&served);
 }
 
+/* A face over a socket takes packets of 16 MiB at most, one over shared memory larger ones. */
+TEST(slots_may_be_larger_than_what_a_connection_can_carry) {
+  served_t served;
+  raw_t app;
+
+  served_init(&served);
+  served.options.face.capacity = 1;
+  served.options.face.slot_size = 20u << 20;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(uvface_get_mtu(served.guests[0].app->face), 16u << 20);
+  ck_assert_uint_eq(raw_create(&app, "large", handoff_key(1), -1, NULL), 200);
+  ck_assert_uint_eq(uvface_get_mtu(served.guests[1].app->face), 20u << 20);
+  raw_close(&app);
+  served_close(&served);
+}
+
 TEST(commands_reach_own_faces_only) {
   served_t served;
   raw_t a, b;

@@ -21,6 +21,8 @@
 #define CACHE_LINE_BYTES 64u
 /* What a connection may leave waiting, unless the options say more: as the engine of a ring. */
 #define QUEUE_MAX 1024
+/* The most that a face over a stream may be asked to carry (uvface.h). */
+#define STREAM_MTU_MAX (16u << 20)
 /* Looks in a row that find nothing new from a face without a connection. */
 #define QUIET_LOOKS 3
 
@@ -230,6 +232,7 @@ static int open_stream(uvface__app_t* app, int fd) {
 
   options.mtu = app->server->face_slot_size; /* so that what fits into a ring fits here; and answers do */
   if (options.mtu < NDNPKT_PACKET_MAX) options.mtu = NDNPKT_PACKET_MAX;
+  if (options.mtu > STREAM_MTU_MAX) options.mtu = STREAM_MTU_MAX;
   options.send_timeout_ms = all->send_timeout_ms >= 0 ? all->send_timeout_ms : 0;
   options.queue_max = all->queue_max != 0 ? all->queue_max : QUEUE_MAX;
   return uvface_open_stream(&app->face, fd, &options);
