@@ -1015,6 +1015,26 @@ TEST(slots_may_be_larger_than_what_a_connection_can_carry) {
   served_close(&served);
 }
 
+/* A slot has room for the Mtu and for what a forwarder adds, and no slot has 4 GiB. */
+TEST(mtu_that_no_slot_can_have_is_refused_whatever_the_limits) {
+  static const int64_t mtus[] = {UINT32_MAX - INT64_C(16384), UINT32_MAX - INT64_C(64), UINT32_MAX, INT64_MAX};
+  uvface_server_options_t large = UVFACE_SERVER_OPTIONS_INIT;
+  served_t served;
+  raw_t app;
+
+  served_init(&served);
+  large.max_region_bytes = SIZE_MAX;
+  large.face.mtu = UINT32_MAX;
+  ck_assert_int_eq(uvface_server_listen(&served.server, served.path, &large, &served.callbacks), UV_EINVAL);
+  served.options.max_region_bytes = served.options.max_app_bytes = SIZE_MAX;
+  served_listen(&served);
+  raw_connect(&app, &served);
+  for (size_t i = 0; i < sizeof(mtus) / sizeof(*mtus); i++)
+    ck_assert_uint_eq(raw_create(&app, "endless", handoff_key(1), mtus[i], NULL), 400);
+  raw_close(&app);
+  served_close(&served);
+}
+
 TEST(commands_reach_own_faces_only) {
   served_t served;
   raw_t a, b;

@@ -64,7 +64,7 @@ static unsigned int read_wish(uvface__order_t* order, uvface__wish_t* wish) {
     text = "the name of a face has 1 to 200 characters, all of them printable ASCII";
   else if (wish->token.base != NULL && wish->token.len != UVFACE__KEY_BYTES)
     text = "shm control token must be 32 bytes";
-  else if (wish->has_mtu && wish->mtu > UINT32_MAX)
+  else if (wish->has_mtu && wish->mtu > UVFACE__MTU_MAX)
     text = "Mtu is too large";
   else
     return 200;
@@ -75,7 +75,7 @@ static unsigned int read_wish(uvface__order_t* order, uvface__wish_t* wish) {
 static bool is_large(const uvface__server_t* s, const ndnpkt_parameters_t* p) {
   uint32_t capacity = s->face_capacity, slot_size = s->face_slot_size;
 
-  if ((p->has & NDNPKT_HAS_MTU) != 0 && p->mtu <= UINT32_MAX)
+  if ((p->has & NDNPKT_HAS_MTU) != 0 && p->mtu <= UVFACE__MTU_MAX)
     return uvface__geometry(p->mtu, &capacity, &slot_size) > LARGE_BYTES;
   return uvface__region_bytes(capacity, slot_size) > LARGE_BYTES;
 }

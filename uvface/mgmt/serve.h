@@ -283,7 +283,11 @@ static inline uvface__app_t* uvface__app_connection(uvface__app_t* app) {
   return app->is_shm ? app->owner : app;
 }
 
-/* The geometry of a face: for an Mtu as ndn-rs has it, else what the options say; and the bytes of its region. */
+/* The largest Mtu whose slot has a size of 32 bits, with what a forwarder adds, and rounded up. */
+#define UVFACE__MTU_MAX (UINT32_MAX - 16384u - 128u)
+
+/* The geometry of a face: for an Mtu, up to UVFACE__MTU_MAX, as ndn-rs has it, else what the options say; and the bytes
+ * of its region. */
 uint64_t uvface__geometry(uint64_t mtu, uint32_t* ret_capacity, uint32_t* ret_slot_size);
 uint64_t uvface__region_bytes(uint64_t capacity, uint64_t slot_size);
 

@@ -147,6 +147,9 @@ static int plan_faces(uvface__server_t* s, const uvface_server_options_t* o) {
   if (o->face.mtu != 0 && (o->face.capacity != 0 || o->face.slot_size != 0))
     return uvface__server_complain(s, UV_EINVAL,
                                    "uvface_server_listen: options: face.mtu excludes capacity and slot_size");
+  if (o->face.mtu > UVFACE__MTU_MAX)
+    return uvface__server_complain(s, UV_EINVAL, "uvface_server_listen: options: face.mtu %lu is impossible",
+                                   (unsigned long) o->face.mtu);
   if (o->face.capacity > UINT32_MAX / 2 + 1)
     return uvface__server_complain(s, UV_EINVAL, "uvface_server_listen: options: face.capacity %lu is impossible",
                                    (unsigned long) o->face.capacity);
