@@ -720,8 +720,6 @@ TEST_LOOP(routes_of_a_user_take_a_bounded_place_however_many_connections_it_has,
   served_close(&served);
 }
 
-/* --- Many ---------------------------------------------------------------------------------------- */
-
 #define MANY 500
 
 static const uint8_t* key_of(unsigned int n) {
@@ -738,6 +736,64 @@ static int raise_descriptors(void) {
   limit.rlim_cur = limit.rlim_max;
   return limit.rlim_max >= 8 * MANY ? setrlimit(RLIMIT_NOFILE, &limit) : -1;
 }
+
+/* --- Rest --------------------------------------------------------------------------------------- */
+
+#define RESTING_ONES 300
+
+/* Turns of the loop since the good app sent its command; those that the last took, and the most. */
+static struct { unsigned int now, most; } waited;
+
+static void count_turn(uv_check_t* check) {
+  (void) check;
+  waited.now++;
+}
+
+static unsigned int note_wait(uvface_app_t* app, const ndnpkt_command_t* command, ndnpkt_response_t* response) {
+  if (waited.now > waited.most) waited.most = waited.now;
+  return usual_on_command(app, command, response);
+}
+
+/* Of one user, too: when many whose large faces had to wait may all ask again, they do not come in front of others all
+ * at once. Turns are counted, not time. */
+TEST(who_has_rested_does_not_come_in_front_of_others_in_a_crowd) {
+  static raw_t good, bad[RESTING_ONES];
+  served_t served;
+  uv_check_t check;
+  unsigned int made;
+
+  if (raise_descriptors() < 0) SKIP("not enough descriptors");
+  served_init(&served);
+  served.options.face.capacity = 16;
+  usual_on_command = served.callbacks.on_command;
+  served.callbacks.on_command = note_wait;
+  open_with_good(&served, &good);
+  uv_check_init(&served.loop, &check);
+  uv_check_start(&check, count_turn);
+  for (unsigned int i = 0; i < RESTING_ONES; i++) raw_connect(&bad[i], &served);
+  made = served.opened;
+  for (unsigned int i = 0; i < RESTING_ONES; i++) {
+    ndnpkt_parameters_t create = {.has = NDNPKT_HAS_URI | NDNPKT_HAS_SHM_TOKEN | NDNPKT_HAS_MTU, .mtu = 1 << 18};
+
+    create.uri = wire_text("shm://rests");
+    create.shm_token = (ndnpkt_bytes_t){key_of(i), KEY_BYTES};
+    raw_command(&bad[i], "faces", "create", &create);
+  }
+  RUN_UNTIL(&served.loop, served.opened == made + 4); /* by then each has had its turn, and rests */
+  waited.most = 0;
+  while (served.opened < made + 10) {
+    waited.now = 0;
+    ck_assert_uint_eq(raw_register(&good, "/good", 0), 200);
+  }
+  ck_assert_uint_le(waited.most, 8); /* behind all of them: more than thirty */
+  for (unsigned int i = 0; i < RESTING_ONES; i++) raw_close(&bad[i]);
+  raw_close(&good);
+  uv_close((uv_handle_t*) &check, NULL);
+  RUN_UNTIL(&served.loop, served.closed == served.opened);
+  served_close(&served);
+}
+
+/* --- Many ---------------------------------------------------------------------------------------- */
 
 /* All ask before the first is answered; each then fetches its descriptors, and sends a packet. */
 static int many_body(void* arg) {

@@ -34,6 +34,8 @@
  * others do not wait for all of them. If there are more, the next come a while later, so that most turns go without. */
 #define UVFACE__COMMANDS_PER_TURN 16
 #define UVFACE__BREATH_MS 1
+/* Apps that have rested, and are looked at again in a turn. */
+#define UVFACE__WAKES_PER_TURN 4
 /* What may wait of one app. */
 #define UVFACE__PENDING_BYTES_MAX ((size_t) 256 * 1024)
 /* Commands of an app whose answers are remembered. */
@@ -167,7 +169,8 @@ struct uvface__app_s {
   enum { UVFACE__IDLE, UVFACE__READY, UVFACE__MAKING, UVFACE__RESTING, UVFACE__ANSWERING } work;
   TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING: in its user's line; of RESTING */
   uvface_send_t answer_req;
-  uint8_t* answer; /* under way */
+  uint8_t* answer;    /* under way */
+  uint64_t rested_ns; /* of RESTING: when it is over, by the clock of uv_hrtime() */
   struct uvface__routes_s routes;
   unsigned int nroutes;
   size_t routes_bytes; /* of their names */

@@ -261,27 +261,43 @@ static bool makes_face(const ndnpkt_command_t* command) {
   return ndnpkt_command_is(command, "faces", "create");
 }
 
-/* Waits until then. */
-static void rest(uvface__app_t* app, uint64_t now_ns, uint64_t until_ns) {
-  uvface__server_t* s = app->server;
-  uint64_t rest_ms = (until_ns - now_ns) / 1000000 + 1;
+static void wake_at(uvface__server_t* s, uint64_t now_ns, uint64_t due_ns) {
+  uint64_t rest_ms = due_ns > now_ns ? (due_ns - now_ns) / 1000000 + 1 : UVFACE__BREATH_MS;
 
-  app->work = UVFACE__RESTING;
-  TAILQ_INSERT_TAIL(&s->resting, app, work_link);
   if (!uv_is_active((uv_handle_t*) &s->rest) || uv_timer_get_due_in(&s->rest) > rest_ms)
     uv_timer_start(&s->rest, uvface__work_on_rest, rest_ms, 0);
 }
 
+/* Waits until then. */
+static void rest(uvface__app_t* app, uint64_t now_ns, uint64_t until_ns) {
+  uvface__server_t* s = app->server;
+
+  app->work = UVFACE__RESTING;
+  app->rested_ns = until_ns;
+  TAILQ_INSERT_TAIL(&s->resting, app, work_link);
+  wake_at(s, now_ns, until_ns);
+}
+
+/* Many may have rested until the same moment, and most of them will have to rest again: they come a few at a time, or
+ * others would wait behind all of them. */
 void uvface__work_on_rest(uv_timer_t* timer) {
   uvface__server_t* s = SERVER_OF(timer, rest);
+  uint64_t now_ns = uv_hrtime(), due_ns = UINT64_MAX;
   uvface__app_t *app, *next;
+  int woken = 0;
 
-  for (app = TAILQ_FIRST(&s->resting); app != NULL; app = next) { /* who is too early rests again */
+  for (app = TAILQ_FIRST(&s->resting); app != NULL; app = next) {
     next = TAILQ_NEXT(app, work_link);
+    if (app->rested_ns > now_ns || woken == UVFACE__WAKES_PER_TURN) {
+      if (app->rested_ns < due_ns) due_ns = app->rested_ns;
+      continue;
+    }
     TAILQ_REMOVE(&s->resting, app, work_link);
     app->work = UVFACE__IDLE;
     queue_up(app);
+    woken++;
   }
+  if (due_ns != UINT64_MAX) wake_at(s, now_ns, due_ns);
 }
 
 /* Executes the app's next command. One that makes a face is left to the turn of those that do. */
