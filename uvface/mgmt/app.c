@@ -346,6 +346,11 @@ static void await_claim(uvface__app_t* app) {
   uv_timer_start(&app->timer, on_timer, timeout_ms, 0);
 }
 
+/* How private faces are woken of users whose descriptors are bounded: by a socket, unless the options say. */
+static bool is_by_pipes(const uvface__server_t* s) {
+  return (s->options.face.flags & UVFACE_WAKE_PIPE) != 0;
+}
+
 /* The handoff is over: the descriptors are the app's, whose death is end of file from now on; or nobody may have
  * them. */
 static void on_handoff_end(void* data, int status) {
@@ -360,7 +365,7 @@ static void on_handoff_end(void* data, int status) {
   app->is_claimed = true;
   app->handoff = NULL;
   uvface__handoff_server_close(handoff);
-  uvface__app_count_fds(app, UVFACE__PRIVATE_FDS);
+  uvface__app_count_fds(app, UVFACE__PRIVATE_FDS(is_by_pipes(app->server)));
   uvface_app_fds_close(&app->face);
   uv_timer_stop(&app->timer);
 }
@@ -457,8 +462,8 @@ static unsigned int code_of(int err) {
   return err == UV_EADDRINUSE ? 409 : 500;
 }
 
-static unsigned int fds_of(const uvface__wish_t* wish) {
-  return wish->token.base != NULL ? UVFACE__OFFERED_FDS : UVFACE__NAMED_FDS;
+static unsigned int fds_of(const uvface__server_t* s, const uvface__wish_t* wish) {
+  return wish->token.base != NULL ? UVFACE__OFFERED_FDS(is_by_pipes(s)) : UVFACE__NAMED_FDS;
 }
 
 static void join(uvface__app_t* face, uvface__app_t* owner, const uvface__wish_t* wish, uint64_t bytes) {
@@ -472,7 +477,7 @@ static void join(uvface__app_t* face, uvface__app_t* owner, const uvface__wish_t
   face->user = uvface__user_hold(owner->user);
   face->own_bytes = bytes;
   face->user->region_bytes += bytes;
-  uvface__app_count_fds(face, fds_of(wish));
+  uvface__app_count_fds(face, fds_of(face->server, wish));
   owner->nfaces++;
   owner->region_bytes += bytes;
   TAILQ_INSERT_TAIL(&owner->faces, face, face_link);
@@ -484,7 +489,7 @@ unsigned int uvface__app_make_face(uvface__app_t* connection, const uvface__wish
   uint32_t capacity = s->face_capacity, slot_size = s->face_slot_size;
   uint64_t bytes =
       wish->has_mtu ? uvface__geometry(wish->mtu, &capacity, &slot_size) : uvface__region_bytes(capacity, slot_size);
-  unsigned int code = check_limits(connection, bytes, fds_of(wish), why, cap);
+  unsigned int code = check_limits(connection, bytes, fds_of(s, wish), why, cap);
   uvface__app_t* app;
   int err;
 

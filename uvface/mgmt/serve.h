@@ -51,13 +51,14 @@
  * would keep the loop busy for seconds. */
 #define UVFACE__USER_ROUTES_MAX 16384
 #define UVFACE__USER_ROUTES_BYTES_MAX ((size_t) 1 << 20)
-/* What counts of the process's descriptors: a connection; a face by name, and while it is made; a private face, by
- * sockets or by pipes; and as long as its app has not come for it, also the app's ends, the handoff's socket and one
- * connector there. More than one count as they come. */
-#define UVFACE__CONNECTION_FDS 1
-#define UVFACE__NAMED_FDS 8
-#define UVFACE__PRIVATE_FDS 3
-#define UVFACE__OFFERED_FDS (UVFACE__PRIVATE_FDS + 2 + 2)
+/* What counts of the process's descriptors. A face by name has its region, its FIFOs and the directory of these. A
+ * private face has an end of a socket, or of two pipes; as long as its app has not come for it, also the app's, the
+ * region, the handoff's socket and one connector there. More connectors count as they come. What a face needs besides
+ * while it is made is in the share that is left. */
+#define UVFACE__CONNECTION_FDS 1u
+#define UVFACE__NAMED_FDS 4u
+#define UVFACE__PRIVATE_FDS(by_pipes) ((by_pipes) ? 2u : 1u)
+#define UVFACE__OFFERED_FDS(by_pipes) (2 * UVFACE__PRIVATE_FDS(by_pipes) + 3)
 /* How long the faces of a connection that ended may still deliver what is in their rings; longer, if they do. */
 #define UVFACE__GRACE_MS 100
 /* A face with a name is looked at this often at least, for an app that has come and says nothing. */
