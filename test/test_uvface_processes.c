@@ -239,7 +239,8 @@ static void neighbour_remove_untouched(const neighbour_t* n) {
   }
 }
 
-/* Engines are killed in mid-traffic; every other time the next one takes the name before the app has noticed. */
+/* Engines are killed in mid-traffic; every other time the next one takes the name before the app has noticed. No engine
+ * is killed that has had no app yet: it may not have made all its names. */
 TEST_KINDS(app_survives_engine_restarts) {
   char name[80];
   neighbour_t longer, shorter;
@@ -262,14 +263,13 @@ TEST_KINDS(app_survives_engine_restarts) {
     harness_kill(pid);
     if (round % 2 == 0) pid = harness_fork(echo_engine_body, name);
     RUN_UNTIL(&app.loop, app.done);
-    if (round % 2 == 1) pid = harness_fork(echo_engine_body, name);
+    if (round % 2 == 1 && round < RESTARTS - 1) pid = harness_fork(echo_engine_body, name);
     ck_assert_int_eq(app.error, UV_EOF);
     ck_assert_uint_eq(app.bad, 0);
     end_close(&app);
   }
-  harness_kill(pid);
   if (faces_kind == NAMED) {
-    /* Of the last, killed engine; one that may seal its region has taken the name of that away itself. */
+    /* Of the last engine; one that may seal its region has taken the name of that away itself. */
     ck_assert(unlink(harness_shm_path(name)) == 0 || errno == ENOENT);
     ck_assert_int_eq(unlink(harness_a2e_path(name)), 0);
     ck_assert_int_eq(unlink(harness_e2a_path(name)), 0);
