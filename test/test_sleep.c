@@ -290,7 +290,8 @@ TEST(hundred_thousand_round_trips_lose_no_wakeup) {
     HOLDS(number == n);
   }
   ck_assert_int_eq(ndnshm_get_stats(f.engine, &stats), 0);
-  ck_assert_uint_gt(stats.wakeups_received, rounds / 20); /* or the test has tested nothing */
+  /* Or the test has tested nothing. On one CPU it may always be the same end that sleeps. */
+  ck_assert_uint_gt(stats.wakeups_sent + stats.wakeups_received, rounds / 20);
   ndnshm_shutdown(f.engine);
   ck_assert_int_eq(harness_wait(app, DEADLINE_MS), 0);
   face_drop(&f);

@@ -145,7 +145,7 @@ static void assert_send_times_out(end_t* end) {
   ck_assert_uint_eq(end->sent, 256);
   sends_done = 0;
   ASSERT_OK(uvface_send(&req, &end->face, &buf, 1, note_status));
-  ck_assert(run_until(&end->loop, &sends_done, 10000));
+  RUN_UNTIL(&end->loop, sends_done);
   ck_assert_int_eq(last_status, UV_ETIMEDOUT);
   ck_assert_ptr_nonnull(strstr(uvface_errmsg(&end->face), "stayed full for 300 ms"));
   ck_assert_int_eq(end->error, 0); /* slow, or gone for all we know, but not seen to be dead */
@@ -162,7 +162,7 @@ static void end_open_with_deadline(end_t* end, const victim_t* victim) {
 
 /* Closes the survivor, and what a killed engine left. */
 static void close_after_death(end_t* end, const victim_t* victim) {
-  ck_assert(run_until(&end->loop, &end->done, 10000));
+  RUN_UNTIL(&end->loop, end->done);
   ck_assert_int_eq(end->error, UV_EOF);
   uvface_close(&end->face, NULL);
   if (victim->engine && faces_kind == NAMED) {
@@ -180,12 +180,12 @@ TEST_KINDS_LOOP(stopped_peer_is_not_dead_and_sends_time_out, 2) {
 
   end_open_with_deadline(&survivor, &victim);
   kill(pid, SIGSTOP);
-  ck_assert(harness_wait_state(pid, 'T', 2000 * (int) harness_slow()));
+  ck_assert(harness_wait_state(pid, 'T', DEADLINE_MS));
   assert_send_times_out(&survivor);
   run_asleep(&survivor.loop, 300);
   kill(pid, SIGCONT);
   survivor.count = 2 * survivor.sent; /* all come back; and the face works as before */
-  while (survivor.received < survivor.sent) run_for(&survivor.loop, 1);
+  RUN_UNTIL(&survivor.loop, survivor.received >= survivor.sent);
   survivor.size_bytes = 64;
   for (uint64_t i = 0; i < 256; i++) ck_assert(end_send_message(&survivor));
   RUN_UNTIL(&survivor.loop, survivor.done);
@@ -425,19 +425,17 @@ TEST_KINDS(program_inherits_no_descriptor) {
   ASSERT_OK(uvface_recv_start(&pair.engine, end_on_packets));
   ck_assert_int_ge(assert_closed_on_exec(before), least[faces_kind]);
   pid = harness_spawn(argv, &fd);
-  while (harness_read_line(fd, line, sizeof(line), 10000 * (int) harness_slow())) {
+  while (harness_read_line(fd, line, sizeof(line), DEADLINE_MS)) {
     lines++;
     ck_assert_msg(strstr(line, "ndn-") == NULL && strstr(line, "/dev/shm/#") == NULL, "%s", line);
   }
   ck_assert_int_ge(lines, 3);
-  ck_assert_int_eq(harness_wait(pid, 10000 * (int) harness_slow()), 0);
+  ck_assert_int_eq(harness_wait(pid, DEADLINE_MS), 0);
   close(fd);
   pair_close(&pair);
 }
 
 /* --- Park and wake ---------------------------------------------------------------------------- */
-
-static uint64_t trip_started_ns, longest_trip_ns;
 
 /* Up to 8 us at random: enough for the other end to park meanwhile, or to be just about to. */
 static void dawdle(void) {
@@ -453,12 +451,9 @@ static void dawdle(void) {
 
 static void next_trip(uvface_t* face, ssize_t npkts, const uv_buf_t pkts[]) {
   end_t* end = face->data;
-  uint64_t now_ns = harness_now_ns();
 
   ck_assert_int_eq(npkts, 1);
   dawdle();
-  if (now_ns - trip_started_ns > longest_trip_ns) longest_trip_ns = now_ns - trip_started_ns;
-  trip_started_ns = now_ns;
   if (++end->received == end->count)
     end->done = 1;
   else
@@ -485,6 +480,7 @@ TEST_KINDS(no_round_trip_through_sleep_stalls) {
   uvface_options_t options = UVFACE_OPTIONS_INIT;
   uvface_stats_t stats;
   end_t app = {.count = trips != NULL ? strtoull(trips, NULL, 10) : ROUND_TRIPS};
+  uint64_t enough_ns = harness_now_ns() + UINT64_C(20000000000) * harness_slow(); /* as many as come in that time */
   pid_t pid;
 
   snprintf(name, sizeof(name), "%s", harness_name("cold"));
@@ -493,13 +489,16 @@ TEST_KINDS(no_round_trip_through_sleep_stalls) {
   options.recheck_ms = 0;               /* so that nothing but a wake-up can help */
   ck_assert_int_eq(end_open(&app, name, false, &options), 0);
   ASSERT_OK(uvface_recv_start(&app.face, next_trip));
-  longest_trip_ns = 0;
-  trip_started_ns = harness_now_ns();
   ck_assert_int_eq(uvface_try_send(&app.face, &buf, 1), 1);
-  ck_assert(run_until(&app.loop, &app.done, (int) (10000 + app.count)));
+  while (!app.done) {
+    uint64_t before = app.received;
+
+    RUN_UNTIL(&app.loop, app.done || app.received >= before + 100); /* one that stalls lasts for ever */
+    if (!app.done && harness_now_ns() > enough_ns) app.count = app.received + 1;
+  }
   ASSERT_OK(uvface_get_stats(&app.face, &stats));
-  ck_assert_uint_ge(stats.wakeups_sent, app.count / 20); /* or the test has tested nothing */
-  ck_assert_uint_lt(longest_trip_ns, UINT64_C(2000000000) * harness_slow());
+  /* Or the test has tested nothing. On one CPU it may always be the same end that sleeps. */
+  ck_assert_uint_ge(stats.wakeups_sent + stats.wakeups_received, app.count / 20);
   end_close(&app);
-  ck_assert_int_eq(harness_wait(pid, 5000), 0);
+  ck_assert_int_eq(harness_wait(pid, DEADLINE_MS), 0);
 }
