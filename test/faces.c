@@ -248,6 +248,21 @@ int fill_ring(uvface_t* face) {
   return n + fill_with(face, small, sizeof(small));
 }
 
+static void stop_if_probe(uv_handle_t* handle, void* arg) {
+  uv_timer_t* timer = (uv_timer_t*) handle;
+
+  if (handle->type != UV_TIMER || uv_timer_get_repeat(timer) != 1000) return;
+  uv_timer_stop(timer);
+  ++*(int*) arg;
+}
+
+void stop_probe(uv_loop_t* loop) {
+  int stopped = 0;
+
+  uv_walk(loop, stop_if_probe, &stopped);
+  ck_assert_int_eq(stopped, 1);
+}
+
 uvface_stats_t stats_of(const uvface_t* face) {
   uvface_stats_t stats;
 

@@ -96,6 +96,10 @@ void finish_loop(uv_loop_t* loop);
 /* Closes the face and runs the loop until its close callback, before which its names go. */
 void close_face(uvface_t* face);
 
+/* Of what is done by the clock stops the look at all faces of the loop that comes each second: what a test counts must
+ * not depend on whether this process was kept from running for so long. Until another face is opened. */
+void stop_probe(uv_loop_t* loop);
+
 /* The face's statistics now. */
 uvface_stats_t stats_of(const uvface_t* face);
 

@@ -566,25 +566,28 @@ TEST(seal_that_fails_for_a_passing_cause_is_tried_again) {
 
 /* --- Waking up -------------------------------------------------------------------------------- */
 
-/* A FIFO that cannot be read any more ends the face, and says so once. */
-TEST_KINDS_LOOP(wake_up_that_cannot_be_read_ends_the_face, 2) {
+/* The n-th call of the turn fails. False if that is not the one that reads. */
+static bool fail_to_read(unsigned int n, bool interrupted) {
   const char* const call = faces_kind == BY_SOCKET ? "recv" : "read";
-  bool interrupted = _i == 1;
-  unsigned int nth = faces_kind == NAMED ? 2 : 1; /* before its first app an engine looks at its region first */
   scene_t s = {.sends_done = 0};
+  bool is_met;
 
   snprintf(s.name, sizeof(s.name), "%s", harness_name("wake"));
   ASSERT_OK(uv_loop_init(&s.loop));
   prepare_waking_send(&s);
+  stop_probe(&s.loop); /* which would read, too */
   ck_assert_int_eq(send_byte(&s.app), 1);
-  shim_fail_at(nth, interrupted ? 1 : 0);
+  shim_fail_at(n, interrupted ? 1 : 0);
   uv_run(&s.loop, UV_RUN_ONCE);
   shim_disarm();
-  ck_assert_str_eq(shim_failed_call(), call);
-  ck_assert_int_eq(shim_failed_errno(), interrupted ? EINTR : EIO);
-  run_until_count(&s, &s.engine_got, 1);
-  ck_assert_int_eq(s.engine_got, interrupted ? 1 : UV_EIO);
-  if (!interrupted) {
+  ck_assert_msg(shim_failed_call() != NULL, "no %s among %u calls", call, n);
+  is_met = strcmp(shim_failed_call(), call) == 0;
+  if (is_met) {
+    ck_assert_int_eq(shim_failed_errno(), interrupted ? EINTR : EIO);
+    run_until_count(&s, &s.engine_got, 1);
+    ck_assert_int_eq(s.engine_got, interrupted ? 1 : UV_EIO);
+  }
+  if (is_met && !interrupted) {
     ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s.engine), call));
     ck_assert_ptr_nonnull(strstr(uvface_errmsg(&s.engine), faces_kind == NAMED ? " /tmp/" : " private face: "));
     ck_assert_int_eq(send_byte(&s.engine), UV_EIO);
@@ -594,6 +597,15 @@ TEST_KINDS_LOOP(wake_up_that_cannot_be_read_ends_the_face, 2) {
   }
   close_pair(&s);
   ck_assert_int_eq(uv_loop_close(&s.loop), 0);
+  return is_met;
+}
+
+/* A FIFO that cannot be read any more ends the face, and says so once. Before its first app an engine looks at its
+ * region first, unless a probe has done so already. */
+TEST_KINDS_LOOP(wake_up_that_cannot_be_read_ends_the_face, 2) {
+  unsigned int n = 1;
+
+  while (!fail_to_read(n, _i == 1)) n++;
 }
 
 TEST_KINDS(no_memory_for_a_large_packet_ends_the_face_and_says_so) {
@@ -604,6 +616,7 @@ TEST_KINDS(no_memory_for_a_large_packet_ends_the_face_and_says_so) {
   snprintf(s.name, sizeof(s.name), "%s", harness_name("large"));
   ASSERT_OK(uv_loop_init(&s.loop));
   open_pair(&s, HUGE_PACKET);
+  stop_probe(&s.loop); /* which would look first */
   ck_assert_int_eq(uvface_try_send(&s.app, &buf, 1), HUGE_PACKET);
   ASSERT_OK(uvface_recv_start(&s.engine, on_packets));
   shim_fail_at(1, 0);
