@@ -1394,6 +1394,32 @@ TEST(silent_connectors_keep_nobody_from_the_handoff) {
   served_close(&served);
 }
 
+/* What the connector has sent is in the socket when its time is over. */
+TEST(server_that_was_held_up_does_not_blame_the_connector) {
+  served_t served;
+  raw_t app;
+  const uint8_t* key = handoff_key(1);
+  uint8_t nonces[64];
+  int held, other;
+
+  served_open(&served);
+  raw_connect(&app, &served);
+  ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  held = handoff_connect(&served, key);
+  other = handoff_connect(&served, key);
+  ck_assert(handoff_meet(&served, other, key, nonces)); /* and before it the one that came first is accepted */
+  memset(nonces, 0xaa, 32);
+  ck_assert_int_eq(send(held, nonces, 1, MSG_NOSIGNAL), 1);
+  usleep(1100 * 1000); /* what the loop's user does, not what the test waits for */
+  ck_assert_int_eq(send(held, nonces, 31, MSG_NOSIGNAL), 31);
+  RUN_UNTIL(&served.loop, recv(held, nonces, 64, MSG_PEEK | MSG_DONTWAIT) == 64);
+  run_until_eof(&served, other); /* who has sent nothing is given up */
+  close(held);
+  close(other);
+  raw_close(&app);
+  served_close(&served);
+}
+
 TEST(too_many_connectors_are_turned_away) {
   served_t served;
   raw_t app;

@@ -91,12 +91,7 @@ static void end(uvface__handoff_server_t* h, int status) {
 
 /* --- The steps of a connector ------------------------------------------------------------------- */
 
-static void on_silence(uv_timer_t* timer) {
-  connector_t* c = CONNECTOR_OF(timer, timer);
-
-  c->handoff->o.counts->timeouts++;
-  turn_away(c);
-}
+static void on_silence(uv_timer_t* timer);
 
 static int send_all(int fd, const void* bytes, size_t n) {
   return send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t) n ? 0 : UV_EPIPE;
@@ -178,15 +173,28 @@ static int read_step(connector_t* c) {
   return c->have == UVFACE__PROOF_BYTES;
 }
 
-static void on_readable(uv_poll_t* handle, int status, int events) {
-  connector_t* c = CONNECTOR_OF(handle, poll);
-  int got;
+/* False if there is nothing to take a step for yet. */
+static bool take_step(connector_t* c) {
+  int got = read_step(c);
 
-  (void) status, (void) events; /* recv() tells what is wrong */
-  got = read_step(c);
-  if (got == 0) return;
+  if (got == 0) return false;
   if (got > 0) got = c->has_nonce ? answer_proof(c) : answer_nonce(c);
   if (got < 0) turn_away(c);
+  return true;
+}
+
+static void on_readable(uv_poll_t* handle, int status, int events) {
+  (void) status, (void) events; /* recv() tells what is wrong */
+  take_step(CONNECTOR_OF(handle, poll));
+}
+
+/* The loop may have been held up, and not the connector: what it has sent meanwhile is in the socket. */
+static void on_silence(uv_timer_t* timer) {
+  connector_t* c = CONNECTOR_OF(timer, timer);
+
+  if (take_step(c)) return;
+  c->handoff->o.counts->timeouts++;
+  turn_away(c);
 }
 
 /* --- Who comes ---------------------------------------------------------------------------------- */
