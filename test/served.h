@@ -40,6 +40,7 @@ typedef struct served_s {
   bool close_in_open, close_in_verify, close_in_command, close_by_face, echo, refuse_all, deaf;
   unsigned int code;    /* that on_command returns; 0 = 200 */
   int hold_ms;          /* how long each recv_cb holds the loop up; 0 = not */
+  bool loses_answers;   /* so that an app that waits for one must give up */
   uvface_app_t* target; /* of the last command */
   uint64_t target_id, asked_id;
   int done;

@@ -1185,62 +1185,85 @@ TEST_LOOP(face_that_the_embedder_does_not_want_is_refused, 2) {
   served_close(&served);
 }
 
-TEST(face_that_nobody_comes_for_is_taken_back) {
-  served_t served;
-  raw_t app;
-  uvface_t face;
-  int got;
-  char name[80];
+/* By when who comes for a face has come in time, as far as this process was not kept from running. */
+static bool came_in_time(uint64_t created_ns) {
+  return harness_now_ns() - created_ns < UINT64_C(1000000000);
+}
 
-  served_init(&served);
-  served.options.attach_timeout_ms = 50 * harness_slow(); /* in which one of them comes */
-  served_listen(&served);
-  raw_connect(&app, &served);
-  snprintf(name, sizeof(name), "%s", harness_name("silent"));
-  ck_assert_uint_eq(raw_create(&app, "private", handoff_key(1), -1, NULL), 200);
-  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
-  open_app(&served, &face, &got);
-  ASSERT_OK(uvface_connect(&face, name, NULL));
-  RUN_UNTIL(&served.loop, served.closed == 1);
-  ck_assert_int_eq(served.guests[1].status, UV_ETIMEDOUT);
-  ck_assert(!handoff_exists(&served, handoff_key(1)));
-  ck_assert_uint_eq(raw_create(&app, harness_name("never"), NULL, -1, NULL), 200);
-  RUN_UNTIL(&served.loop, served.closed == 2);
-  ck_assert_int_eq(served.guests[3].status, UV_ETIMEDOUT);
-  run_for(&served.loop, 20); /* the one that came before stays, though it says nothing */
-  ck_assert_uint_eq(served.closed, 2);
-  ck_assert_uint_eq(served_stats(&served).faces_unclaimed, 2);
-  ck_assert_uint_eq(served_stats(&served).app_faces, 1);
-  uvface_close(&face, NULL);
-  raw_close(&app);
-  served_close(&served);
+/* Two that nobody comes for, and one that somebody does, who is silent. */
+TEST(face_that_nobody_comes_for_is_taken_back) {
+  bool in_time;
+
+  do {
+    served_t served;
+    uint64_t begin_ns;
+    raw_t app;
+    uvface_t face;
+    int got;
+    char name[80];
+
+    served_init(&served);
+    served.options.attach_timeout_ms = 50; /* and a second more for a face with a name */
+    served_listen(&served);
+    raw_connect(&app, &served);
+    snprintf(name, sizeof(name), "%s", harness_name("silent"));
+    ck_assert_uint_eq(raw_create(&app, "private", handoff_key(1), -1, NULL), 200);
+    begin_ns = harness_now_ns();
+    ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+    open_app(&served, &face, &got);
+    in_time = uvface_connect(&face, name, NULL) == 0 && came_in_time(begin_ns);
+    RUN_UNTIL(&served.loop, served.closed >= 1);
+    ck_assert_int_eq(served.guests[1].status, UV_ETIMEDOUT);
+    ck_assert(!handoff_exists(&served, handoff_key(1)));
+    ck_assert_uint_eq(raw_create(&app, harness_name("never"), NULL, -1, NULL), 200);
+    RUN_UNTIL(&served.loop, served.guests[3].status != 0);
+    ck_assert_int_eq(served.guests[3].status, UV_ETIMEDOUT);
+    run_for(&served.loop, 20); /* the one that came before stays, though it says nothing */
+    if (in_time) {
+      ck_assert_uint_eq(served.closed, 2);
+      ck_assert_uint_eq(served_stats(&served).faces_unclaimed, 2);
+      ck_assert_uint_eq(served_stats(&served).app_faces, 1);
+    }
+    uvface_close(&face, NULL);
+    raw_close(&app);
+    served_close(&served);
+  } while (!in_time);
 }
 
 /* An app of ndn-rs opens the FIFOs, and announces nothing. */
 TEST(silent_app_of_ndn_rs_has_come_for_its_face) {
-  served_t served;
-  raw_t app;
-  char name[80];
-  int region, a2e, e2a;
+  bool in_time;
 
-  served_init(&served);
-  served.options.attach_timeout_ms = 50 * harness_slow(); /* in which the app comes */
-  served_listen(&served);
-  raw_connect(&app, &served);
-  snprintf(name, sizeof(name), "%s", harness_name("rs"));
-  ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
-  region = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
-  e2a = open(harness_e2a_path(name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  a2e = open(harness_a2e_path(name), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-  ck_assert(region >= 0 && a2e >= 0 && e2a >= 0);
-  run_for(&served.loop, 2500); /* longer than its timeout, and the second in which somebody is seen */
-  ck_assert_uint_eq(served.closed, 0);
-  close(region);
-  close(e2a);
-  close(a2e);
-  RUN_UNTIL(&served.loop, served.closed == 1);
-  raw_close(&app);
-  served_close(&served);
+  do {
+    served_t served;
+    uint64_t begin_ns;
+    raw_t app;
+    char name[80];
+    int region, a2e, e2a;
+
+    served_init(&served);
+    served.options.attach_timeout_ms = 50; /* and a second more */
+    served_listen(&served);
+    raw_connect(&app, &served);
+    snprintf(name, sizeof(name), "%s", harness_name("rs"));
+    begin_ns = harness_now_ns();
+    ck_assert_uint_eq(raw_create(&app, name, NULL, -1, NULL), 200);
+    region = open(harness_shm_path(name), O_RDWR | O_CLOEXEC);
+    e2a = open(harness_e2a_path(name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    a2e = open(harness_a2e_path(name), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    in_time = came_in_time(begin_ns);
+    if (in_time) {
+      ck_assert(region >= 0 && a2e >= 0 && e2a >= 0);
+      run_for(&served.loop, 2500); /* longer than its timeout, and the second in which somebody is seen */
+      ck_assert_uint_eq(served.closed, 0);
+    }
+    close(region);
+    close(e2a);
+    close(a2e);
+    RUN_UNTIL(&served.loop, served.closed == 1);
+    raw_close(&app);
+    served_close(&served);
+  } while (!in_time);
 }
 
 /* --- The handoff -------------------------------------------------------------------------------- */
@@ -1352,6 +1375,11 @@ TEST(sixteen_wrong_proofs_end_it) {
   served_close(&served);
 }
 
+/* Unless this process was kept from running for so long no connector has been given up. */
+static bool is_within_a_step(uint64_t begin_ns) {
+  return harness_now_ns() - begin_ns < UINT64_C(900000000);
+}
+
 /* Who says nothing, at either step, or little by little. */
 TEST(silent_connectors_keep_nobody_from_the_handoff) {
   served_t served;
@@ -1365,12 +1393,12 @@ TEST(silent_connectors_keep_nobody_from_the_handoff) {
   served_open(&served);
   raw_connect(&app, &served);
   ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  begin_ns = harness_now_ns();
   silent = handoff_connect(&served, key);
   half = handoff_connect(&served, key);
   ck_assert_int_eq(send(half, nonces, 31, MSG_NOSIGNAL), 31);
   later = handoff_connect(&served, key);
   ck_assert(handoff_meet(&served, later, key, nonces));
-  begin_ns = harness_now_ns();
   run_until_eof(&served, silent);
   run_until_eof(&served, half);
   run_until_eof(&served, later);
@@ -1379,12 +1407,13 @@ TEST(silent_connectors_keep_nobody_from_the_handoff) {
   close(silent);
   close(half);
   close(later);
+  begin_ns = harness_now_ns();
   silent = handoff_connect(&served, key);
   half = handoff_connect(&served, key);
   ck_assert_int_eq(send(half, nonces, 31, MSG_NOSIGNAL), 31);
   open_app(&served, &face, &got);
   ASSERT_OK(handoff_attach(&served, key, &face)); /* beside them, without waiting */
-  ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 3);
+  if (is_within_a_step(begin_ns)) ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 3);
   run_until_eof(&served, silent);
   run_until_eof(&served, half);
   close(silent);
@@ -1424,14 +1453,16 @@ TEST(too_many_connectors_are_turned_away) {
   served_t served;
   raw_t app;
   const uint8_t* key = handoff_key(1);
+  uint64_t begin_ns;
   int fds[9];
 
   served_open(&served);
   raw_connect(&app, &served);
   ck_assert_uint_eq(raw_create(&app, "x", key, -1, NULL), 200);
+  begin_ns = harness_now_ns();
   for (int i = 0; i < 9; i++) fds[i] = handoff_connect(&served, key);
   run_until_eof(&served, fds[8]);
-  ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 0);
+  if (is_within_a_step(begin_ns)) ck_assert_uint_eq(served_stats(&served).handoff_timeouts, 0);
   raw_close(&app);
   RUN_UNTIL(&served.loop, served.closed == 2); /* who waits there is turned away, too */
   for (int i = 0; i < 8; i++) run_until_eof(&served, fds[i]);

@@ -103,7 +103,9 @@ static bool fail_once(unsigned int n, unsigned int k, const char* name, bool sta
   served.options.face.capacity = 8;
   served.options.uid = geteuid(); /* so that it is given away, to ourselves */
   if (stale) leave_stale_socket(served.path);
+  served.loses_answers = true;
   start(&victim, &served, name);
+  served.loses_answers = false;
   start(&next, &served, name != NULL ? harness_name("next") : NULL);
   shim_fail_at(n, k);
   err = uvface_server_listen(&served.server, served.path, &served.options, &served.callbacks);
