@@ -128,7 +128,8 @@ static void send_after_long_work(uv_timer_t* timer) {
   ASSERT_OK(uvface_send(&late_req, timer->data, &buf, 1, note_time));
 }
 
-TEST(deadline_counts_from_the_call_not_from_the_turn) {
+/* How long after the call it was told. */
+static uint64_t late_deadline_ns(void) {
   uv_loop_t loop;
   uvface_t engine; /* no app: nothing but timers wakes this loop */
   uv_timer_t timer;
@@ -144,12 +145,24 @@ TEST(deadline_counts_from_the_call_not_from_the_turn) {
   timer.data = &engine;
   uv_timer_start(&timer, send_after_long_work, 1, 0);
   uv_run(&loop, UV_RUN_DEFAULT); /* not ONCE, which takes the time anew before it polls again */
-  ck_assert_uint_ge(told_ns - sent_ns, 20000000);
-  ck_assert_uint_lt(told_ns - sent_ns, 300000000);
   timer.data = NULL;
   uv_close((uv_handle_t*) &timer, NULL);
   uvface_close(&engine, NULL);
   finish_loop(&loop);
+  return told_ns - sent_ns;
+}
+
+/* It never comes too soon. On a busy machine it may come late: in time one in some. */
+TEST(deadline_counts_from_the_call_not_from_the_turn) {
+  uint64_t shortest_ns = UINT64_MAX;
+
+  for (int i = 0; i < 10 && shortest_ns >= 300000000; i++) {
+    uint64_t ns = late_deadline_ns();
+
+    ck_assert_uint_ge(ns, 20000000);
+    if (ns < shortest_ns) shortest_ns = ns;
+  }
+  ck_assert_uint_lt(shortest_ns, 300000000);
 }
 
 /* --- What is owed ----------------------------------------------------------------------------- */
