@@ -2,7 +2,7 @@
 /* test_locks.c: apps that misuse what they share with their engine: that hold locks of the kernel while it wants to
  * wake them, to be woken, to seal the region or to remove it, hang thousands of sleepers on the wake-up, pour bytes and
  * urgent bytes into it, or shut half of it down. The longest stay in the loop is what counts: time that the scheduler
- * gave to others does not, time that a call waited does. */
+ * gave to others does not, nor what the loop computes; time that a call waited does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <ndnshm.h>
@@ -35,24 +36,27 @@
 
 /* --- How long a thread was kept --------------------------------------------------------------------- */
 
-/* Nanoseconds that this thread was ready to run and did not. */
-static uint64_t waited_for_cpu_ns(void) {
+/* Nanoseconds that this thread has run, or was ready to and did not: the machine's business. A host that takes the CPU
+ * from its guest makes the first longer, other processes the second; neither is the time that a lock keeps it. */
+static uint64_t not_kept_ns(void) {
   unsigned long long ran = 0, waited = 0;
+  struct timespec cpu;
   FILE* f = fopen("/proc/thread-self/schedstat", "re");
 
   ck_assert_ptr_nonnull(f);
   ck_assert_int_eq(fscanf(f, "%llu %llu", &ran, &waited), 2);
   fclose(f);
-  return waited;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu); /* ran is as old as the last tick */
+  return waited + (uint64_t) cpu.tv_sec * 1000000000u + (uint64_t) cpu.tv_nsec;
 }
 
-/* A turn of the loop that does not wait by itself; how long it took. */
+/* A turn of the loop that does not wait by itself; how long it was kept. */
 static uint64_t turn_ns(uv_loop_t* loop) {
-  uint64_t waited = waited_for_cpu_ns(), began = harness_now_ns(), took;
+  uint64_t waited = not_kept_ns(), began = harness_now_ns(), took;
 
   uv_run(loop, UV_RUN_NOWAIT);
   took = harness_now_ns() - began;
-  waited = waited_for_cpu_ns() - waited;
+  waited = not_kept_ns() - waited;
   return took > waited ? took - waited : 0;
 }
 
@@ -296,7 +300,7 @@ typedef struct holder_s {
   int uffd;
 } holder_t;
 
-#define HOLD_MAX_MS (10000 * (int) harness_slow())
+#define HOLD_MAX_MS DEADLINE_MS
 #define HOLD_MAX_NS ((uint64_t) HOLD_MAX_MS * 1000000)
 
 static void* serve_one_fault(void* arg) {
@@ -450,11 +454,11 @@ static void assert_serves_meanwhile(beside_t* b) {
 }
 
 static uint64_t close_ns(beside_t* b) {
-  uint64_t waited = waited_for_cpu_ns(), began = harness_now_ns(), took;
+  uint64_t waited = not_kept_ns(), began = harness_now_ns(), took;
 
   uvface_close(&b->engine, note_closed);
   took = harness_now_ns() - began;
-  waited = waited_for_cpu_ns() - waited;
+  waited = not_kept_ns() - waited;
   return took > waited ? took - waited : 0;
 }
 
@@ -510,8 +514,8 @@ TEST_LOOP(app_that_writes_to_the_region_for_long_does_not_hold_the_loop_that_clo
   assert_goes_on(&b); /* the face has slept: who seals it is waiting */
   note_stay(&b, close_ns(&b));
   assert_goes_on(&b);
-  RUN_UNTIL(&b.pair.loop, has_ended(&b.app));
-  ck_assert(exists(harness_shm_path(b.name)) && !exists(harness_a2e_path(b.name)));
+  RUN_UNTIL(&b.pair.loop, has_ended(&b.app) && !exists(harness_a2e_path(b.name)));
+  ck_assert(exists(harness_shm_path(b.name)));
   ck_assert_int_eq(b.closed, 0);
   let_go(&b.holder);
   RUN_UNTIL(&b.pair.loop, b.closed);
@@ -571,12 +575,12 @@ static pid_t engine_start(const char* name) {
 static uint64_t began_ns, began_waited_ns;
 
 static void begin_stay(void) {
-  began_waited_ns = waited_for_cpu_ns();
+  began_waited_ns = not_kept_ns();
   began_ns = harness_now_ns();
 }
 
 static void assert_short_stay(const char* call) {
-  uint64_t took = harness_now_ns() - began_ns, waited = waited_for_cpu_ns() - began_waited_ns;
+  uint64_t took = harness_now_ns() - began_ns, waited = not_kept_ns() - began_waited_ns;
 
   took = took > waited ? took - waited : 0;
   ck_assert_msg(took < STAY_MAX_NS, "%s: %llu us", call, (unsigned long long) took / 1000);
