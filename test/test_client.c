@@ -508,9 +508,17 @@ TEST(a_forwarder_that_never_answers_is_told_after_two_connections) {
   fake_unlisten(&scene.fake);
 }
 
+/* Stops when it was asked, and when it has answered. */
 static int refuse_when_told(void* arg) {
+  scene_t* scene = arg;
+  fake_packet_t create;
+
+  REQUIRE(fake_accept(&scene->fake) >= 0);
+  REQUIRE(fake_expect(&scene->fake, &create, "faces", "create"));
   kill(getpid(), SIGSTOP);
-  return refuse(arg);
+  fake_answer(&scene->fake, &create, scene->refusal->code, scene->refusal->text, 0);
+  kill(getpid(), SIGSTOP);
+  return fake_serve(&scene->fake, NULL);
 }
 
 /* A loop that was held up longer than any deadline looks at its sockets before it judges the forwarder. */
@@ -521,11 +529,12 @@ TEST(a_loop_that_was_held_up_does_not_blame_the_forwarder) {
 
   fake_listen(&scene.fake, "held");
   pid = harness_fork(refuse_when_told, &scene);
-  ck_assert(harness_wait_state(pid, 'T', DEADLINE_MS));
   watcher_open(&w, scene.fake.uri, NULL);
-  run_for(&w.loop, 20); /* asked */
+  RUN_UNTIL(&w.loop, harness_wait_state(pid, 'T', 1));
   kill(pid, SIGCONT);
   usleep(2300 * 1000); /* what the loop's user does, not what the test waits for */
+  ck_assert(harness_wait_state(pid, 'T', DEADLINE_MS));
+  kill(pid, SIGCONT);
   watcher_run_up(&w, 1);
   assert_says_of(&w, refusals[0].words, scene.fake.uri);
   watcher_close(&w);

@@ -292,6 +292,7 @@ static int answer_when_told(void* arg) {
   REQUIRE(fake_expect(fake, &packet, "rib", "register"));
   kill(getpid(), SIGSTOP);
   fake_answer(fake, &packet, 200, "OK", 0);
+  kill(getpid(), SIGSTOP);
   REQUIRE(fake_ends(fake));
   return 0;
 }
@@ -310,6 +311,8 @@ TEST(a_loop_that_was_held_up_does_not_lose_an_answer) {
   ck_assert(harness_wait_state(s.pid, 'T', DEADLINE_MS));
   kill(s.pid, SIGCONT);
   usleep(400 * 1000 * harness_slow());
+  ck_assert(harness_wait_state(s.pid, 'T', DEADLINE_MS)); /* it has answered */
+  kill(s.pid, SIGCONT);
   RUN_UNTIL(&s.w.loop, order.told);
   ck_assert_int_eq(order.status, 0);
   end(&s);
