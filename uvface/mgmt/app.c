@@ -332,6 +332,8 @@ static void on_timer(uv_timer_t* timer) {
     return;
   } else if (now_ns < app->claim_due_ns) {
     uv_timer_start(timer, on_timer, (app->claim_due_ns - now_ns) / 1000000 + 1, 0);
+  } else if (app->late_looks++ < QUIET_LOOKS) { /* the loop may have been held up, and its app have come meanwhile */
+    uv_timer_start(timer, on_timer, 1, 0);
   } else {
     app->server->stats.faces_unclaimed++;
     uvface__app_end(app, UV_ETIMEDOUT);

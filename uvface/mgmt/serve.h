@@ -156,6 +156,7 @@ struct uvface__app_s {
   bool is_claimed;           /* its app has come */
   uint64_t own_bytes;        /* of its region */
   uint64_t claim_due_ns;     /* when it is taken back */
+  unsigned int late_looks;   /* for its app, since then */
   unsigned int quiet_looks;  /* after the end of the connection: so many in a row found nothing new */
   uint64_t rx_packets;       /* so many had come at the last of them */
   uint64_t last_rx_packets;  /* with so many it ends: the ring cannot have had more */
