@@ -104,6 +104,10 @@ int fake_give_face(fake_t* fake, fake_packet_t* create, uint64_t face_id);
 
 /* --- The client ------------------------------------------------------------------------------------- */
 
+/* A forwarder may be kept from running for longer than a client waits for it: so time passes for the client only a
+ * twentieth as fast, unless the test is about its deadlines, and says so before anything else. */
+void fake_true_time(void);
+
 typedef struct watcher_s {
   uv_loop_t loop;
   uvface_client_t client;

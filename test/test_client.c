@@ -305,6 +305,7 @@ TEST_LOOP(a_handoff_that_fails_leaves_the_socket_and_never_takes_the_name, FAKE_
   pid_t pid;
 
   if (qemu_hides(scene.fault)) SKIP("qemu does not tell of descriptors that there was no room for");
+  if (handoff_faults[scene.fault].status == UV_ETIMEDOUT) fake_true_time();
   fake_listen(&scene.fake, "fault");
   pid = harness_fork(hand_out_wrong, &scene);
   watcher_open(&w, scene.fake.uri, NULL);
@@ -327,6 +328,7 @@ TEST_LOOP(a_handoff_that_fails_is_told_to_who_wants_shared_memory_or_nothing, FA
   pid_t pid;
 
   if (qemu_hides(scene.fault)) SKIP("qemu does not tell of descriptors that there was no room for");
+  if (handoff_faults[scene.fault].status == UV_ETIMEDOUT) fake_true_time();
   fake_listen(&scene.fake, "fault");
   pid = harness_fork(hand_out_wrong, &scene);
   watcher_open(&w, scene.fake.uri, &options);
@@ -476,6 +478,7 @@ TEST(a_deaf_connection_is_left_and_another_name_is_asked_for_over_the_next) {
   watcher_t w;
   pid_t pid;
 
+  fake_true_time();
   fake_listen(&scene.fake, "deaf");
   pid = harness_fork(deaf_at_first, &scene);
   watcher_open(&w, scene.fake.uri, NULL);
@@ -494,6 +497,7 @@ TEST(a_forwarder_that_never_answers_is_told_after_two_connections) {
   watcher_t w;
   pid_t pid;
 
+  fake_true_time();
   fake_listen(&scene.fake, "deaf");
   pid = harness_fork(deaf_at_first, &scene);
   watcher_open(&w, scene.fake.uri, NULL);
@@ -527,6 +531,7 @@ TEST(a_loop_that_was_held_up_does_not_blame_the_forwarder) {
   watcher_t w;
   pid_t pid;
 
+  fake_true_time();
   fake_listen(&scene.fake, "held");
   pid = harness_fork(refuse_when_told, &scene);
   watcher_open(&w, scene.fake.uri, NULL);
@@ -918,6 +923,7 @@ TEST_LOOP(a_host_that_says_nothing_is_given_up, 2) {
   int others[4];
   unsigned int before = 0;
 
+  fake_true_time();
   fake_listen_tcp(&fake, uri, sizeof(uri), "127.0.0.1");
   fill_queue(&fake, others);
   while (before < 4 && !are_connecting(&fake, before)) before++;

@@ -231,6 +231,7 @@ TEST(a_command_without_an_answer_times_out_and_the_next_does_not_get_its_answer)
   order_t first, second;
   scene_t s;
 
+  fake_true_time();
   options.command_timeout_ms = 100;
   begin_with(&s, answer_late, &options);
   watcher_run_up(&s.w, 1);
@@ -303,6 +304,7 @@ TEST(a_loop_that_was_held_up_does_not_lose_an_answer) {
   order_t order;
   scene_t s;
 
+  fake_true_time();
   options.command_timeout_ms = 300 * harness_slow();
   begin_with(&s, answer_when_told, &options);
   watcher_run_up(&s.w, 1);
