@@ -639,6 +639,24 @@ TEST(unknown_and_broken_commands_are_answered) {
   raw_ask(&app, "cs", "config", &nothing, 501);
   raw_ask(&app, "service", "announce", &nothing, 404);
   ck_assert_uint_eq(raw_register(&app, "/x", 0), 501);
+  raw_send(&app, wire_hex("052a0722"
+                          "08096c6f63616c686f7374"
+                          "08036e6664"
+                          "08056661636573"
+                          "08057175657279"
+                          "08029600" /* a filter, no ControlParameters */
+                          "0a04aabbccdd"));
+  assert_answer(&app,
+                "06xx"
+                "0722"
+                "08096c6f63616c686f7374"
+                "08036e6664"
+                "08056661636573"
+                "08057175657279"
+                "08029600"
+                "151c651a66020194"
+                "6712756e6b6e6f776e2066616365732076657262"
+                "6800" SIGNED_DIGEST);
   raw_send(&app, wire_hex("051507130809"
                           "6c6f63616c686f7374"
                           "08036e6664"
