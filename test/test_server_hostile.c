@@ -563,7 +563,7 @@ typedef struct hoarder_s {
 /* Another connection, and what it gets on that. False if nobody answers any more. */
 static bool hoard(const served_t* served, ndnpkt_crypto_t* crypto, unsigned int nth) {
   ndnpkt_command_t command = {.module = wire_text("faces"), .verb = wire_text("create")};
-  const struct timeval patience = {.tv_sec = 1};
+  const struct timeval patience = {.tv_sec = DEADLINE_MS / 1000};
   int fd = connect_once(served->path), code = 200;
   uint8_t buf[2000], key[KEY_BYTES] = {0};
 
