@@ -89,7 +89,7 @@ static void drop_work(uvface__app_t* app) {
 
   if (app->work == UVFACE__READY) uvface__line_leave(&s->ready, &app->user->ready, app);
   if (app->work == UVFACE__MAKING) uvface__line_leave(&s->makers, &app->user->makers, app);
-  if (app->work == UVFACE__RESTING) TAILQ_REMOVE(&s->resting, app, work_link);
+  if (app->work == UVFACE__RESTING) uvface__line_leave(&s->resting, &app->user->resting, app);
   if (app->work != UVFACE__ANSWERING) app->work = UVFACE__IDLE;
   while ((next = STAILQ_FIRST(&app->pending)) != NULL) {
     STAILQ_REMOVE_HEAD(&app->pending, link);
@@ -324,13 +324,15 @@ static void on_timer(uv_timer_t* timer) {
   uvface__app_t* app = APP_OF(timer, timer);
   uint64_t now_ns = uv_hrtime();
 
-  if (app->owner == NULL && still_delivers(app)) {
-    uv_timer_start(timer, on_timer, 1, 0);
-  } else if (app->owner == NULL) {
-    uvface__app_end(app, UV_EOF);
-  } else if (is_claimed(app)) {
+  if (app->owner == NULL) {
+    if (still_delivers(app))
+      uv_timer_start(timer, on_timer, 1, 0);
+    else
+      uvface__app_end(app, UV_EOF);
     return;
-  } else if (now_ns < app->claim_due_ns) {
+  }
+  if (is_claimed(app)) return;
+  if (now_ns < app->claim_due_ns) {
     uv_timer_start(timer, on_timer, (app->claim_due_ns - now_ns) / 1000000 + 1, 0);
   } else if (app->late_looks++ < QUIET_LOOKS) { /* the loop may have been held up, and its app have come meanwhile */
     uv_timer_start(timer, on_timer, 1, 0);
@@ -353,6 +355,13 @@ static bool is_by_pipes(const uvface__server_t* s) {
   return (s->options.face.flags & UVFACE_WAKE_PIPE) != 0;
 }
 
+/* Where memfd_create(2) is refused, the region is a file, which is looked at again. */
+static bool keeps_region(const uvface__app_t* app) {
+  uvface_stats_t stats;
+
+  return uvface_get_stats(&app->face, &stats) == 0 && stats.sealed == 0;
+}
+
 /* The handoff is over: the descriptors are the app's, whose death is end of file from now on; or nobody may have
  * them. */
 static void on_handoff_end(void* data, int status) {
@@ -367,7 +376,7 @@ static void on_handoff_end(void* data, int status) {
   app->is_claimed = true;
   app->handoff = NULL;
   uvface__handoff_server_close(handoff);
-  uvface__app_count_fds(app, UVFACE__PRIVATE_FDS(is_by_pipes(app->server)));
+  uvface__app_count_fds(app, UVFACE__PRIVATE_FDS(is_by_pipes(app->server)) + keeps_region(app));
   uvface_app_fds_close(&app->face);
   uv_timer_stop(&app->timer);
 }

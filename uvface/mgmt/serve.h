@@ -118,7 +118,7 @@ TAILQ_HEAD(uvface__lines_s, uvface__line_s);
 /* What a user's apps have of a server together. */
 typedef struct uvface__user_s {
   LIST_ENTRY(uvface__user_s) link;
-  uvface__line_t ready, makers;
+  uvface__line_t ready, makers, resting;
   uid_t uid;
   bool is_stranger;      /* neither this process's user nor root */
   unsigned int holds;    /* its apps, and who looks at it: what keeps this memory */
@@ -126,7 +126,8 @@ typedef struct uvface__user_s {
   uint64_t region_bytes; /* of all its faces */
   unsigned int nroutes;  /* that are listed; and the bytes of their names */
   size_t routes_bytes;
-  uint64_t fds; /* that count for them */
+  uint64_t routes_due_ms; /* from when on all may be looked at for those that have expired */
+  uint64_t fds;           /* that count for them */
 } uvface__user_t;
 LIST_HEAD(uvface__users_s, uvface__user_s);
 
@@ -169,7 +170,7 @@ struct uvface__app_s {
   struct uvface__pendings_s pending;
   size_t pending_bytes;
   enum { UVFACE__IDLE, UVFACE__READY, UVFACE__MAKING, UVFACE__RESTING, UVFACE__ANSWERING } work;
-  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING: in its user's line; of RESTING */
+  TAILQ_ENTRY(uvface__app_s) work_link; /* of READY, MAKING, RESTING: in its user's line */
   uvface_send_t answer_req;
   uint8_t* answer;    /* under way */
   uint64_t rested_ns; /* of RESTING: when it is over, by the clock of uv_hrtime() */
@@ -204,8 +205,7 @@ struct uvface__server_s {
   unsigned int holds; /* apps, handles, closing itself: what keeps this memory */
   uvface_server_close_cb close_cb;
   struct uvface__apps_s apps; /* all, in the order of their ids */
-  struct uvface__lines_s ready, makers;
-  struct uvface__apps_s resting;
+  struct uvface__lines_s ready, makers, resting;
   struct uvface__users_s users;
   struct uvface__bucket_s buckets[UVFACE__BUCKETS];
   uint64_t next_face_id;

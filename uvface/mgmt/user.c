@@ -13,6 +13,7 @@ uvface__user_t* uvface__user_of(uvface__server_t* s, uid_t uid) {
   if (user == NULL) return NULL;
   TAILQ_INIT(&user->ready.apps);
   TAILQ_INIT(&user->makers.apps);
+  TAILQ_INIT(&user->resting.apps);
   user->uid = uid;
   user->is_stranger = uid != 0 && uid != geteuid();
   LIST_INSERT_HEAD(&s->users, user, link);

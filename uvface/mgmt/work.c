@@ -274,30 +274,50 @@ static void rest(uvface__app_t* app, uint64_t now_ns, uint64_t until_ns) {
 
   app->work = UVFACE__RESTING;
   app->rested_ns = until_ns;
-  TAILQ_INSERT_TAIL(&s->resting, app, work_link);
+  uvface__line_join(&s->resting, &app->user->resting, app);
   wake_at(s, now_ns, until_ns);
+}
+
+/* One that has rested, of the user whose turn it is; the next turn is that of the others. NULL: nobody has. */
+static uvface__app_t* take_rested(struct uvface__lines_s* lines, uint64_t now_ns) {
+  uvface__app_t* app = NULL;
+  uvface__line_t* line;
+
+  TAILQ_FOREACH(line, lines, link) {
+    TAILQ_FOREACH(app, &line->apps, work_link) if (app->rested_ns <= now_ns) break;
+    if (app != NULL) break;
+  }
+  if (app == NULL) return NULL;
+  uvface__line_leave(lines, line, app);
+  if (TAILQ_EMPTY(&line->apps)) return app;
+  TAILQ_REMOVE(lines, line, link);
+  TAILQ_INSERT_TAIL(lines, line, link);
+  return app;
+}
+
+/* When the next has rested. UINT64_MAX: nobody rests. */
+static uint64_t next_rested_ns(const struct uvface__lines_s* lines) {
+  uint64_t due_ns = UINT64_MAX;
+  const uvface__line_t* line;
+  const uvface__app_t* app;
+
+  TAILQ_FOREACH(line, lines, link)
+  TAILQ_FOREACH(app, &line->apps, work_link) if (app->rested_ns < due_ns) due_ns = app->rested_ns;
+  return due_ns;
 }
 
 /* Many may have rested until the same moment, and most of them will have to rest again: they come a few at a time, or
  * others would wait behind all of them. */
 void uvface__work_on_rest(uv_timer_t* timer) {
   uvface__server_t* s = SERVER_OF(timer, rest);
-  uint64_t now_ns = uv_hrtime(), due_ns = UINT64_MAX;
-  uvface__app_t *app, *next;
-  int woken = 0;
+  uint64_t now_ns = uv_hrtime();
+  uvface__app_t* app;
 
-  for (app = TAILQ_FIRST(&s->resting); app != NULL; app = next) {
-    next = TAILQ_NEXT(app, work_link);
-    if (app->rested_ns > now_ns || woken == UVFACE__WAKES_PER_TURN) {
-      if (app->rested_ns < due_ns) due_ns = app->rested_ns;
-      continue;
-    }
-    TAILQ_REMOVE(&s->resting, app, work_link);
+  for (int n = 0; n < UVFACE__WAKES_PER_TURN && (app = take_rested(&s->resting, now_ns)) != NULL; n++) {
     app->work = UVFACE__IDLE;
     queue_up(app);
-    woken++;
   }
-  if (due_ns != UINT64_MAX) wake_at(s, now_ns, due_ns);
+  if (!TAILQ_EMPTY(&s->resting)) wake_at(s, now_ns, next_rested_ns(&s->resting));
 }
 
 /* Executes the app's next command. One that makes a face is left to the turn of those that do. */
