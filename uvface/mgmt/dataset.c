@@ -86,12 +86,23 @@ static bool has_place(const uvface__app_t* app, size_t name_bytes) {
   return app->nroutes < UVFACE__ROUTES_MAX && app->routes_bytes + name_bytes <= UVFACE__ROUTES_BYTES_MAX;
 }
 
+/* Of the app; or, at most once a second, of all its user's, if they have too many together. */
+static void make_place(uvface__app_t* app, uint64_t now_ms) {
+  uvface__user_t* user = app->user;
+  uvface__app_t* other;
+
+  drop_expired(app, now_ms);
+  if (!user->is_stranger || now_ms < user->routes_due_ms) return;
+  user->routes_due_ms = now_ms + 1000;
+  TAILQ_FOREACH(other, &app->server->apps, all_link) if (other->user == user) drop_expired(other, now_ms);
+}
+
 void uvface__route_add(uvface__app_t* app, const ndnpkt_parameters_t* p) {
   uint64_t now_ms = uv_hrtime() / 1000000;
   uvface__route_t* route;
 
   uvface__route_remove(app, p->name, p->origin);
-  if (!has_place(app, p->name.len)) drop_expired(app, now_ms);
+  if (!has_place(app, p->name.len)) make_place(app, now_ms);
   if (!has_place(app, p->name.len) || p->name.len > UVFACE__ROUTE_NAME_MAX) return;
   if ((route = malloc(sizeof(*route) + p->name.len)) == NULL) return;
   *route = (uvface__route_t){.origin = p->origin, .cost = p->cost, .flags = p->flags, .name_bytes = p->name.len};
@@ -234,6 +245,7 @@ static bool fill_routes(uvface__server_t* s, uvface__dataset_t* d) {
 static bool make(uvface__server_t* s, bool is_faces) {
   uvface__dataset_t *d = &s->datasets[is_faces ? 0 : 1], *former = &s->former[is_faces ? 0 : 1], spare = *former;
   uint64_t begin_ns = uv_hrtime(), keep_ns;
+  bool is_long;
 
   if (d->version != 0 && begin_ns < d->keep_until_ns) return true;
   if (d->version != 0) {
@@ -243,9 +255,10 @@ static bool make(uvface__server_t* s, bool is_faces) {
   d->len = 0;
   d->version = 0;
   if (!(is_faces ? fill_faces(s, d) : fill_routes(s, d))) return false;
-  d->version = ndnpkt_signature_time(); /* larger each time */
+  d->version = ndnpkt_signature_time();                            /* larger each time */
+  is_long = d->len > SEGMENT_BYTES || former->len > SEGMENT_BYTES; /* or the former would not stay for as long */
   keep_ns = KEEP_FACTOR * (uv_hrtime() - begin_ns);
-  if (d->len > SEGMENT_BYTES && keep_ns < KEEP_LONG_MS * UINT64_C(1000000)) keep_ns = KEEP_LONG_MS * UINT64_C(1000000);
+  if (is_long && keep_ns < KEEP_LONG_MS * UINT64_C(1000000)) keep_ns = KEEP_LONG_MS * UINT64_C(1000000);
   d->keep_until_ns = uv_hrtime() + keep_ns;
   return true;
 }
