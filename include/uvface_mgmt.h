@@ -190,8 +190,8 @@ typedef void (*uvface_app_close_cb)(uvface_app_t* app, int status);
 typedef unsigned int (*uvface_app_command_cb)(uvface_app_t* app, const ndnpkt_command_t* command,
                                               ndnpkt_response_t* response);
 
-/* May this app do that? Nonzero = yes. app: the face that the command came over. Asked for each command, those of the
- * server's own too. */
+/* May this app do that? Nonzero = yes. app: the face that the command came over. Asked for each command whose
+ * parameters can be read, those of the server's own too. */
 typedef int (*uvface_app_verify_cb)(uvface_app_t* app, const ndnpkt_command_t* command);
 
 /* What the embedder wants to hear. Start from UVFACE_SERVER_CALLBACKS_INIT. */

@@ -255,19 +255,25 @@ static void ask_user(uvface__order_t* order) {
   if (order->response.code >= 400) order->response.parameters.has = 0;
 }
 
-/* All verbs of faces are the server's. What others, as NFD's faces/query, have for parameters is not known. */
+static bool is_of_faces(const ndnpkt_command_t* command) {
+  return command->module.len == 5 && memcmp(command->module.base, "faces", 5) == 0;
+}
+
+/* What others have for parameters is not known, as the filter of NFD's faces/query. */
 static bool is_unknown_faces_verb(const ndnpkt_command_t* command) {
-  return command->module.len == 5 && memcmp(command->module.base, "faces", 5) == 0 && !uvface__dataset_is(command) &&
-         !ndnpkt_command_is(command, "faces", "create") && !ndnpkt_command_is(command, "faces", "destroy");
+  return is_of_faces(command) && !uvface__dataset_is(command) && !ndnpkt_command_is(command, "faces", "create") &&
+         !ndnpkt_command_is(command, "faces", "destroy");
+}
+
+static bool has_broken_parameters(const ndnpkt_command_t* command) {
+  return command->malformed && !uvface__dataset_is(command) && !is_unknown_faces_verb(command);
 }
 
 void uvface__command_execute(uvface__order_t* order) {
   uvface__server_t* s = order->app->server;
 
   order->response = (ndnpkt_response_t){.code = 200, .text = text_of("OK")};
-  if (is_unknown_faces_verb(order->command))
-    refuse(order, 404, "unknown faces verb");
-  else if (order->command->malformed && !uvface__dataset_is(order->command))
+  if (has_broken_parameters(order->command))
     refuse(order, 400, "the ControlParameters are broken");
   else if (s->cb.on_verify != NULL && s->cb.on_verify(&order->app->pub, order->command) == 0)
     refuse(order, 403, usual_text(403));
@@ -279,6 +285,8 @@ void uvface__command_execute(uvface__order_t* order) {
     create_face(order);
   else if (ndnpkt_command_is(order->command, "faces", "destroy"))
     destroy_face(order);
+  else if (is_of_faces(order->command))
+    refuse(order, 404, "unknown faces verb");
   else
     ask_user(order);
 }
