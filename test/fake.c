@@ -365,6 +365,7 @@ int fake_give_face(fake_t* fake, fake_packet_t* create, uint64_t face_id) {
 /* --- The client's time ---------------------------------------------------------------------------------------- */
 
 static uint64_t begin_ns; /* UINT64_MAX = it is the clock's */
+static unsigned int asked;
 
 __attribute__((constructor)) static void begin_time(void) {
   begin_ns = harness_now_ns();
@@ -378,6 +379,7 @@ void fake_true_time(void) {
 uint64_t uv_hrtime(void) {
   uint64_t now_ns = harness_now_ns();
 
+  asked++;
   return begin_ns == UINT64_MAX ? now_ns : begin_ns + (now_ns - begin_ns) / 20;
 }
 
@@ -427,6 +429,7 @@ void watcher_open(watcher_t* w, const char* uri, const uvface_client_options_t* 
 }
 
 void watcher_close(watcher_t* w) {
+  ck_assert_uint_gt(asked, 0); /* or the client asks libuv's clock */
   uvface_client_close(&w->client, on_client_closed);
   ck_assert_uint_eq(w->closed, 0);
   finish_loop(&w->loop);
