@@ -652,6 +652,7 @@ typedef struct landlord_s {
   const served_t* served;
   unsigned int names; /* of each connection */
   size_t name_bytes;
+  uint64_t expiration_ms; /* 0 = never; else another connection registers /late without end afterwards */
 } landlord_t;
 
 #define ESTATES 17
@@ -661,11 +662,11 @@ static int landlord_body(void* arg) {
   ndnpkt_command_t command = {.module = wire_text("rib"), .verb = wire_text("register")};
   static uint8_t name[8000], packet[9000];
   ndnpkt_crypto_t* crypto;
-  int fds[ESTATES];
+  int fds[ESTATES + 1];
   uint32_t nth = 0;
 
   REQUIRE(become_other() == 0 && ndnpkt_crypto_new(&crypto) == 0);
-  for (int i = 0; i < ESTATES; i++) REQUIRE((fds[i] = connect_once(landlord->served->path)) >= 0);
+  for (int i = 0; i <= ESTATES; i++) REQUIRE((fds[i] = connect_once(landlord->served->path)) >= 0);
   for (unsigned int n = 0; n < landlord->names; n++) {
     for (int i = 0; i < ESTATES; i++) {
       static uint8_t value[8000];
@@ -676,16 +677,25 @@ static int landlord_body(void* arg) {
       len =
           ndnpkt_append(name, 0, sizeof(name), NDNPKT_COMPONENT_GENERIC, (ndnpkt_bytes_t){value, landlord->name_bytes});
       command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = {name, (size_t) len}};
+      if (landlord->expiration_ms > 0) command.parameters.has |= NDNPKT_HAS_EXPIRATION;
+      command.parameters.expiration_ms = landlord->expiration_ms;
       len = ndnpkt_command_encode(crypto, packet, sizeof(packet), &command, NULL);
       REQUIRE(len > 0 && send(fds[i], packet, (size_t) len, MSG_NOSIGNAL) == len);
     }
     for (int i = 0; i < ESTATES; i++) REQUIRE(recv(fds[i], packet, sizeof(packet), 0) > 0);
   }
+  command.parameters = (ndnpkt_parameters_t){.has = NDNPKT_HAS_NAME, .name = wire_name("/late")};
+  while (landlord->expiration_ms > 0) {
+    ssize_t len = ndnpkt_command_encode(crypto, packet, sizeof(packet), &command, NULL);
+
+    REQUIRE(len > 0 && send(fds[ESTATES], packet, (size_t) len, MSG_NOSIGNAL) == len);
+    REQUIRE(recv(fds[ESTATES], packet, sizeof(packet), 0) > 0);
+    usleep(20000);
+  }
   for (;;) pause();
 }
 
-/* The last segment of rib/list, which is made anew each time, for it is kept for a moment. */
-static uint64_t last_of_routes(raw_t* raw) {
+static ndnpkt_data_t ask_for_routes(raw_t* raw) {
   static uint32_t nonce;
   const ndnpkt_interest_t interest = {.name = wire_name("/localhost/nfd/rib/list"),
                                       .can_be_prefix = true,
@@ -695,12 +705,19 @@ static uint64_t last_of_routes(raw_t* raw) {
   uint8_t packet[200];
   ssize_t len = ndnpkt_interest_encode(NULL, packet, sizeof(packet), &interest, NULL);
   ndnpkt_packet_t answer;
-  uint64_t last;
 
   raw_send(raw, (ndnpkt_bytes_t){packet, (size_t) len});
   answer = raw_receive(raw);
   ck_assert_int_eq(answer.kind, NDNPKT_DATA);
-  ck_assert_int_eq(ndnpkt_component_number(answer.data.final_block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
+  return answer.data;
+}
+
+/* The last segment of rib/list, which is made anew each time, for it is kept for a moment. */
+static uint64_t last_of_routes(raw_t* raw) {
+  ndnpkt_data_t data = ask_for_routes(raw);
+  uint64_t last;
+
+  ck_assert_int_eq(ndnpkt_component_number(data.final_block, NDNPKT_COMPONENT_SEGMENT, &last), 0);
   return last;
 }
 
@@ -731,6 +748,34 @@ TEST_LOOP(routes_of_a_user_take_a_bounded_place_however_many_connections_it_has,
     harness_kill(pid);
     RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
   }
+  raw_close(&good);
+  served_close(&served);
+}
+
+/* His other connections' routes are over, and take no place any more, though these say nothing. */
+TEST(routes_that_have_expired_leave_their_place_to_others_of_the_user) {
+  static raw_t good;
+  served_t served;
+  landlord_t landlord = {.served = &served, .names = 1024, .name_bytes = 4, .expiration_ms = 3000};
+  uint64_t deadline_ns;
+  bool is_listed = false;
+  pid_t pid;
+
+  if (!is_root()) SKIP("needs a second user");
+  served_init(&served);
+  served.options.mode = 0666;
+  open_with_good(&served, &good);
+  ck_assert_int_eq(chmod(served.directory, 0755), 0);
+  pid = harness_fork(landlord_body, &landlord);
+  RUN_UNTIL(&served.loop, served.commands > ESTATES * landlord.names);
+  for (deadline_ns = harness_now_ns() + (uint64_t) DEADLINE_MS * 1000000u; !is_listed;) {
+    ndnpkt_bytes_t content = ask_for_routes(&good).content;
+
+    is_listed = content.len > 0 && memmem(content.base, content.len, "late", 4) != NULL;
+    ck_assert(is_listed || harness_now_ns() < deadline_ns);
+  }
+  harness_kill(pid);
+  RUN_UNTIL(&served.loop, served_stats(&served).apps == 1);
   raw_close(&good);
   served_close(&served);
 }
