@@ -86,7 +86,7 @@ static bool has_place(const uvface__app_t* app, size_t name_bytes) {
   return app->nroutes < UVFACE__ROUTES_MAX && app->routes_bytes + name_bytes <= UVFACE__ROUTES_BYTES_MAX;
 }
 
-/* Of the app; or, at most once a second, of all its user's, if they have too many together. */
+/* Of the app; and, at most once a second, of all others of its user, if what these have together is bounded. */
 static void make_place(uvface__app_t* app, uint64_t now_ms) {
   uvface__user_t* user = app->user;
   uvface__app_t* other;
